@@ -1,0 +1,3 @@
+//! The service as its own binary.
+
+fn main() {}

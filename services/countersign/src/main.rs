@@ -1,0 +1,3 @@
+//! Countersign on the command line.
+
+fn main() {}
