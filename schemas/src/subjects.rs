@@ -285,6 +285,10 @@ addresses! {
     ArchiveCommitted = "archive.committed" in Events { n: u64 };
     /// A stream was purged.
     ArchivePurged = "archive.purged" in Events { stream: Token, id: Token };
+    /// A deadline to be fired; `kind` says what it is about, such as `approval`.
+    TimerSet = "timer.set" in Timers { kind: Token, id: Token };
+    /// A deadline that fired: only a trigger, the state decides.
+    TimerFired = "timer.fired" in Timers { kind: Token, id: Token };
     /// A message nobody could read.
     DeadLetter = "deadletter" in Events { service: ServiceId, id: Token };
 }

@@ -1,1 +1,5 @@
-//! DESC
+//! The I/O shell around the pure core: configuration, telemetry, clock, signals, the
+//! connection to NATS, the consumer loop, chains and compare-and-set, and the embedded
+//! nats-server.
+
+pub mod bus;

@@ -1,0 +1,296 @@
+//! The loop of every service: deliver, handle many at once, ack what is done.
+//!
+//! The order is the reverse of what loses messages: a handler publishes its outputs and
+//! waits for their acks, and only then is its input acked.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::{Consumer, pull};
+use async_nats::jetstream::{AckKind, Message};
+use bytes::Bytes;
+use countersign_schemas::events::DeadLetter;
+use countersign_schemas::{Address, Digest, Incarnation, SeqToken, ServiceId, Stream, Timestamp};
+use futures::StreamExt as _;
+use futures::stream::{BoxStream, FuturesUnordered};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::connection::Bus;
+use super::failure::{BusError, Failure};
+use super::layout::Durable;
+use super::metrics;
+use super::outgoing::{Meta, Outgoing};
+
+/// How long one pull request stands.
+const PULL_EXPIRES: Duration = Duration::from_secs(20);
+/// A pull that hears nothing for twice this long is taken for dead and renewed.
+const PULL_HEARTBEAT: Duration = Duration::from_secs(5);
+/// Pause before a broken subscription is opened again.
+const REOPEN_AFTER: Duration = Duration::from_millis(250);
+
+/// A stored message, delivered.
+#[derive(Debug, Clone)]
+pub struct Incoming {
+    /// Its address; its identity is the one that NATS permissions enforced.
+    pub address: Address,
+    /// Its subject.
+    pub subject: String,
+    /// Its stream.
+    pub stream: Stream,
+    /// Its place, as used in subjects of answers.
+    pub token: SeqToken,
+    /// Its sequence.
+    pub seq: u64,
+    /// When it was stored: the time to judge it by.
+    pub stored_at: Timestamp,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub payload: Bytes,
+    /// How often it was delivered, this time included.
+    pub deliveries: u64,
+}
+
+impl Incoming {
+    /// The value of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(async_nats::HeaderValue::as_str)
+    }
+}
+
+/// What a service does with one message.
+pub trait Handler: Send + Sync + 'static {
+    /// Carries one message to its end: every output is stored when this returns `Ok`.
+    fn handle(&self, message: Incoming) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// What the service says of itself when it must store a dead letter.
+    fn meta(&self) -> Meta;
+}
+
+/// Bounds of one loop.
+#[derive(Debug, Clone, Copy)]
+pub struct ConsumeLimits {
+    /// Messages handled at once; also how many are asked for in one pull.
+    pub in_flight_max: usize,
+}
+
+impl Default for ConsumeLimits {
+    /// 1,000: enough to hide the ack latency of a loaded server (Little's law at 100,000
+    /// messages/s and 10 ms), and bounded in memory by the largest body.
+    fn default() -> Self {
+        Self {
+            in_flight_max: 1_000,
+        }
+    }
+}
+
+/// Characters of an error kept in a dead letter: a line that a person reads.
+const ERROR_CHARS_MAX: usize = 500;
+
+enum Done {
+    Acked,
+    Fatal(String),
+}
+
+/// Runs `handler` over a durable until `shutdown`, then finishes what is in flight.
+///
+/// # Errors
+/// When the durable cannot be opened at the start, or a handler reports a fatal failure.
+pub async fn consume<H: Handler>(
+    bus: &Bus,
+    durable: Durable,
+    handler: Arc<H>,
+    limits: ConsumeLimits,
+    shutdown: CancellationToken,
+) -> Result<(), BusError> {
+    let mut messages = open(bus, durable, limits).await?;
+    let mut running = FuturesUnordered::new();
+    loop {
+        let room = running.len() < limits.in_flight_max;
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            Some(done) = running.next(), if !running.is_empty() => {
+                if let Done::Fatal(what) = done {
+                    return Err(BusError::Fatal { what });
+                }
+                metrics::in_flight(durable.name, running.len());
+            }
+            delivered = messages.next(), if room => match delivered {
+                Some(Ok(message)) => {
+                    let life = bus.incarnation(durable.stream).await?;
+                    running.push(carry(bus, durable, Arc::clone(&handler), message, life));
+                }
+                other => {
+                    let error = other.map(|result| result.err().map(|e| e.to_string()));
+                    tracing::warn!(durable = durable.name, ?error, "delivery stopped; reopening");
+                    messages = reopen(bus, durable, limits, &shutdown).await;
+                }
+            },
+        }
+    }
+    while let Some(done) = running.next().await {
+        if let Done::Fatal(what) = done {
+            return Err(BusError::Fatal { what });
+        }
+    }
+    Ok(())
+}
+
+type Deliveries = BoxStream<'static, <pull::Stream as futures::Stream>::Item>;
+
+async fn open(bus: &Bus, durable: Durable, limits: ConsumeLimits) -> Result<Deliveries, BusError> {
+    let what = || {
+        format!(
+            "cannot open consumer {} of {}",
+            durable.name, durable.stream
+        )
+    };
+    let consumer: Consumer<pull::Config> = bus
+        .jetstream()
+        .get_consumer_from_stream(durable.name, durable.stream.name())
+        .await
+        .map_err(|error| BusError::request(what(), error))?;
+    consumer
+        .stream()
+        .max_messages_per_batch(limits.in_flight_max)
+        .expires(PULL_EXPIRES)
+        .heartbeat(PULL_HEARTBEAT)
+        .messages()
+        .await
+        .map(futures::StreamExt::boxed)
+        .map_err(|error| BusError::request(what(), error))
+}
+
+/// Opens again until it works: a server that restarts is no reason to stop.
+async fn reopen(
+    bus: &Bus,
+    durable: Durable,
+    limits: ConsumeLimits,
+    shutdown: &CancellationToken,
+) -> Deliveries {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return futures::stream::pending().boxed(),
+            () = tokio::time::sleep(REOPEN_AFTER) => {}
+        }
+        match open(bus, durable, limits).await {
+            Ok(messages) => return messages,
+            Err(error) => tracing::warn!(durable = durable.name, %error, "still not open"),
+        }
+    }
+}
+
+async fn carry<H: Handler>(
+    bus: &Bus,
+    durable: Durable,
+    handler: Arc<H>,
+    message: Message,
+    life: Incarnation,
+) -> Done {
+    let started = Instant::now();
+    let incoming = match read(durable.stream, &message, life) {
+        Ok(incoming) => incoming,
+        Err(what) => {
+            // Only our own streams' subjects are delivered here, so this is a fault of
+            // the layout. Nothing can name the message; it stays in the stream.
+            metrics::alarm("unreadable_delivery", &what);
+            return answer(&message, AckKind::Term, durable, "unreadable", started).await;
+        }
+    };
+    match handler.handle(incoming.clone()).await {
+        Ok(()) => answer(&message, AckKind::Ack, durable, "ok", started).await,
+        Err(Failure::Transient { what, retry_in }) => {
+            tracing::warn!(durable = durable.name, seq = incoming.seq, %what, "given back");
+            answer(
+                &message,
+                AckKind::Nak(Some(retry_in)),
+                durable,
+                "transient",
+                started,
+            )
+            .await
+        }
+        Err(Failure::Poison { what }) => {
+            match bury(bus, durable, handler.as_ref(), &incoming, &what).await {
+                Ok(()) => answer(&message, AckKind::Term, durable, "poison", started).await,
+                Err(failure) => {
+                    tracing::error!(durable = durable.name, %failure, "cannot store a dead letter");
+                    answer(&message, AckKind::Nak(None), durable, "transient", started).await
+                }
+            }
+        }
+        Err(Failure::Fatal { what }) => Done::Fatal(what),
+    }
+}
+
+async fn answer(
+    message: &Message,
+    kind: AckKind,
+    durable: Durable,
+    result: &'static str,
+    started: Instant,
+) -> Done {
+    if let Err(error) = message.ack_with(kind).await {
+        // It will be delivered again, and every handler bears that.
+        tracing::warn!(durable = durable.name, %error, "cannot send an ack");
+    }
+    metrics::input_done(durable.name, result, started.elapsed().as_secs_f64());
+    Done::Acked
+}
+
+fn read(stream: Stream, message: &Message, life: Incarnation) -> Result<Incoming, String> {
+    let info = message
+        .info()
+        .map_err(|error| format!("a delivery without its coordinates: {error}"))?;
+    let subject = message.subject.to_string();
+    let address = Address::parse(&subject)
+        .ok_or_else(|| format!("a delivery of {stream} on a foreign subject"))?;
+    Ok(Incoming {
+        address,
+        stream,
+        token: SeqToken::new(life, info.stream_sequence),
+        seq: info.stream_sequence,
+        stored_at: Timestamp::new(info.published),
+        deliveries: u64::try_from(info.delivered).unwrap_or_default(),
+        subject,
+        headers: message.headers.clone().unwrap_or_default(),
+        payload: message.payload.clone(),
+    })
+}
+
+/// Stores what is known of a message that nobody can handle; never its payload.
+async fn bury<H: Handler>(
+    bus: &Bus,
+    durable: Durable,
+    handler: &H,
+    message: &Incoming,
+    error: &str,
+) -> Result<(), Failure> {
+    let name = |error: countersign_schemas::ids::IdError| Failure::fatal(error.to_string());
+    let service: ServiceId = bus.name().parse().map_err(name)?;
+    let id = format!("{}-{}", durable.stream.name(), message.token.dashed());
+    let address = Address::DeadLetter {
+        service: service.clone(),
+        id: id.parse().map_err(name)?,
+    };
+    let letter = DeadLetter {
+        schema_version: 1,
+        service,
+        stream: durable.stream.name().to_owned(),
+        incarnation: message.token.incarnation.clone(),
+        seq: message.seq,
+        subject: message.subject.clone(),
+        payload_digest: Digest::of_bytes(&message.payload),
+        payload_bytes: message.payload.len() as u64,
+        error: error.chars().take(ERROR_CHARS_MAX).collect(),
+    };
+    metrics::alarm("dead_letter", error);
+    bus.store_once(Outgoing::event(&address, &letter, &handler.meta())?)
+        .await
+        .map(drop)
+}

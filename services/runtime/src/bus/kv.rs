@@ -1,0 +1,136 @@
+//! A key-value bucket under compare-and-set, always read from the leader.
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use serde_json::json;
+
+use super::connection::Bus;
+use super::failure::{BusError, Failure};
+use super::outgoing::Outgoing;
+use super::publisher::PublishError;
+use super::replay::{ReplayFrom, Replayed};
+
+/// A value and the revision to expect when changing it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: Bytes,
+    /// Its revision.
+    pub revision: u64,
+}
+
+/// What came of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cas {
+    /// It is stored, under this revision.
+    Stored(u64),
+    /// Somebody else wrote first: read again and decide anew.
+    Conflict,
+}
+
+/// A bucket.
+#[derive(Clone)]
+pub struct Bucket {
+    bus: Bus,
+    name: &'static str,
+}
+
+impl Bucket {
+    /// The bucket called `name` on this connection. It must exist.
+    #[must_use]
+    pub fn new(bus: &Bus, name: &'static str) -> Self {
+        Self {
+            bus: bus.clone(),
+            name,
+        }
+    }
+
+    /// The value of `key`, from the leader.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn get(&self, key: &str) -> Result<Option<Entry>, BusError> {
+        let query = json!({ "last_by_subj": self.subject(key) });
+        let found = self.bus.get(&self.stream(), query).await?;
+        Ok(found
+            .filter(|message| message.header("KV-Operation").is_none())
+            .map(|message| Entry {
+                key: key.to_owned(),
+                value: message.payload,
+                revision: message.seq,
+            }))
+    }
+
+    /// Stores a value under a key that has never been used.
+    ///
+    /// # Errors
+    /// When the outcome is not known.
+    pub async fn create(&self, key: &str, value: Bytes) -> Result<Cas, Failure> {
+        self.update(key, value, 0).await
+    }
+
+    /// Stores a value if the key's revision is still `revision`.
+    ///
+    /// # Errors
+    /// When the outcome is not known: the caller reads again, as after a conflict.
+    pub async fn update(&self, key: &str, value: Bytes, revision: u64) -> Result<Cas, Failure> {
+        let subject = self.subject(key);
+        let message = Outgoing::raw(&subject, value).expecting(&subject, revision);
+        match self.bus.publisher().publish(message).await {
+            Ok(revision) => Ok(Cas::Stored(revision)),
+            Err(PublishError::Conflict { .. }) => Ok(Cas::Conflict),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The last value of every key, read to the end of the bucket.
+    ///
+    /// # Errors
+    /// When the bucket cannot be read to its end.
+    pub async fn entries(&self) -> Result<Vec<Entry>, BusError> {
+        let prefix = self.subject("");
+        let filter = format!("{prefix}>");
+        let replay = self
+            .bus
+            .replay(
+                &self.stream(),
+                &[filter.as_str()],
+                ReplayFrom::LastPerSubject,
+            )
+            .await?;
+        let mut entries = Vec::new();
+        if replay.is_empty() {
+            return Ok(entries);
+        }
+        let mut messages = replay.messages();
+        while let Some(next) = messages.next().await {
+            let Replayed { message, pending } = next?;
+            if message.header("KV-Operation").is_none()
+                && let Some(key) = message.subject.strip_prefix(&prefix)
+            {
+                entries.push(Entry {
+                    key: key.to_owned(),
+                    value: message.payload.clone(),
+                    revision: message.seq,
+                });
+            }
+            if pending == 0 {
+                return Ok(entries);
+            }
+        }
+        Err(BusError::request(
+            format!("cannot read bucket {} to its end", self.name),
+            "the delivery stopped",
+        ))
+    }
+
+    fn stream(&self) -> String {
+        format!("KV_{}", self.name)
+    }
+
+    fn subject(&self, key: &str) -> String {
+        format!("$KV.{}.{key}", self.name)
+    }
+}

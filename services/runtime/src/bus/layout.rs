@@ -1,0 +1,245 @@
+//! The one list of streams, buckets and durable consumers, and how they are made.
+//!
+//! Made by the credential `setup` alone: no service may create, change or delete a stream.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::kv;
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, Republish, RetentionPolicy, StorageType,
+};
+use countersign_schemas::{Stream, limits};
+
+use super::connection::Bus;
+use super::failure::BusError;
+
+/// The bucket that holds approvals.
+pub const APPROVALS: &str = "CS_APPROVALS";
+
+/// Largest size of each archived stream unless configured, in bytes: hours of traffic at
+/// thousands of intents a second, and a size that a small disk holds.
+pub const STREAM_BYTES_DEFAULT: i64 = 4 * 1024 * 1024 * 1024;
+/// How long message ids are remembered. They only save work, so the server's default.
+const DEDUPE_WINDOW: Duration = Duration::from_secs(120);
+/// How long a service may take for one message before it is delivered again.
+const ACK_WAIT: Duration = Duration::from_secs(30);
+/// Far above what one service handles at once, so that messages waiting for a retry do
+/// not hold up the rest.
+const ACK_PENDING_MAX: i64 = 20_000;
+/// A share per subject in `CS_CONTROL`: a flood of one person's votes never shuts out the
+/// kill switch.
+const CONTROL_PER_SUBJECT_MAX: i64 = 100_000;
+
+/// A durable consumer of one service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Durable {
+    /// The stream.
+    pub stream: Stream,
+    /// Its name; the service's own.
+    pub name: &'static str,
+    /// What it takes.
+    pub filters: &'static [&'static str],
+}
+
+/// Intents, for the checker.
+pub const CHECKER_INTENTS: Durable = Durable {
+    stream: Stream::Intents,
+    name: "policy-checker",
+    filters: &["tool.requested.*"],
+};
+/// Withdrawals, for the coordinator.
+pub const COORDINATOR_INTENTS: Durable = Durable {
+    stream: Stream::Intents,
+    name: "approval-coordinator",
+    filters: &["tool.withdrawn.*"],
+};
+/// Verdicts, for the coordinator.
+pub const COORDINATOR_EVENTS: Durable = Durable {
+    stream: Stream::Events,
+    name: "approval-coordinator",
+    filters: &["policy.checked.>"],
+};
+/// What people say, for the coordinator.
+pub const COORDINATOR_CONTROL: Durable = Durable {
+    stream: Stream::Control,
+    name: "approval-coordinator",
+    filters: &[],
+};
+/// Deadlines, for the coordinator.
+pub const COORDINATOR_TIMERS: Durable = Durable {
+    stream: Stream::Timers,
+    name: "approval-coordinator",
+    filters: &["timer.fired.>"],
+};
+/// Approved intents, for the executor.
+pub const EXECUTOR_EVENTS: Durable = Durable {
+    stream: Stream::Events,
+    name: "tool-executor",
+    filters: &["tool.approved.>"],
+};
+
+/// Every durable consumer.
+pub const DURABLES: &[Durable] = &[
+    CHECKER_INTENTS,
+    COORDINATOR_INTENTS,
+    COORDINATOR_EVENTS,
+    COORDINATOR_CONTROL,
+    COORDINATOR_TIMERS,
+    EXECUTOR_EVENTS,
+];
+
+/// How large and how safe.
+#[derive(Debug, Clone, Copy)]
+pub struct LayoutOptions {
+    /// Copies of each stream: 1, or 3 on a cluster.
+    pub replicas: usize,
+    /// Largest size of each archived stream, in bytes.
+    pub stream_bytes_max: i64,
+}
+
+impl Default for LayoutOptions {
+    fn default() -> Self {
+        Self {
+            replicas: 1,
+            stream_bytes_max: STREAM_BYTES_DEFAULT,
+        }
+    }
+}
+
+/// The configuration of one stream.
+#[must_use]
+pub fn stream_config(stream: Stream, options: LayoutOptions) -> Config {
+    let size = limits::STORED_BYTES_MAX + limits::HEADER_ROOM_BYTES;
+    let base = Config {
+        name: stream.name().to_owned(),
+        subjects: stream.subjects().iter().map(|&s| s.to_owned()).collect(),
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        num_replicas: options.replicas,
+        max_message_size: i32::try_from(size).unwrap_or(i32::MAX),
+        max_bytes: options.stream_bytes_max,
+        duplicate_window: DEDUPE_WINDOW,
+        discard: DiscardPolicy::New,
+        ..Config::default()
+    };
+    match stream {
+        Stream::Intents => Config {
+            max_messages_per_subject: limits::INTENTS_PER_AGENT_MAX,
+            discard_new_per_subject: true,
+            ..base
+        },
+        Stream::Control => Config {
+            max_messages_per_subject: CONTROL_PER_SUBJECT_MAX,
+            discard_new_per_subject: true,
+            ..base
+        },
+        Stream::Events => Config {
+            allow_direct: true,
+            allow_atomic_publish: true,
+            republish: Some(Republish {
+                source: ">".to_owned(),
+                destination: "out.>".to_owned(),
+                headers_only: false,
+            }),
+            ..base
+        },
+        // The server refuses "discard new" together with schedules; a timer that is lost
+        // is made good by the coordinator's scan of pending approvals.
+        Stream::Timers => Config {
+            allow_message_schedules: true,
+            allow_rollup: true,
+            discard: DiscardPolicy::Old,
+            max_messages_per_subject: 1,
+            ..base
+        },
+    }
+}
+
+/// Makes every stream, bucket and durable that is missing and brings the others to their
+/// configuration. Running it again changes nothing.
+///
+/// # Errors
+/// When the server refuses one of them; the message names which.
+pub async fn ensure(bus: &Bus, options: LayoutOptions) -> Result<(), BusError> {
+    for stream in [
+        Stream::Intents,
+        Stream::Control,
+        Stream::Events,
+        Stream::Timers,
+    ] {
+        bus.jetstream()
+            .create_or_update_stream(stream_config(stream, options))
+            .await
+            .map_err(|error| BusError::request(format!("cannot make stream {stream}"), error))?;
+    }
+    bus.jetstream()
+        .create_or_update_key_value(kv::Config {
+            bucket: APPROVALS.to_owned(),
+            history: 1,
+            storage: StorageType::File,
+            num_replicas: options.replicas,
+            ..kv::Config::default()
+        })
+        .await
+        .map_err(|error| BusError::request(format!("cannot make bucket {APPROVALS}"), error))?;
+    for durable in DURABLES {
+        ensure_durable(bus, *durable, options).await?;
+    }
+    Ok(())
+}
+
+async fn ensure_durable(
+    bus: &Bus,
+    durable: Durable,
+    options: LayoutOptions,
+) -> Result<(), BusError> {
+    let config = pull::Config {
+        durable_name: Some(durable.name.to_owned()),
+        name: Some(durable.name.to_owned()),
+        filter_subjects: durable.filters.iter().map(|&f| f.to_owned()).collect(),
+        ack_policy: AckPolicy::Explicit,
+        ack_wait: ACK_WAIT,
+        max_ack_pending: ACK_PENDING_MAX,
+        num_replicas: options.replicas,
+        ..pull::Config::default()
+    };
+    bus.jetstream()
+        .create_consumer_on_stream(config, durable.stream.name())
+        .await
+        .map(drop)
+        .map_err(|error| {
+            let what = format!(
+                "cannot make consumer {} of {}",
+                durable.name, durable.stream
+            );
+            BusError::request(what, error)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_that_outsiders_reach_have_no_feature_to_misuse() {
+        for stream in [Stream::Intents, Stream::Control] {
+            let config = stream_config(stream, LayoutOptions::default());
+            assert!(!config.allow_rollup, "{stream}");
+            assert!(!config.allow_message_ttl, "{stream}");
+            assert!(!config.allow_message_schedules, "{stream}");
+            assert!(!config.allow_atomic_publish, "{stream}");
+            assert!(config.discard_new_per_subject, "{stream}");
+            assert!(config.republish.is_none(), "{stream}");
+        }
+    }
+
+    #[test]
+    fn nothing_archived_ages_out_or_makes_room_by_itself() {
+        for stream in Stream::ARCHIVED {
+            let config = stream_config(stream, LayoutOptions::default());
+            assert_eq!(config.max_age, Duration::ZERO);
+            assert_eq!(config.discard, DiscardPolicy::New);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The connection to NATS: one connection with one credential for each service.
+//!
+//! - [`Bus`] connects, reads from the leader and answers which life a stream is in;
+//! - [`Publisher`] sends many messages over one inbox and resolves each with its ack;
+//! - [`Bus::append`] and [`Bus::store_once`] are the only ways to store an event: both
+//!   are compare-and-set, so that a repeat is refused and never doubled;
+//! - [`consume`] is the loop of every service, acking an input only after its outputs
+//!   are stored;
+//! - [`Bucket`] is a key-value bucket under compare-and-set, read from the leader;
+//! - [`layout`] is the one list of streams, buckets and durable consumers.
+
+mod chain;
+mod connection;
+mod consumer;
+mod failure;
+mod kv;
+pub mod layout;
+pub mod metrics;
+mod outgoing;
+mod publisher;
+mod reading;
+mod replay;
+
+pub use chain::Append;
+pub use connection::{Bus, ConnectOptions};
+pub use consumer::{ConsumeLimits, Handler, Incoming, consume};
+pub use failure::{BusError, Failure};
+pub use kv::{Bucket, Cas, Entry};
+pub use outgoing::{Expect, Meta, Outgoing};
+pub use publisher::{PublishError, Publisher};
+pub use reading::StoredMessage;
+pub use replay::{Replay, ReplayFrom, Replayed};
