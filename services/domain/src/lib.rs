@@ -1,1 +1,4 @@
-//! DESC
+//! Pure decisions: no I/O, no clock, no randomness. Everything comes in as a value and
+//! goes out as a value, so that every rule can be tested and replayed.
+
+pub mod input;
