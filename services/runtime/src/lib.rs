@@ -3,3 +3,7 @@
 //! nats-server.
 
 pub mod bus;
+pub mod clock;
+pub mod health;
+pub mod nats_server;
+pub mod signals;
