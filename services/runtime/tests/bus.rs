@@ -1,0 +1,295 @@
+//! The bus against a real nats-server: what the compare-and-set promises rest on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use countersign_runtime::bus::layout::{self, CHECKER_INTENTS, LayoutOptions};
+use countersign_runtime::bus::{
+    Append, Bucket, Bus, Cas, ConnectOptions, ConsumeLimits, Failure, Handler, Incoming, Meta,
+    Outgoing, PublishError, ReplayFrom, consume,
+};
+use countersign_runtime::nats_server::{
+    NatsServer, Progress, ServerConfig, StartOptions, find_or_provision, plain_config,
+};
+use countersign_schemas::codec::Encoding;
+use countersign_schemas::events::ToolWithdrawn;
+use countersign_schemas::{Address, IntentId, Stream, Timestamp};
+use futures::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Fixture {
+    server: NatsServer,
+    seed: String,
+    _dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    async fn start() -> Result<Self> {
+        let binary = find_or_provision(Progress::Quiet)?;
+        let dir = tempfile::tempdir()?;
+        let all = nkeys::KeyPair::new_user();
+        let narrow = nkeys::KeyPair::new_user();
+        let store = dir.path().join("store");
+        let config = plain_config(&store)
+            + &format!(
+                "authorization {{ users = [ {{ nkey: {} }}, {{ nkey: {}, permissions: \
+             {{ publish: [\"tool.withdrawn.narrow\"], subscribe: [\"_INBOX_narrow.>\"] }} }} ] }}\n",
+                all.public_key(),
+                narrow.public_key()
+            );
+        std::fs::write(dir.path().join("narrow"), narrow.seed()?)?;
+        let options = StartOptions::new(binary, ServerConfig::Text(config), store);
+        Ok(Self {
+            server: NatsServer::start(options).await?,
+            seed: all.seed()?,
+            _dir: dir,
+        })
+    }
+
+    async fn connect(&self, name: &str) -> Result<Bus> {
+        self.connect_with(name, self.seed.clone()).await
+    }
+
+    async fn connect_with(&self, name: &str, nkey_seed: String) -> Result<Bus> {
+        let options = ConnectOptions {
+            url: self.server.url(),
+            name: name.to_owned(),
+            nkey_seed,
+            tls_ca: None,
+        };
+        Ok(Bus::connect(options).await?)
+    }
+
+    async fn ready(&self, name: &str) -> Result<Bus> {
+        let bus = self.connect(name).await?;
+        layout::ensure(&bus, LayoutOptions::default()).await?;
+        Ok(bus)
+    }
+}
+
+fn meta() -> Meta {
+    Meta {
+        source: "bus-test".parse().unwrap(),
+        encoding: Encoding::Json,
+        claimed_at: Timestamp::EPOCH,
+        traceparent: None,
+    }
+}
+
+fn body(intent: IntentId) -> ToolWithdrawn {
+    ToolWithdrawn {
+        schema_version: 1,
+        intent_id: intent,
+        reason: None,
+    }
+}
+
+fn decision(kind: &str, intent: IntentId) -> Result<Outgoing> {
+    let agent = "billing".parse()?;
+    let address = match kind {
+        "approved" => Address::ToolApproved { agent, intent },
+        _ => Address::ToolBlocked { agent, intent },
+    };
+    Ok(Outgoing::event(&address, &body(intent), &meta())?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_decision_wins_whoever_races() -> Result<()> {
+    let fixture = Fixture::start().await?;
+    let (one, two) = (fixture.ready("one").await?, fixture.connect("two").await?);
+    let agent = "billing".parse()?;
+    for _ in 0..50 {
+        let intent = IntentId::new_at(Timestamp::EPOCH);
+        let filter = Address::chain_filter(&agent, intent);
+        let (left, right) = tokio::join!(
+            one.append(decision("approved", intent)?, &filter, 0),
+            two.append(decision("blocked", intent)?, &filter, 0),
+        );
+        let won = match (left?, right?) {
+            (Append::Stored(seq), Append::Lost(head))
+            | (Append::Lost(head), Append::Stored(seq)) => {
+                ensure!(head.seq == seq, "the loser must see the winner");
+                seq
+            }
+            other => anyhow::bail!("exactly one must win: {other:?}"),
+        };
+        let again = one
+            .append(decision("approved", intent)?, &filter, 0)
+            .await?;
+        ensure!(matches!(again, Append::Lost(head) if head.seq == won));
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_layout_is_idempotent_and_buckets_compare_and_set() -> Result<()> {
+    let fixture = Fixture::start().await?;
+    let bus = fixture.ready("setup").await?;
+    layout::ensure(&bus, LayoutOptions::default()).await?;
+    let life = bus.incarnation(Stream::Events).await?;
+    ensure!(bus.incarnation(Stream::Events).await? == life);
+
+    let bucket = Bucket::new(&bus, layout::APPROVALS);
+    ensure!(bucket.entries().await?.is_empty());
+    ensure!(bucket.get("a-1").await?.is_none());
+    let Cas::Stored(revision) = bucket.create("a-1", Bytes::from_static(b"x")).await? else {
+        anyhow::bail!("a fresh key must be created");
+    };
+    ensure!(bucket.create("a-1", Bytes::from_static(b"y")).await? == Cas::Conflict);
+    let updated = bucket
+        .update("a-1", Bytes::from_static(b"z"), revision)
+        .await?;
+    ensure!(matches!(updated, Cas::Stored(_)));
+    ensure!(
+        bucket
+            .update("a-1", Bytes::from_static(b"w"), revision)
+            .await?
+            == Cas::Conflict
+    );
+    bucket.create("a-2", Bytes::from_static(b"v")).await?;
+    let mut keys: Vec<String> = bucket.entries().await?.into_iter().map(|e| e.key).collect();
+    keys.sort();
+    ensure!(keys == ["a-1", "a-2"], "{keys:?}");
+    ensure!(bucket.get("a-1").await?.context("a-1")?.value == "z");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_publish_is_answered_at_once() -> Result<()> {
+    let fixture = Fixture::start().await?;
+    let bus = fixture.ready("setup").await?;
+    let seed = std::fs::read_to_string(fixture._dir.path().join("narrow"))?;
+    let narrow = fixture.connect_with("narrow", seed).await?;
+    let intent = IntentId::new_at(Timestamp::EPOCH);
+    let started = tokio::time::Instant::now();
+    let refused = narrow
+        .publisher()
+        .publish(decision("approved", intent)?)
+        .await;
+    ensure!(
+        matches!(refused, Err(PublishError::Refused { .. })),
+        "{refused:?}"
+    );
+    ensure!(
+        started.elapsed() < Duration::from_secs(5),
+        "the refusal must not wait for a time-out"
+    );
+    let own = Address::ToolWithdrawn {
+        agent: "narrow".parse()?,
+    };
+    let stored = narrow
+        .publisher()
+        .publish(Outgoing::event(&own, &body(intent), &meta())?)
+        .await?;
+    let read = bus
+        .by_seq(Stream::Intents, stored)
+        .await?
+        .context("stored")?;
+    ensure!(read.address() == Some(own));
+    ensure!(read.header("ce-type") == Some("dev.countersign.tool.withdrawn.v1"));
+    Ok(())
+}
+
+/// Gives every message back once, calls every tenth poison, and counts the rest.
+#[derive(Default)]
+struct Picky {
+    handled: AtomicU64,
+    poisoned: AtomicU64,
+}
+
+impl Handler for Picky {
+    async fn handle(&self, message: Incoming) -> Result<(), Failure> {
+        if message.deliveries == 1 {
+            return Err(Failure::transient_in(
+                "first time",
+                Duration::from_millis(1),
+            ));
+        }
+        if message.seq % 10 == 0 {
+            self.poisoned.fetch_add(1, Ordering::SeqCst);
+            return Err(Failure::poison("every tenth"));
+        }
+        self.handled.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn meta(&self) -> Meta {
+        meta()
+    }
+}
+
+async fn eventually(what: &str, mut check: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    while tokio::time::Instant::now() < deadline {
+        tick.tick().await;
+        if check().await? {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("not within {PATIENCE:?}: {what}")
+}
+
+async fn send_requests(bus: &Bus, count: u64) -> Result<()> {
+    let address = Address::ToolRequested {
+        agent: "billing".parse()?,
+    };
+    for _ in 0..count {
+        let message = Outgoing::raw(address.subject().as_str(), Bytes::from_static(b"{}"));
+        bus.publisher().publish(message).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_loop_retries_buries_and_survives_a_server_restart() -> Result<()> {
+    let mut fixture = Fixture::start().await?;
+    let bus = fixture.ready("policy-checker").await?;
+    send_requests(&bus, 40).await?;
+    let (handler, shutdown) = (Arc::new(Picky::default()), CancellationToken::new());
+    let (looped, stop, picky) = (bus.clone(), shutdown.clone(), Arc::clone(&handler));
+    let running = tokio::spawn(async move {
+        consume(
+            &looped,
+            CHECKER_INTENTS,
+            picky,
+            ConsumeLimits::default(),
+            stop,
+        )
+        .await
+    });
+    eventually("36 handled, 4 buried", async || {
+        Ok(handler.handled.load(Ordering::SeqCst) == 36
+            && handler.poisoned.load(Ordering::SeqCst) == 4)
+    })
+    .await?;
+    let letters = bus
+        .replay("CS_EVENTS", &["deadletter.>"], ReplayFrom::Start)
+        .await?;
+    let mut letters = letters.messages();
+    for _ in 0..4 {
+        let letter = tokio::time::timeout(PATIENCE, letters.next())
+            .await?
+            .context("letter")??;
+        let text = String::from_utf8_lossy(&letter.message.payload).into_owned();
+        ensure!(text.contains("every tenth"), "{text}");
+    }
+    drop(letters);
+
+    fixture.server.kill()?;
+    fixture.server.restart().await?;
+    eventually("the connection is back", async || Ok(bus.is_connected())).await?;
+    send_requests(&bus, 5).await?;
+    eventually("the loop goes on after a restart", async || {
+        Ok(handler.handled.load(Ordering::SeqCst) >= 40)
+    })
+    .await?;
+    shutdown.cancel();
+    tokio::time::timeout(PATIENCE, running).await???;
+    Ok(())
+}
