@@ -1,7 +1,7 @@
 //! The bus against a real nats-server: what the compare-and-set promises rest on.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -16,10 +16,14 @@ use countersign_runtime::nats_server::{
 };
 use countersign_schemas::codec::Encoding;
 use countersign_schemas::events::ToolWithdrawn;
-use countersign_schemas::{Address, IntentId, Stream, Timestamp};
+use countersign_schemas::{Address, IntentId, ServiceId, Stream, Timestamp};
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
+static SOURCE: LazyLock<ServiceId> = LazyLock::new(|| {
+    #[expect(clippy::expect_used, reason = "a constant that is a valid token")]
+    "bus-test".parse().expect("a valid token")
+});
 const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Fixture {
@@ -74,7 +78,7 @@ impl Fixture {
 
 fn meta() -> Meta {
     Meta {
-        source: "bus-test".parse().unwrap(),
+        source: SOURCE.clone(),
         encoding: Encoding::Json,
         claimed_at: Timestamp::EPOCH,
         traceparent: None,
@@ -210,7 +214,7 @@ impl Handler for Picky {
                 Duration::from_millis(1),
             ));
         }
-        if message.seq % 10 == 0 {
+        if message.seq.is_multiple_of(10) {
             self.poisoned.fetch_add(1, Ordering::SeqCst);
             return Err(Failure::poison("every tenth"));
         }
