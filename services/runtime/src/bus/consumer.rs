@@ -122,8 +122,9 @@ pub async fn consume<H: Handler>(
             }
             delivered = messages.next(), if room => match delivered {
                 Some(Ok(message)) => {
-                    let life = bus.incarnation(durable.stream).await?;
-                    running.push(carry(bus, durable, Arc::clone(&handler), message, life));
+                    if let Some(life) = life_of(bus, durable.stream, &shutdown).await {
+                        running.push(carry(bus, durable, Arc::clone(&handler), message, life));
+                    }
                 }
                 other => {
                     let error = other.map(|result| result.err().map(|e| e.to_string()));
@@ -139,6 +140,21 @@ pub async fn consume<H: Handler>(
         }
     }
     Ok(())
+}
+
+/// Which life the stream is in; asked until the server answers, `None` at shutdown. A
+/// message that is dropped here was not acked and comes again.
+async fn life_of(bus: &Bus, stream: Stream, shutdown: &CancellationToken) -> Option<Incarnation> {
+    loop {
+        match bus.incarnation(stream).await {
+            Ok(life) => return Some(life),
+            Err(error) => tracing::warn!(%stream, %error, "cannot learn the stream's life yet"),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return None,
+            () = tokio::time::sleep(REOPEN_AFTER) => {}
+        }
+    }
 }
 
 type Deliveries = BoxStream<'static, <pull::Stream as futures::Stream>::Item>;
