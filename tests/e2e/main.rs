@@ -1,0 +1,1 @@
+//! The path of an intent, end to end, on a real nats-server with authentication.

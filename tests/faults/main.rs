@@ -1,0 +1,1 @@
+//! Services and server killed under load: nothing lost, nothing twice, always an end.
