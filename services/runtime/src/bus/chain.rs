@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign_schemas::Stream;
+use countersign_schemas::{Address, Stream};
 use tokio::time::Instant;
 
 use super::connection::Bus;
@@ -43,13 +43,14 @@ impl Bus {
         expected: u64,
     ) -> Result<Append, Failure> {
         let message = message.expecting(filter, expected);
+        let stream = Address::parse(message.subject()).map_or(Stream::Events, |a| a.stream());
         let give_up = Instant::now() + GIVE_UP_AFTER;
         loop {
             match self.publisher().publish(message.clone()).await {
                 Ok(seq) => return Ok(Append::Stored(seq)),
                 Err(PublishError::Conflict { last }) => {
                     metrics::conflict();
-                    if let Some(head) = self.settled_head(filter, expected, last).await? {
+                    if let Some(head) = self.settled_head(stream, filter, expected, last).await? {
                         return Ok(Append::Lost(Box::new(head)));
                     }
                 }
@@ -81,11 +82,12 @@ impl Bus {
     /// replicas an in-flight rival may still fail.
     async fn settled_head(
         &self,
+        stream: Stream,
         filter: &str,
         expected: u64,
         last: u64,
     ) -> Result<Option<StoredMessage>, Failure> {
-        let head = self.last_by_subject(Stream::Events, filter).await?;
+        let head = self.last_by_subject(stream, filter).await?;
         Ok(head.filter(|head| head.seq >= last && head.seq > expected))
     }
 }
