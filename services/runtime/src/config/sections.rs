@@ -1,0 +1,176 @@
+//! Every setting, with its meaning, unit and default.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use countersign_schemas::limits::HORIZON_SECONDS;
+use countersign_schemas::{ServiceId, Token};
+use serde::{Deserialize, Serialize};
+
+use super::documented::section;
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How bodies of events are written; both are always read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BodyEncoding {
+    /// JSON.
+    Json,
+    /// Avro single-object.
+    Avro,
+}
+
+section! {
+    /// What the whole deployment agrees on.
+    Deployment {
+        /// Its name: part of every permit, so that one deployment's permit is void in
+        /// another. 1 to 64 of A-Z a-z 0-9 _ -.
+        name: Token = literal("local");
+        /// How long an intent id stays unique and may be repeated, in seconds.
+        /// 60 to 604800.
+        horizon_s: u64 = HORIZON_SECONDS;
+        /// How services write the bodies of events: `json` or `avro`. Both are read.
+        encoding: BodyEncoding = BodyEncoding::Json;
+    }
+}
+
+section! {
+    /// The NATS servers and our credentials on them.
+    Nats {
+        /// One or more server URLs, separated by commas; never with a password in them.
+        url: String = "nats://127.0.0.1:4222".to_owned();
+        /// Directory of the credentials, `<role>-<name>.creds` each.
+        creds_dir: PathBuf = "creds".into();
+        /// Certificate authority that signed the servers' certificates, PEM. Not set:
+        /// no TLS, or the system's authorities.
+        tls_ca: Option<PathBuf> = None, example "\"certs/ca.pem\"";
+        /// Copies of each stream: 1 on a single server, 3 or 5 on a cluster.
+        replicas: u16 = 1;
+        /// The server that `countersign up` starts itself.
+        embedded: Option<EmbeddedNats> = None;
+    }
+}
+
+section! {
+    /// The server that `countersign up` starts itself, on the port of `nats.url`.
+    EmbeddedNats {
+        /// Its configuration file.
+        config: PathBuf = "nats/server.conf".into();
+        /// Directory of its streams and its log; the same as in its configuration.
+        store_dir: PathBuf = "data/nats".into();
+    }
+}
+
+section! {
+    /// Logs, metrics and traces. No value of an input is in any of them.
+    Telemetry {
+        /// `auto` (for people on a terminal, JSON elsewhere), `pretty` or `json`.
+        log: LogFormat = LogFormat::Auto;
+        /// Least level that is logged, or a filter such as `info,countersign=debug`.
+        level: String = "info".to_owned();
+        /// Address of `/metrics`, `/healthz` and `/readyz`; they have no login. Not set:
+        /// not served.
+        metrics_listen: Option<SocketAddr> = None, example "\"127.0.0.1:9464\"";
+        /// Where traces go by OTLP over HTTP. Not set: no traces.
+        otlp_endpoint: Option<String> = None, example "\"http://127.0.0.1:4318/v1/traces\"";
+    }
+}
+
+section! {
+    /// Signing and fingerprint keys.
+    Keys {
+        /// Directory of the keys; private ones with mode 0600.
+        dir: PathBuf = "keys".into();
+    }
+}
+
+section! {
+    /// The policy bundle.
+    Policy {
+        /// Its directory: `policies/`, `catalog/`, `entities.json`, `tests/`.
+        dir: PathBuf = "policy".into();
+    }
+}
+
+section! {
+    /// The policy checker.
+    PolicyChecker {
+        /// Intents judged at once. 1 to 20000.
+        max_in_flight: usize = 1_000;
+    }
+}
+
+section! {
+    /// The approval coordinator.
+    ApprovalCoordinator {
+        /// How long a permit may be claimed, in seconds. 10 to 3600.
+        permit_life_s: u64 = 300;
+        /// Where people open an approval; its id is appended. Not set: no links.
+        link_base: Option<String> = None, example "\"https://countersign.example/approvals/\"";
+        /// Messages handled at once. 1 to 20000.
+        max_in_flight: usize = 1_000;
+    }
+}
+
+section! {
+    /// The tool executor.
+    ToolExecutor {
+        /// This executor's name in claims; two executors never share one.
+        id: ServiceId = literal("executor-1");
+        /// Directory where outcomes wait, synced, until the server has stored them.
+        spool_dir: PathBuf = "data/spool".into();
+        /// Tools running at once. 1 to 10000.
+        max_running: usize = 64;
+        /// Base URL of each `http` worker, by the name that the catalog's binding gives.
+        http: BTreeMap<String, String> = BTreeMap::new(), example "{ crm = \"http://127.0.0.1:8080\" }";
+    }
+}
+
+section! {
+    /// The audit archiver.
+    AuditArchiver {
+        /// Root of the archive.
+        dir: PathBuf = "archive".into();
+        /// The last commit, kept outside the archive, so that a cut tail is noticed.
+        state_file: PathBuf = "data/archive-state.json".into();
+        /// A batch is committed at this many rows, 1 to 1000000,
+        batch_rows: usize = 50_000;
+        /// or at this many bytes of messages, 65536 to 1073741824,
+        batch_bytes: usize = 64 * 1024 * 1024;
+        /// or when its first message is this old, in milliseconds, 10 to 60000.
+        batch_ms: u64 = 1_000;
+    }
+}
+
+section! {
+    /// SQL over the archive.
+    AuditQuery {
+        /// Memory of one query, in MiB. 16 to 65536.
+        memory_mb: u64 = 512;
+        /// Longest run of one query, in seconds. 1 to 3600.
+        timeout_s: u64 = 30;
+        /// Most rows of one answer. 1 to 10000000.
+        rows_max: usize = 10_000;
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "INVARIANT: the literals in this file are valid; every test builds the defaults"
+)]
+fn literal<T: FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("a valid literal")
+}
