@@ -4,10 +4,15 @@ use std::fs;
 
 use super::*;
 
-fn load(text: &str, variables: &[(&str, &str)], flags: &[&str]) -> Result<Config, ConfigError> {
+fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(FILE_NAME);
     fs::write(&file, text).unwrap();
+    (dir, file)
+}
+
+fn load(text: &str, variables: &[(&str, &str)], flags: &[&str]) -> Result<Config, ConfigError> {
+    let (_dir, file) = written(text);
     let variables = variables.iter().map(|(k, v)| (k.into(), v.into()));
     let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
     Config::load_with(&file, variables, &flags)
