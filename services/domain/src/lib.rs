@@ -2,3 +2,5 @@
 //! goes out as a value, so that every rule can be tested and replayed.
 
 pub mod input;
+pub mod keys;
+pub mod permit;

@@ -1,0 +1,155 @@
+//! Signers and verifiers of the two kinds of token.
+
+use std::time::Duration;
+
+use countersign_schemas::{ServiceId, Timestamp, limits};
+
+use super::check::Permitted;
+use super::claims::{ClaimClaims, PermitClaims};
+use super::jws::{self, TokenError};
+use super::{CLAIM_LIFE_MAX, PERMIT_LIFE_MAX};
+use crate::keys::{KeySet, SigningKey};
+
+const PERMIT_TYPE: &str = "permit+jwt";
+const CLAIM_TYPE: &str = "claim+jwt";
+
+/// Signs permits.
+#[derive(Debug)]
+pub struct PermitSigner(jws::Signer);
+
+impl PermitSigner {
+    /// A signer with this key.
+    #[must_use]
+    pub fn new(key: SigningKey) -> Self {
+        Self(jws::Signer::new(key, PERMIT_TYPE))
+    }
+
+    /// The permit with these claims.
+    ///
+    /// # Errors
+    /// When the claims cannot be written as JSON, which they always can.
+    pub fn sign(&self, claims: &PermitClaims) -> Result<String, TokenError> {
+        self.0.sign(claims)
+    }
+}
+
+/// Verifies permits.
+#[derive(Debug, Clone)]
+pub struct PermitVerifier {
+    keys: KeySet,
+}
+
+impl PermitVerifier {
+    /// A verifier that trusts these keys.
+    #[must_use]
+    pub fn new(keys: KeySet) -> Self {
+        Self { keys }
+    }
+
+    /// The claims of a permit that was issued by `issuer` for `audience` and is valid now.
+    ///
+    /// # Errors
+    /// When any of that is not so.
+    pub fn verify(
+        &self,
+        token: &str,
+        audience: &str,
+        issuer: &str,
+        now: Timestamp,
+    ) -> Result<PermitClaims, TokenError> {
+        let claims: PermitClaims = jws::open(token, PERMIT_TYPE, &self.keys)?;
+        check_parties(&claims.iss, issuer, &claims.aud, audience)?;
+        jws::check_times(claims.iat, claims.exp, PERMIT_LIFE_MAX, now)?;
+        Ok(claims)
+    }
+}
+
+/// The claim that a claim token proves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The sequence of the one `tool.started`.
+    pub seq: u64,
+    /// Which try this is, from 1.
+    pub attempt: u32,
+    /// The worker it is for.
+    pub worker: ServiceId,
+}
+
+/// Signs claim tokens.
+#[derive(Debug)]
+pub struct ClaimSigner(jws::Signer);
+
+impl ClaimSigner {
+    /// A signer with this key.
+    #[must_use]
+    pub fn new(key: SigningKey) -> Self {
+        Self(jws::Signer::new(key, CLAIM_TYPE))
+    }
+
+    /// A claim token for a permitted run, valid for [`CLAIM_LIFE_MAX`].
+    ///
+    /// # Errors
+    /// When the claims cannot be written as JSON, which they always can.
+    pub fn sign(
+        &self,
+        permitted: &Permitted,
+        claim: Claim,
+        now: Timestamp,
+    ) -> Result<String, TokenError> {
+        let permit = permitted.claims();
+        self.0.sign(&ClaimClaims {
+            iss: permit.iss.clone(),
+            aud: permit.aud.clone(),
+            jti: permit.jti,
+            claim_seq: claim.seq,
+            attempt: claim.attempt,
+            input_digest: permit.input_digest,
+            worker: claim.worker,
+            exp: now.plus(CLAIM_LIFE_MAX).seconds(),
+        })
+    }
+}
+
+/// Verifies claim tokens.
+#[derive(Debug, Clone)]
+pub struct ClaimVerifier {
+    keys: KeySet,
+}
+
+impl ClaimVerifier {
+    /// A verifier that trusts these keys.
+    #[must_use]
+    pub fn new(keys: KeySet) -> Self {
+        Self { keys }
+    }
+
+    /// The claims of a claim token that was issued by `issuer` for `audience` and is
+    /// valid now.
+    ///
+    /// # Errors
+    /// When any of that is not so.
+    pub fn verify(
+        &self,
+        token: &str,
+        audience: &str,
+        issuer: &str,
+        now: Timestamp,
+    ) -> Result<ClaimClaims, TokenError> {
+        let claims: ClaimClaims = jws::open(token, CLAIM_TYPE, &self.keys)?;
+        check_parties(&claims.iss, issuer, &claims.aud, audience)?;
+        // A claim token carries no `iat`: how far it reaches ahead is bounded instead.
+        let skew = Duration::from_secs(limits::CLOCK_SKEW_SECONDS);
+        jws::check_times(now.seconds(), claims.exp, CLAIM_LIFE_MAX + skew, now)?;
+        Ok(claims)
+    }
+}
+
+fn check_parties(iss: &str, issuer: &str, aud: &str, audience: &str) -> Result<(), TokenError> {
+    if iss != issuer {
+        return Err(TokenError::WrongIssuer);
+    }
+    if aud != audience {
+        return Err(TokenError::WrongAudience);
+    }
+    Ok(())
+}
