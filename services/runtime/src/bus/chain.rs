@@ -45,9 +45,13 @@ impl Bus {
         let message = message.expecting(filter, expected);
         let stream = Address::parse(message.subject()).map_or(Stream::Events, |a| a.stream());
         let give_up = Instant::now() + GIVE_UP_AFTER;
+        let mut retried = false;
         loop {
             match self.publisher().publish(message.clone()).await {
                 Ok(seq) => return Ok(Append::Stored(seq)),
+                // On three replicas the id is looked at before the sequence, so one's own
+                // retry is answered so. Anybody else's use of a random id is not.
+                Err(PublishError::Duplicate { seq }) if retried => return Ok(Append::Stored(seq)),
                 Err(PublishError::Conflict { last }) => {
                     metrics::conflict();
                     if let Some(head) = self.settled_head(stream, filter, expected, last).await? {
@@ -65,6 +69,7 @@ impl Bus {
                     message.subject()
                 )));
             }
+            retried = true;
             tokio::time::sleep(SETTLE).await;
         }
     }

@@ -37,6 +37,13 @@ pub enum PublishError {
         /// The last sequence over the filter.
         last: u64,
     },
+    /// A message with this id is stored already, at `seq`. Ids are random, so this is
+    /// either one's own earlier attempt or somebody who guessed or copied the id.
+    #[error("a message with this id is stored already, at sequence {seq}")]
+    Duplicate {
+        /// The sequence of the message that has the id.
+        seq: u64,
+    },
     /// The server does not let this credential publish there.
     #[error("the credential may not publish on `{subject}`")]
     Refused {
@@ -78,6 +85,7 @@ impl From<PublishError> for Failure {
             PublishError::Refused { .. } | PublishError::TooLarge { .. } => Self::fatal(what),
             PublishError::Full { .. } => Self::transient_in(what, Duration::from_secs(5)),
             PublishError::Conflict { .. }
+            | PublishError::Duplicate { .. }
             | PublishError::Timeout
             | PublishError::Closed
             | PublishError::Server { .. } => Self::transient(what),
@@ -255,6 +263,8 @@ fn time_out(in_flight: &Mutex<InFlight>, now: Instant) {
 struct Ack {
     #[serde(default)]
     seq: u64,
+    #[serde(default)]
+    duplicate: bool,
     error: Option<AckError>,
 }
 
@@ -278,6 +288,7 @@ fn read_ack(ack: &Message) -> Result<u64, PublishError> {
         text: "the answer is not a JetStream ack".to_owned(),
     })?;
     match parsed.error {
+        None if parsed.duplicate => Err(PublishError::Duplicate { seq: parsed.seq }),
         None => Ok(parsed.seq),
         Some(error) => Err(ack_error(error)),
     }
