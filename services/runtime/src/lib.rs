@@ -7,4 +7,6 @@ pub mod clock;
 pub mod config;
 pub mod health;
 pub mod nats_server;
+pub mod service;
 pub mod signals;
+pub mod telemetry;

@@ -191,9 +191,15 @@ fn explain(file: &Path, error: figment::Error) -> ConfigError {
         kind => ConfigError::BadValue {
             origin,
             key: path,
-            reason: kind.to_string(),
+            reason: one_line(&kind.to_string()),
         },
     }
+}
+
+/// The words of a parser's message without its drawing of the place.
+fn one_line(message: &str) -> String {
+    let words = message.lines().filter(|line| !line.contains('|'));
+    words.map(str::trim).collect::<Vec<_>>().join(": ")
 }
 
 fn nearest(field: &str, known: &'static [&'static str]) -> Option<&'static str> {

@@ -1,0 +1,281 @@
+//! The common main of every service binary, which reads as a list.
+
+mod clock_watch;
+mod connection_watch;
+
+use std::future::Future;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use tokio_util::sync::CancellationToken;
+
+use crate::bus::{Bus, BusError, ConnectOptions};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Config, ConfigError};
+use crate::health::HealthHandle;
+use crate::signals::shutdown_on_signals;
+use crate::telemetry::{Telemetry, TelemetryError};
+
+pub use clock_watch::ClockTrust;
+
+/// How long a service may take to finish what it has begun. Shorter than the 30 s after
+/// which the server redelivers its inputs to another.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(15);
+
+/// What every service is given, besides its own settings.
+#[derive(Clone)]
+pub struct ServiceContext {
+    /// What the whole deployment agrees on.
+    pub deployment: config::Deployment,
+    /// The connection with this service's own credential.
+    pub bus: Bus,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Whether that clock agrees with the server's.
+    pub clock_trust: ClockTrust,
+    /// Cancelled when the service must stop taking inputs and finish.
+    pub shutdown: CancellationToken,
+    /// Where the service reports the state of its parts.
+    pub health: HealthHandle,
+}
+
+impl ServiceContext {
+    /// A context whose clock is trusted and whose health is its own; for tests and for
+    /// several services in one process.
+    #[must_use]
+    pub fn new(
+        deployment: config::Deployment,
+        bus: Bus,
+        clock: Arc<dyn Clock>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self {
+            deployment,
+            bus,
+            clock,
+            clock_trust: ClockTrust::trusted(),
+            shutdown,
+            health: HealthHandle::new(),
+        }
+    }
+
+    /// Watches the connection and the clock until shutdown and reports both in health.
+    pub fn watch(&self) {
+        let connection = self.health.part("connection");
+        tokio::spawn(connection_watch::run(
+            self.bus.clone(),
+            connection,
+            self.shutdown.clone(),
+        ));
+        let clock = self.health.part("clock");
+        tokio::spawn(clock_watch::run(self.clone(), clock));
+    }
+}
+
+/// Why a service ended, each with its exit code.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// Something that is configured cannot be used: a file, a key, a policy.
+    #[error("{0}")]
+    Configured(String),
+    /// NATS, or something in it that must be there, is out of reach.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The service found a fault that it cannot work around.
+    #[error("{0}")]
+    Failed(String),
+    /// What was begun was not finished within the grace time; it will be redelivered.
+    #[error("not everything was finished within {} s; it will be redelivered", DRAIN_GRACE.as_secs())]
+    DrainTimeout,
+}
+
+impl ServiceError {
+    /// Something configured cannot be used.
+    pub fn configured(error: impl ToString) -> Self {
+        Self::Configured(error.to_string())
+    }
+
+    /// A fault that cannot be worked around.
+    pub fn failed(error: impl ToString) -> Self {
+        Self::Failed(error.to_string())
+    }
+
+    /// The exit code of the process.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Configured(_) => 64,
+            Self::Unreachable(_) => 69,
+            Self::Failed(_) | Self::DrainTimeout => 1,
+        }
+    }
+}
+
+impl From<ConfigError> for ServiceError {
+    fn from(error: ConfigError) -> Self {
+        Self::configured(error)
+    }
+}
+
+impl From<TelemetryError> for ServiceError {
+    fn from(error: TelemetryError) -> Self {
+        Self::configured(error)
+    }
+}
+
+impl From<BusError> for ServiceError {
+    fn from(error: BusError) -> Self {
+        match error {
+            BusError::Fatal { .. } => Self::failed(error),
+            BusError::Connect { .. } | BusError::ServerTooOld { .. } | BusError::Request { .. } => {
+                Self::Unreachable(error.to_string())
+            }
+        }
+    }
+}
+
+/// The flags of every service binary.
+#[derive(Debug, Parser)]
+#[command(version, about = "One service of Countersign")]
+struct Flags {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = config::FILE_NAME)]
+    config: PathBuf,
+    /// Override a setting, section.key=value; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print the settings in force and exit
+    #[arg(long)]
+    print_config: bool,
+}
+
+/// The whole life of a service process: `countersign-<name> --config FILE`.
+pub fn main<F, Fut>(name: &'static str, run: F) -> ExitCode
+where
+    F: FnOnce(ServiceContext, Config) -> Fut,
+    Fut: Future<Output = Result<(), ServiceError>>,
+{
+    match live(name, &Flags::parse(), run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("countersign-{name}: {error}"));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn live<F, Fut>(name: &'static str, flags: &Flags, run: F) -> Result<(), ServiceError>
+where
+    F: FnOnce(ServiceContext, Config) -> Fut,
+    Fut: Future<Output = Result<(), ServiceError>>,
+{
+    let config = Config::load_with(&flags.config, std::env::vars_os(), &flags.set)?;
+    if flags.print_config {
+        return write!(std::io::stdout(), "{config}").map_err(ServiceError::failed);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(ServiceError::failed)?;
+    runtime.block_on(async {
+        let telemetry = Telemetry::start(&config.telemetry, name)?;
+        let ended = serve(name, config, &telemetry, run).await;
+        telemetry.flush().await;
+        ended
+    })
+}
+
+async fn serve<F, Fut>(
+    name: &'static str,
+    config: Config,
+    telemetry: &Telemetry,
+    run: F,
+) -> Result<(), ServiceError>
+where
+    F: FnOnce(ServiceContext, Config) -> Fut,
+    Fut: Future<Output = Result<(), ServiceError>>,
+{
+    let shutdown = shutdown_on_signals().map_err(ServiceError::failed)?;
+    let bus = connect(&config, name).await?;
+    let clock = Arc::new(SystemClock);
+    let context = ServiceContext::new(config.deployment.clone(), bus.clone(), clock, shutdown);
+    // Health is told until the very end, so it has an end of its own.
+    let over = CancellationToken::new();
+    let _over_at_return = over.clone().drop_guard();
+    let listening = telemetry
+        .listen(&config.telemetry, context.health.clone(), over)
+        .await?;
+    context.watch();
+    tracing::info!(
+        service = name,
+        version = env!("CARGO_PKG_VERSION"),
+        deployment = %config.deployment.name,
+        nats = config.nats.url,
+        metrics = listening.map(|address| address.to_string()),
+        "started"
+    );
+    let shutdown = context.shutdown.clone();
+    let ended = until_drained(run(context, config), &shutdown, DRAIN_GRACE).await;
+    bus.close().await;
+    match &ended {
+        Ok(()) => tracing::info!(service = name, "stopped"),
+        Err(error) => tracing::error!(service = name, %error, "stopped"),
+    }
+    ended
+}
+
+/// Connects as the service `name`, with the credential that the configuration names.
+///
+/// # Errors
+/// When the credential cannot be read or the server does not take it.
+pub async fn connect(config: &Config, name: &str) -> Result<Bus, ServiceError> {
+    let path = config.service_creds(name);
+    let seed = std::fs::read_to_string(&path).map_err(|error| {
+        ServiceError::configured(format!(
+            "cannot read the credential `{}`: {error}; `countersign init` makes it",
+            path.display()
+        ))
+    })?;
+    let options = ConnectOptions {
+        url: config.nats.url.clone(),
+        name: name.to_owned(),
+        nkey_seed: seed.trim().to_owned(),
+        tls_ca: config.nats.tls_ca.clone(),
+    };
+    Ok(Bus::connect(options).await?)
+}
+
+/// Runs to the end, or for `grace` at most once `shutdown` was asked.
+///
+/// # Errors
+/// What `running` ends with, or [`ServiceError::DrainTimeout`].
+pub async fn until_drained<Fut>(
+    running: Fut,
+    shutdown: &CancellationToken,
+    grace: Duration,
+) -> Result<(), ServiceError>
+where
+    Fut: Future<Output = Result<(), ServiceError>>,
+{
+    let too_late = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(grace).await;
+    };
+    tokio::select! {
+        ended = running => ended,
+        () = too_late => Err(ServiceError::DrainTimeout),
+    }
+}
+
+/// One line on stderr; with stderr closed there is nobody to tell.
+fn say(text: &str) {
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+#[cfg(test)]
+mod tests;
