@@ -1,6 +1,7 @@
 //! Pure decisions: no I/O, no clock, no randomness. Everything comes in as a value and
 //! goes out as a value, so that every rule can be tested and replayed.
 
+pub mod approvals;
 pub mod input;
 pub mod keys;
 pub mod permit;

@@ -376,6 +376,9 @@ struct Call {
     at: Timestamp,
 }
 
+/// The code of a refusal, and what provokes it.
+type CallSpoil = (&'static str, fn(&mut Call));
+
 fn good_call() -> Call {
     Call {
         intent: Some(raw().intent_id.to_string()),
@@ -388,7 +391,7 @@ fn good_call() -> Call {
 
 #[test]
 fn the_gate_refuses_whatever_does_not_belong_together() {
-    let cases: [(&str, fn(&mut Call)); 9] = [
+    let cases: &[CallSpoil] = &[
         ("permit_missing", |c| c.permit = None),
         ("permit_missing", |c| c.claim = None),
         ("permit_missing", |c| c.intent = None),
@@ -403,7 +406,7 @@ fn the_gate_refuses_whatever_does_not_belong_together() {
             c.at = now().minus(Duration::from_secs(6))
         }),
     ];
-    for (number, (code, spoil)) in cases.into_iter().enumerate() {
+    for (number, (code, spoil)) in cases.iter().enumerate() {
         let mut call = good_call();
         spoil(&mut call);
         let headers = WorkHeaders {
@@ -413,7 +416,7 @@ fn the_gate_refuses_whatever_does_not_belong_together() {
         };
         let mut seen = SeenTokens::default();
         let refusal = admit(headers, &call.body, &mut seen, call.at).unwrap_err();
-        assert_eq!(refusal.code(), code, "case {number}");
+        assert_eq!(refusal.code(), *code, "case {number}");
     }
 }
 

@@ -1,0 +1,34 @@
+//! Approvals: what people are shown, who may vote, and when enough have.
+//!
+//! An [`Approval`] is a value: it is opened from a verdict, changed by votes, time and
+//! withdrawal, and kept by the coordinator under compare-and-set. One transition leads out
+//! of `pending`, and a final state never changes.
+
+mod approval;
+mod quorum;
+mod view;
+mod visible;
+mod vote;
+
+pub use approval::{ASK_LIFE_MAX, Approval, OpenError, RecordedVote, Resolution};
+pub use view::{ApprovalView, ViewItem};
+pub use visible::visible;
+pub use vote::{Answer, Ballot, VoteCode};
+
+use std::collections::BTreeSet;
+
+use countersign_schemas::{PersonId, TeamId};
+
+/// Who is in which team, at the time of asking.
+pub trait People {
+    /// The members of a team; none for a team that does not exist.
+    fn members(&self, team: &TeamId) -> &BTreeSet<PersonId>;
+
+    /// The name by which a person is known to others.
+    fn name(&self, person: &PersonId) -> Option<&str>;
+}
+
+#[cfg(test)]
+pub(crate) mod fixtures;
+#[cfg(test)]
+mod tests;

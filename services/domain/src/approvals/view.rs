@@ -1,0 +1,169 @@
+//! Everything that an approver is shown, and the digest that binds a vote to it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use countersign_schemas::events::{
+    ApprovalKind, Change, CheckedRequester, GuardrailResult, Operation, PolicyChecked, Reason,
+    TeamQuorum,
+};
+use countersign_schemas::{AgentId, ApprovalId, Digest, IntentId, JsonObject, Timestamp, ToolName};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::visible::{visible, visible_json};
+
+/// One thing to be approved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ViewItem {
+    /// Which intent.
+    pub intent_id: IntentId,
+    /// Which tool.
+    pub tool: ToolName,
+    /// What the tool does.
+    pub operation: Operation,
+    /// One sentence on what would happen.
+    pub summary: String,
+    /// The input, field by field as the catalog lets approvers see it.
+    pub input_shown: JsonObject,
+    /// Digest of the exact input.
+    pub input_digest: Digest,
+    /// The amount at stake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<String>,
+    /// What would change.
+    pub changes: Vec<Change>,
+}
+
+/// Everything that an approver is shown. Nothing in it changes while people vote.
+///
+/// Every text that an agent wrote is already safe to print: see [`visible`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ApprovalView {
+    /// Which approval.
+    pub approval_id: ApprovalId,
+    /// What it is about.
+    pub kind: ApprovalKind,
+    /// The things to be approved.
+    pub items: Vec<ViewItem>,
+    /// Who wants to act.
+    pub agent: AgentId,
+    /// On whose behalf.
+    pub requester: CheckedRequester,
+    /// Whether that is proved: `proved by a mandate` or `claimed, not proved`.
+    pub requester_note: String,
+    /// Why, in the agent's words.
+    pub purpose: String,
+    /// The agent's session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// Why people are asked.
+    pub reasons: Vec<Reason>,
+    /// What the guardrails found.
+    pub guardrails: Vec<GuardrailResult>,
+    /// All of these teams, each with its quorum.
+    pub approvers: Vec<TeamQuorum>,
+    /// Whether a vote through a chat bridge counts.
+    pub chat_may_approve: bool,
+    /// When it was asked.
+    pub created_at: Timestamp,
+    /// When nobody may grant it any more.
+    pub expires_at: Timestamp,
+    /// The policy bundle that judged.
+    pub policy_digest: Digest,
+    /// Keeps values from being guessed from the digest; only this view holds it.
+    pub salt: String,
+}
+
+impl ApprovalView {
+    /// The digest that a vote must name. A client computes it itself from what it shows.
+    ///
+    /// # Errors
+    /// When the view has no canonical JSON form, which it always has.
+    pub fn digest(&self) -> Result<Digest, serde_json::Error> {
+        Digest::of_json(self)
+    }
+
+    /// The view of one intent that was judged `ask`.
+    pub(super) fn of_action(
+        checked: &PolicyChecked,
+        operation: Operation,
+        approvers: &[TeamQuorum],
+        chat_may_approve: bool,
+        created_at: Timestamp,
+        expires_at: Timestamp,
+    ) -> Self {
+        let approval_id = ApprovalId::for_intent(checked.intent_id);
+        let note = match checked.requester.verified {
+            true => "proved by a mandate",
+            false => "claimed, not proved",
+        };
+        Self {
+            kind: ApprovalKind::Action,
+            items: vec![item(checked, operation)],
+            agent: checked.agent.clone(),
+            requester: checked.requester.clone(),
+            requester_note: note.to_owned(),
+            purpose: visible(&checked.purpose),
+            session_id: checked.session_id.as_deref().map(visible),
+            reasons: checked.reasons.iter().map(reason).collect(),
+            guardrails: checked.guardrails.iter().map(guardrail).collect(),
+            approvers: approvers.to_vec(),
+            chat_may_approve,
+            created_at,
+            expires_at,
+            policy_digest: checked.policy_digest,
+            salt: view_salt(&approval_id, &[checked.salt.as_str()]),
+            approval_id,
+        }
+    }
+}
+
+fn item(checked: &PolicyChecked, operation: Operation) -> ViewItem {
+    let shown = visible_json(&Value::Object(checked.input_shown.0.clone()));
+    ViewItem {
+        intent_id: checked.intent_id,
+        tool: checked.tool.clone(),
+        operation,
+        summary: visible(&checked.summary),
+        input_shown: JsonObject::from_value(shown).unwrap_or_default(),
+        input_digest: checked.input_digest,
+        amount: checked.amount.clone(),
+        changes: checked.changes.iter().map(change).collect(),
+    }
+}
+
+fn reason(reason: &Reason) -> Reason {
+    Reason {
+        message: visible(&reason.message),
+        ..reason.clone()
+    }
+}
+
+fn guardrail(result: &GuardrailResult) -> GuardrailResult {
+    GuardrailResult {
+        message: visible(&result.message),
+        ..result.clone()
+    }
+}
+
+fn change(change: &Change) -> Change {
+    Change {
+        resource: visible(&change.resource),
+        field: visible(&change.field),
+        before: change.before.as_deref().map(visible),
+        after: change.after.as_deref().map(visible),
+    }
+}
+
+/// Derived from the secret salts of the items, so that a restart finds the same one and
+/// nobody without them can compute it.
+fn view_salt(approval: &ApprovalId, items: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"countersign view salt v1");
+    for part in std::iter::once(approval.as_str()).chain(items.iter().copied()) {
+        hash.update([0]);
+        hash.update(part);
+    }
+    URL_SAFE_NO_PAD.encode(hash.finalize())
+}
