@@ -5,6 +5,7 @@
 pub mod bus;
 pub mod clock;
 pub mod config;
+pub mod files;
 pub mod health;
 pub mod nats_server;
 pub mod service;

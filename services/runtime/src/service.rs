@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::{Bus, BusError, ConnectOptions};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, ConfigError};
+use crate::files::{self, FileError};
 use crate::health::HealthHandle;
 use crate::signals::shutdown_on_signals;
 use crate::telemetry::{Telemetry, TelemetryError};
@@ -118,6 +119,12 @@ impl ServiceError {
 
 impl From<ConfigError> for ServiceError {
     fn from(error: ConfigError) -> Self {
+        Self::configured(error)
+    }
+}
+
+impl From<FileError> for ServiceError {
+    fn from(error: FileError) -> Self {
         Self::configured(error)
     }
 }
@@ -235,16 +242,11 @@ where
 /// When the credential cannot be read or the server does not take it.
 pub async fn connect(config: &Config, name: &str) -> Result<Bus, ServiceError> {
     let path = config.service_creds(name);
-    let seed = std::fs::read_to_string(&path).map_err(|error| {
-        ServiceError::configured(format!(
-            "cannot read the credential `{}`: {error}; `countersign init` makes it",
-            path.display()
-        ))
-    })?;
+    let seed = files::secret("credential", &path)?;
     let options = ConnectOptions {
         url: config.nats.url.clone(),
         name: name.to_owned(),
-        nkey_seed: seed.trim().to_owned(),
+        nkey_seed: seed.as_str().to_owned(),
         tls_ca: config.nats.tls_ca.clone(),
     };
     Ok(Bus::connect(options).await?)

@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
 pub use sections::{
-    ApprovalCoordinator, AuditArchiver, AuditQuery, BodyEncoding, Deployment, EmbeddedNats, Keys,
-    LogFormat, Nats, Policy, PolicyChecker, Telemetry, ToolExecutor,
+    ApprovalCoordinator, AuditArchiver, AuditQuery, Deployment, EmbeddedNats, Keys, LogFormat,
+    Nats, Policy, PolicyChecker, Telemetry, ToolExecutor,
 };
 
 use documented::write_section;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use countersign_schemas::codec::Encoding;
 use countersign_schemas::limits::HORIZON_SECONDS;
 use countersign_schemas::{ServiceId, Token};
 use serde::{Deserialize, Serialize};
@@ -23,16 +24,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// How bodies of events are written; both are always read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BodyEncoding {
-    /// JSON.
-    Json,
-    /// Avro single-object.
-    Avro,
-}
-
 section! {
     /// What the whole deployment agrees on.
     Deployment {
@@ -43,7 +34,7 @@ section! {
         /// 60 to 604800.
         horizon_s: u64 = HORIZON_SECONDS;
         /// How services write the bodies of events: `json` or `avro`. Both are read.
-        encoding: BodyEncoding = BodyEncoding::Json;
+        encoding: Encoding = Encoding::Json;
     }
 }
 
