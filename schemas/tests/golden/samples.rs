@@ -29,9 +29,11 @@ fn sample<E: Event + Debug + PartialEq + 'static>(event: E) -> Sample {
 /// Every event once.
 pub(crate) fn all() -> Vec<Sample> {
     let mut samples = intents();
+    samples.extend(verdicts());
     samples.extend(approvals());
     samples.extend(windows());
     samples.extend(decisions());
+    samples.extend(handoffs());
     samples.extend(outcomes());
     samples.extend(control());
     samples.extend(operations());
@@ -151,17 +153,20 @@ fn handoff() -> HandoffRef {
 
 const TRIED: &str = "billing wanted to refund 120.50 EUR on invoice I-2231.";
 
-fn intents() -> Vec<Sample> {
-    let input = json!({
+fn input() -> serde_json::Value {
+    json!({
         "amount": "120.50", "currency": "EUR", "customer": "jo@example.com",
         "invoice": "I-2231", "lines": [{"price": 60.25, "quantity": 2}],
-    });
+    })
+}
+
+fn intents() -> Vec<Sample> {
     vec![
         sample(ToolRequested {
             schema_version: 1,
             intent_id: of(INTENT),
             tool: of(TOOL),
-            input: object(input.clone()),
+            input: object(input()),
             requester: Requester {
                 id: of("maria@example.com"),
                 mandate: Some("eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl".to_owned()),
@@ -178,6 +183,11 @@ fn intents() -> Vec<Sample> {
             intent_id: of(INTENT),
             reason: Some("The customer called back.".to_owned()),
         }),
+    ]
+}
+
+fn verdicts() -> Vec<Sample> {
+    vec![
         sample(PolicyChecked {
             schema_version: 1,
             intent_id: of(INTENT),
@@ -201,7 +211,7 @@ fn intents() -> Vec<Sample> {
                 message: "The lines add up.".to_owned(),
             }],
             input_redacted: redacted(),
-            input_shown: object(input),
+            input_shown: object(input()),
             amount: Some("120.50".to_owned()),
             summary: "Refund 120.50 EUR on invoice I-2231.".to_owned(),
             changes: changes(),
@@ -379,26 +389,29 @@ fn decisions() -> Vec<Sample> {
             handoff: Some(handoff()),
             next_action: NextAction::Retry,
         }),
-        sample(Handoff {
-            schema_version: 1,
-            kind: HandoffKind::Approval,
-            team: of("finance"),
-            intents: vec![of(INTENT)],
-            approval_id: Some(of(APPROVAL)),
-            agent: of(AGENT),
-            requester: requester(),
-            tool: of(TOOL),
-            code: "pending".to_owned(),
-            title: "billing asks: refund 120.50 EUR".to_owned(),
-            text: format!("{TRIED} Two people of finance must approve."),
-            tried: TRIED.to_owned(),
-            reasons: reasons(),
-            needs: needs(),
-            people: vec![of("lee"), of("sam")],
-            until: Some(at("10:30:01")),
-            link: Some("https://countersign.example.com/a/1".to_owned()),
-        }),
     ]
+}
+
+fn handoffs() -> Vec<Sample> {
+    vec![sample(Handoff {
+        schema_version: 1,
+        kind: HandoffKind::Approval,
+        team: of("finance"),
+        intents: vec![of(INTENT)],
+        approval_id: Some(of(APPROVAL)),
+        agent: of(AGENT),
+        requester: requester(),
+        tool: of(TOOL),
+        code: "pending".to_owned(),
+        title: "billing asks: refund 120.50 EUR".to_owned(),
+        text: format!("{TRIED} Two people of finance must approve."),
+        tried: TRIED.to_owned(),
+        reasons: reasons(),
+        needs: needs(),
+        people: vec![of("lee"), of("sam")],
+        until: Some(at("10:30:01")),
+        link: Some("https://countersign.example.com/a/1".to_owned()),
+    })]
 }
 
 fn outcomes() -> Vec<Sample> {
