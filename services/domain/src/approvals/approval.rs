@@ -214,6 +214,18 @@ impl Approval {
         !self.teams_of(person, people).is_empty()
     }
 
+    /// Whether a vote of `person` could count: in a team asked, and not the requester.
+    #[must_use]
+    pub fn may_vote(&self, person: &PersonId, people: &impl People) -> bool {
+        self.asks(person, people) && (self.ask.self_allowed || !self.excludes(person))
+    }
+
+    /// The checker lists whoever may be the requester; the requester's own id is refused
+    /// whatever that list says.
+    pub(super) fn excludes(&self, who: &PersonId) -> bool {
+        self.ask.excluded.contains(who) || self.checked.requester.id.as_str() == who.as_str()
+    }
+
     pub(super) fn teams_of(&self, person: &PersonId, people: &impl People) -> BTreeSet<TeamId> {
         let teams = self.ask.approvers.iter().map(|entry| &entry.team);
         teams

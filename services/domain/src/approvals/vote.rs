@@ -170,12 +170,6 @@ impl Approval {
         None
     }
 
-    /// The checker lists whoever may be the requester; the requester's own id is refused
-    /// whatever that list says.
-    fn excludes(&self, who: &PersonId) -> bool {
-        self.ask().excluded.contains(who) || self.checked().requester.id.as_str() == who.as_str()
-    }
-
     fn objection_to_time(&self, ballot: &Ballot<'_>) -> Option<Answer> {
         if let Some(end) = self.resolution() {
             let message = format!(

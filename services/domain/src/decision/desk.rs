@@ -1,0 +1,307 @@
+//! The desk that decides: it holds the permit key and nothing else that lasts.
+
+use std::time::Duration;
+
+use countersign_schemas::events::{
+    ApprovalState, Basis, BasisKind, BlockedCode, HandoffRef, Need, NextAction, Operation,
+    PolicyChecked, Reason, ToolApproved, ToolBlocked, Verdict,
+};
+use countersign_schemas::{Address, Digest, Timestamp};
+
+use super::words::{next_action, tried};
+use crate::approvals::Approval;
+use crate::permit::{Actor, PERMIT_LIFE_MAX, PermitClaims, PermitSigner, TokenError, audience};
+
+/// The one decision on an intent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It may run.
+    Approved(Box<ToolApproved>),
+    /// It may not.
+    Blocked(Box<ToolBlocked>),
+}
+
+impl Decision {
+    /// Where the decision is stored.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        match self {
+            Self::Approved(approved) => Address::ToolApproved {
+                agent: approved.agent.clone(),
+                intent: approved.intent_id,
+            },
+            Self::Blocked(blocked) => Address::ToolBlocked {
+                agent: blocked.agent.clone(),
+                intent: blocked.intent_id,
+            },
+        }
+    }
+}
+
+/// What follows from a verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Course {
+    /// It is decided at once.
+    Decide(Decision),
+    /// People must decide.
+    Ask,
+}
+
+/// Decides and signs permits.
+#[derive(Debug)]
+pub struct Desk {
+    signer: PermitSigner,
+    deployment: String,
+    permit_life: Duration,
+}
+
+impl Desk {
+    /// A desk of `deployment`. A permit's life is cut to [`PERMIT_LIFE_MAX`].
+    #[must_use]
+    pub fn new(signer: PermitSigner, deployment: &str, permit_life: Duration) -> Self {
+        Self {
+            signer,
+            deployment: deployment.to_owned(),
+            permit_life: permit_life.min(PERMIT_LIFE_MAX),
+        }
+    }
+
+    /// What follows from a verdict, at `now`.
+    ///
+    /// # Errors
+    /// When a permit cannot be signed, which it always can.
+    pub fn course(&self, checked: &PolicyChecked, now: Timestamp) -> Result<Course, TokenError> {
+        if checked.dry_run == Some(true) {
+            return Ok(Course::Decide(dry_run(checked)));
+        }
+        match checked.verdict {
+            Verdict::Deny => Ok(Course::Decide(denied(checked))),
+            Verdict::Ask if is_over(checked, now) => Ok(Course::Decide(overdue(checked))),
+            Verdict::Ask => Ok(Course::Ask),
+            Verdict::Allow => {
+                let basis = Basis {
+                    kind: BasisKind::Policy,
+                    policy_ids: policy_ids(checked),
+                    approvers: Vec::new(),
+                    approval_id: None,
+                    window_id: None,
+                };
+                self.approve(checked, basis, now).map(Course::Decide)
+            }
+        }
+    }
+
+    /// The decision that an ended approval leads to; `None` while it is pending.
+    ///
+    /// # Errors
+    /// When a permit cannot be signed, which it always can.
+    pub fn after_approval(
+        &self,
+        approval: &Approval,
+        now: Timestamp,
+    ) -> Result<Option<Decision>, TokenError> {
+        let block = |code, about: &str| Ok(Some(stopped_by_people(approval, code, about)));
+        match approval.state() {
+            ApprovalState::Pending => Ok(None),
+            ApprovalState::Approved => {
+                let basis = Basis {
+                    kind: BasisKind::Person,
+                    policy_ids: policy_ids(approval.checked()),
+                    approvers: approval.approved_by(),
+                    approval_id: Some(approval.id().clone()),
+                    window_id: None,
+                };
+                self.approve(approval.checked(), basis, now).map(Some)
+            }
+            ApprovalState::Denied => block(BlockedCode::DeniedByPerson, "A person said no"),
+            ApprovalState::Expired => block(BlockedCode::ApprovalExpired, "Nobody said no"),
+            ApprovalState::Cancelled => block(BlockedCode::Withdrawn, "It was taken back"),
+            ApprovalState::Failed | ApprovalState::Partial => block(
+                BlockedCode::Unavailable,
+                "The approval did not come to an end",
+            ),
+        }
+    }
+
+    fn approve(
+        &self,
+        checked: &PolicyChecked,
+        basis: Basis,
+        now: Timestamp,
+    ) -> Result<Decision, TokenError> {
+        let (Some(operation), Some(tool_digest)) = (checked.operation, checked.tool_digest) else {
+            let why = "The verdict names no tool definition, so there is nothing to permit.";
+            return Ok(blocked(checked, BlockedCode::UnknownTool, why));
+        };
+        let end = now.plus(self.permit_life);
+        let end = checked.expires_at.map_or(end, |own| own.min(end));
+        // Tokens count in whole seconds: a permit that would end in the second it begins
+        // is no permit.
+        if end.seconds() <= now.seconds() {
+            return Ok(overdue(checked));
+        }
+        let claims = self.claims(checked, basis, tool_digest, now, end);
+        let permit = self.signer.sign(&claims)?;
+        Ok(Decision::Approved(Box::new(approved(
+            checked, operation, claims, permit,
+        ))))
+    }
+
+    fn claims(
+        &self,
+        checked: &PolicyChecked,
+        basis: Basis,
+        tool_digest: Digest,
+        now: Timestamp,
+        end: Timestamp,
+    ) -> PermitClaims {
+        PermitClaims {
+            iss: self.deployment.clone(),
+            sub: checked.agent.clone(),
+            act: Actor {
+                sub: checked.requester.id.clone(),
+            },
+            aud: audience(&self.deployment, &checked.tool),
+            jti: checked.intent_id,
+            iat: now.seconds(),
+            exp: end.seconds(),
+            input_digest: checked.input_digest,
+            salt: checked.salt.clone(),
+            tool_digest,
+            policy_digest: checked.policy_digest,
+            basis,
+            reveal: Vec::new(),
+            expose: checked.expose.clone(),
+        }
+    }
+}
+
+fn approved(
+    checked: &PolicyChecked,
+    operation: Operation,
+    claims: PermitClaims,
+    permit: String,
+) -> ToolApproved {
+    ToolApproved {
+        schema_version: 1,
+        intent_id: checked.intent_id,
+        agent: checked.agent.clone(),
+        requester: checked.requester.clone(),
+        tool: checked.tool.clone(),
+        operation,
+        input_digest: checked.input_digest,
+        request: checked.request.clone(),
+        approved_until: claims.until(),
+        policy_digest: claims.policy_digest,
+        tool_digest: claims.tool_digest,
+        basis: claims.basis,
+        permit,
+    }
+}
+
+fn is_over(checked: &PolicyChecked, now: Timestamp) -> bool {
+    checked.expires_at.is_some_and(|end| end <= now)
+}
+
+fn policy_ids(checked: &PolicyChecked) -> Vec<String> {
+    let ids = checked.reasons.iter().filter_map(|r| r.policy_id.clone());
+    let mut ids: Vec<String> = ids.collect();
+    ids.dedup();
+    ids
+}
+
+fn reason(code: &str, message: impl Into<String>) -> Reason {
+    Reason {
+        code: code.to_owned(),
+        message: message.into(),
+        policy_id: None,
+    }
+}
+
+/// The decision not to run, for one reason of our own instead of the checker's.
+#[must_use]
+pub fn blocked(checked: &PolicyChecked, code: BlockedCode, why: &str) -> Decision {
+    let mut block = block(checked, code);
+    block.reasons = vec![reason(code.as_str(), why)];
+    Decision::Blocked(Box::new(block))
+}
+
+fn block(checked: &PolicyChecked, code: BlockedCode) -> ToolBlocked {
+    ToolBlocked {
+        schema_version: 1,
+        intent_id: checked.intent_id,
+        request: checked.request.clone(),
+        agent: checked.agent.clone(),
+        requester: checked.requester.clone(),
+        tool: checked.tool.clone(),
+        code,
+        tried: tried(
+            &checked.agent,
+            &checked.tool,
+            &checked.requester,
+            &checked.summary,
+        ),
+        reasons: checked.reasons.clone(),
+        needs: checked.needs.clone(),
+        handoff: checked.helper.clone().map(|team| HandoffRef {
+            team,
+            approval_id: None,
+            link: None,
+        }),
+        next_action: next_action(code),
+    }
+}
+
+fn denied(checked: &PolicyChecked) -> Decision {
+    let first = checked.reasons.first();
+    let code = first
+        .and_then(|reason| BlockedCode::from_word(&reason.code))
+        .unwrap_or(BlockedCode::PolicyDenied);
+    Decision::Blocked(Box::new(block(checked, code)))
+}
+
+fn overdue(checked: &PolicyChecked) -> Decision {
+    let why = match checked.expires_at {
+        Some(end) => format!("The agent wanted this done before {end}, and that time is over."),
+        None => "The time to run this is over.".to_owned(),
+    };
+    blocked(checked, BlockedCode::ApprovalExpired, &why)
+}
+
+/// A dry run is blocked whatever the verdict; it says what the verdict was.
+fn dry_run(checked: &PolicyChecked) -> Decision {
+    let would = match checked.verdict {
+        Verdict::Allow => "it would have run",
+        Verdict::Ask => "people would have been asked",
+        Verdict::Deny => "it would have been blocked",
+    };
+    let mut block = block(checked, BlockedCode::DryRun);
+    let why = format!(
+        "This was a dry run with the verdict `{}`: {would}.",
+        checked.verdict
+    );
+    block.reasons.insert(0, reason("dry_run", why));
+    block.handoff = None;
+    block.next_action = match checked.verdict {
+        Verdict::Allow | Verdict::Ask => NextAction::Retry,
+        Verdict::Deny => NextAction::Request,
+    };
+    Decision::Blocked(Box::new(block))
+}
+
+fn stopped_by_people(approval: &Approval, code: BlockedCode, about: &str) -> Decision {
+    let mut block = block(approval.checked(), code);
+    let message = approval.resolution().map_or("", |end| end.message.as_str());
+    let why = super::words::sentence(&format!("{about}: {message}"));
+    block.reasons.insert(0, reason(code.as_str(), why));
+    if code == BlockedCode::DeniedByPerson || code == BlockedCode::Withdrawn {
+        block.needs = Vec::<Need>::new();
+    }
+    let asked = approval.ask().approvers.first();
+    block.handoff = asked.map(|entry| HandoffRef {
+        team: entry.team.clone(),
+        approval_id: Some(approval.id().clone()),
+        link: None,
+    });
+    Decision::Blocked(Box::new(block))
+}

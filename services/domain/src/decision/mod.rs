@@ -1,0 +1,13 @@
+//! From a verdict, an approval or the sweep to the one decision on an intent.
+
+mod desk;
+mod ending;
+mod words;
+
+pub use desk::{Course, Decision, Desk, blocked};
+pub use ending::{revoked, unknown};
+pub(crate) use words::sentence;
+pub use words::{next_action, tried};
+
+#[cfg(test)]
+mod tests;

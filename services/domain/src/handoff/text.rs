@@ -1,0 +1,150 @@
+//! The lines of a handoff.
+
+use countersign_schemas::events::{ApprovalState, Need, Reason, TeamQuorum};
+use countersign_schemas::{IntentId, TeamId, Timestamp};
+
+use super::when;
+use crate::approvals::visible;
+use crate::decision::sentence;
+
+/// Reasons or needs that are written out: more than a screen is not read.
+const LINES_MAX: usize = 10;
+/// Names of one team that are written out.
+const NAMES_MAX: usize = 10;
+/// Characters of a purpose that are quoted; the rest stands in the approval's view.
+const PURPOSE_QUOTED_MAX: usize = 300;
+
+/// What every handoff about something stopped ends with.
+pub(super) const NO_WAY_AROUND: &str = "Please do not do it by another way: that would be seen \
+    by nobody and undone by nobody.";
+
+/// A text under construction. What others wrote is redacted and made visible; what we
+/// write is not.
+pub(super) struct Page<'a> {
+    redact: &'a (dyn Fn(&str) -> String + Send + Sync),
+    lines: Vec<String>,
+}
+
+impl<'a> Page<'a> {
+    pub(super) fn new(redact: &'a (dyn Fn(&str) -> String + Send + Sync)) -> Self {
+        Self {
+            redact,
+            lines: Vec::new(),
+        }
+    }
+
+    fn clean(&self, text: &str) -> String {
+        (self.redact)(&visible(text))
+    }
+
+    /// A line of ours.
+    pub(super) fn line(&mut self, text: &str) {
+        self.lines.push(text.to_owned());
+    }
+
+    /// A line that holds words of others.
+    pub(super) fn said(&mut self, text: &str) {
+        self.lines.push(self.clean(text));
+    }
+
+    pub(super) fn purpose(&mut self, purpose: &str) {
+        let cut: String = purpose.trim().chars().take(PURPOSE_QUOTED_MAX).collect();
+        if cut.is_empty() {
+            return;
+        }
+        let mark = if cut.len() < purpose.trim().len() {
+            "…"
+        } else {
+            ""
+        };
+        let said = self.clean(&cut);
+        self.lines.push(format!("It said why: “{said}{mark}”"));
+    }
+
+    pub(super) fn reasons(&mut self, lead: &str, reasons: &[Reason]) {
+        let texts = reasons.iter().map(|reason| reason.message.as_str());
+        self.listed(lead, texts.collect());
+    }
+
+    pub(super) fn needs(&mut self, needs: &[Need]) {
+        let texts = needs.iter().map(|need| need.message.as_str());
+        self.listed("What would make it possible", texts.collect());
+    }
+
+    fn listed(&mut self, lead: &str, texts: Vec<&str>) {
+        let shown: Vec<String> = texts
+            .iter()
+            .take(LINES_MAX)
+            .map(|text| sentence(&self.clean(text)))
+            .collect();
+        match shown.as_slice() {
+            [] => {}
+            [one] => self.lines.push(format!("{lead}: {one}")),
+            many => {
+                self.lines.push(format!("{lead}:"));
+                self.lines
+                    .extend(many.iter().map(|text| format!("- {text}")));
+            }
+        }
+        if texts.len() > LINES_MAX {
+            let left = texts.len() - LINES_MAX;
+            self.lines.push(format!("- and {left} more."));
+        }
+    }
+
+    /// Who is asked, and who else.
+    pub(super) fn asked(&mut self, all: &[TeamQuorum], team: &TeamId, names: &[String]) {
+        let teams: Vec<String> = all
+            .iter()
+            .map(|entry| format!("{} of {}", entry.quorum, entry.team))
+            .collect();
+        self.line(&format!(
+            "To allow it, {} must approve.",
+            teams.join(" and ")
+        ));
+        self.helpers(team, names);
+    }
+
+    pub(super) fn helpers(&mut self, team: &TeamId, names: &[String]) {
+        let shown: Vec<&str> = names.iter().take(NAMES_MAX).map(String::as_str).collect();
+        let list = shown.join(", ");
+        let text = match names.len() {
+            0 => {
+                format!("Nobody in {team} can help at the moment: the team has no member who may.")
+            }
+            n if n > NAMES_MAX => format!(
+                "In {team} these can help: {list}, and {} more.",
+                n - NAMES_MAX
+            ),
+            _ => format!("In {team} these can help: {list}."),
+        };
+        self.line(&text);
+    }
+
+    pub(super) fn until(&mut self, until: Timestamp) {
+        self.line(&format!(
+            "An answer helps until {}; after that it is closed without having run.",
+            when(until)
+        ));
+    }
+
+    pub(super) fn finish(mut self, intent: IntentId) -> String {
+        self.lines.push(format!("Intent: {intent}"));
+        self.lines.join("\n")
+    }
+}
+
+/// What an ended approval means for what was asked.
+pub(super) fn after(state: ApprovalState) -> &'static str {
+    match state {
+        ApprovalState::Pending => "It still waits for people.",
+        ApprovalState::Approved => "It may run now, once, with exactly the input that was shown.",
+        ApprovalState::Denied => "It will not run.",
+        ApprovalState::Expired => {
+            "Nobody said no, but it will not run; the agent may ask again with a new intent."
+        }
+        ApprovalState::Cancelled => "It will not run, and no vote is needed any more.",
+        ApprovalState::Failed => "It will not run; the system could not carry it to an end.",
+        ApprovalState::Partial => "Only the items that were approved run.",
+    }
+}
