@@ -1,1 +1,23 @@
-//! DESC
+//! The audit archiver: every stored event becomes exactly one row of redacted Parquet,
+//! under a signed, chained manifest that is the only commit point.
+//!
+//! - [`Writer`] commits rows: files first, then the one entry that names them;
+//! - [`verify`] finds the first place that is not as it was written;
+//! - [`run`] is the service: it reads the streams from the manifest's positions on and
+//!   trusts no ack.
+
+mod commit;
+pub mod encode;
+mod hooks;
+mod root;
+mod state;
+mod verify;
+
+pub use commit::{CommitError, Item, Writer, WriterOptions};
+pub use hooks::{Hooks, Step, Stopped};
+pub use root::{Created, Root, StoreError};
+pub use state::State;
+pub use verify::{Report, VerifyError, verify};
+
+#[cfg(test)]
+mod tests;

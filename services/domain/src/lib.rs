@@ -5,6 +5,7 @@ pub mod approvals;
 pub mod chain;
 pub mod decision;
 pub mod handoff;
+pub mod archive;
 pub mod input;
 pub mod keys;
 pub mod permit;

@@ -1,0 +1,382 @@
+//! From rows to a committed manifest entry.
+//!
+//! The order is the whole secret: files first, each synced and named by its contents, then
+//! the one entry that names them, created only if its number is free. Whatever stops the
+//! writer before that leaves files that nobody lists; after it, the rows are archived.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use countersign_domain::archive::{
+    BadPlace, ChainState, Entry, EntryError, EntryKind, FileEntry, ManifestKey, ManifestPublicKeys,
+    Position, Row,
+};
+use countersign_schemas::{Digest, Incarnation, Stream, Timestamp};
+
+use crate::encode::{About, EncodeError, write_file};
+use crate::hooks::{Hooks, Step, Stopped};
+use crate::root::{Created, Root, StoreError};
+use crate::state::State;
+
+/// Rows of one stored message: its own, and before it one for a gap, if there was one.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// The stream.
+    pub stream: Stream,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// First sequence that the rows account for.
+    pub first_seq: u64,
+    /// The message's sequence.
+    pub last_seq: u64,
+    /// Digest of the message.
+    pub message: Digest,
+    /// Whether the archiver itself sent the message: such a one never starts a batch.
+    pub own: bool,
+    /// The rows.
+    pub rows: Vec<Row>,
+}
+
+/// Rows could not be committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Another archiver has made the entry first. Open the archive again and go on.
+    #[error("another archiver has committed manifest entry {0}")]
+    Lost(u64),
+    /// The rows do not go on where the archive ends.
+    #[error("cannot archive {stream}: sequence {found} does not follow {expected}")]
+    Order {
+        /// The stream.
+        stream: Stream,
+        /// What would follow.
+        expected: u64,
+        /// What came.
+        found: u64,
+    },
+    /// The archive is not as it was written.
+    #[error("the archive is damaged: {0}; run `countersign audit verify`")]
+    Damaged(#[from] BadPlace),
+    /// The directory cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file could not be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The entry could not be signed.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+    /// A test stopped the writer.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
+}
+
+/// Where and how to write.
+#[derive(Debug, Clone)]
+pub struct WriterOptions {
+    /// Root of the archive.
+    pub dir: PathBuf,
+    /// The state file outside it.
+    pub state_file: PathBuf,
+    /// Signs the entries.
+    pub key: ManifestKey,
+    /// Every key that may have signed them, this one's included.
+    pub pinned: ManifestPublicKeys,
+    /// Asked after each step.
+    pub hooks: Hooks,
+}
+
+/// The writer of an archive, standing at its end.
+#[derive(Debug)]
+pub struct Writer {
+    root: Root,
+    options: WriterOptions,
+    head: ChainState,
+}
+
+impl Writer {
+    /// Opens the archive, walks its whole chain and compares its end with the state file.
+    ///
+    /// # Errors
+    /// When the store cannot be used, or the chain is not as it was written: an archive
+    /// that was tampered with is not written to.
+    pub fn open(options: WriterOptions) -> Result<Self, CommitError> {
+        let root = Root::prepare(&options.dir)?;
+        let entries = root.entries()??;
+        let state = State::read(&options.state_file)?;
+        let anchors: Vec<_> = state
+            .iter()
+            .map(|state| state.anchor(&options.state_file))
+            .collect();
+        let bytes = entries.iter().map(Vec::as_slice);
+        let (head, _) =
+            countersign_domain::archive::verify_chain(bytes, &options.pinned, &anchors)?;
+        if state.is_none() && head.n > 0 {
+            tracing::warn!(
+                state_file = %options.state_file.display(),
+                "the state file is missing: whether the archive's tail was cut cannot be told"
+            );
+        }
+        let writer = Self {
+            root,
+            options,
+            head,
+        };
+        writer.remember()?;
+        Ok(writer)
+    }
+
+    /// Where the archive ends.
+    #[must_use]
+    pub fn head(&self) -> &ChainState {
+        &self.head
+    }
+
+    /// The name under which entries are signed.
+    #[must_use]
+    pub fn signer(&self) -> String {
+        self.options.key.signer()
+    }
+
+    /// Commits `items`, which go on where each stream's position stands. What is archived
+    /// already is left out. Returns whether anything was committed.
+    ///
+    /// # Errors
+    /// Nothing is committed on an error, except after [`Step::Committed`].
+    pub fn commit(&mut self, items: Vec<Item>, created: Timestamp) -> Result<bool, CommitError> {
+        let parts = self.parts(items)?;
+        if parts.is_empty() {
+            return Ok(false);
+        }
+        let mut files = Vec::new();
+        let mut positions = self.head.positions.clone();
+        let mut leaf = self.head.tree_size;
+        for mut part in parts {
+            leaf = part.number(leaf);
+            files.push(self.write_part(&part)?);
+            move_position(&mut positions, part);
+        }
+        let entry = Entry {
+            n: self.head.n.saturating_add(1),
+            prev: self.head.digest,
+            kind: EntryKind::Add,
+            created,
+            files,
+            positions,
+            tree_size: leaf,
+            signer: String::new(),
+        };
+        self.write_entry(entry)?;
+        self.options.hooks.after(Step::Committed)?;
+        self.remember()?;
+        self.options.hooks.after(Step::StateWritten)?;
+        Ok(true)
+    }
+
+    /// Sorts the items by stream and cuts them where an hour or a life of a stream ends.
+    fn parts(&self, items: Vec<Item>) -> Result<Vec<Part>, CommitError> {
+        let mut by_stream: BTreeMap<Stream, Vec<Item>> = BTreeMap::new();
+        for item in items {
+            by_stream.entry(item.stream).or_default().push(item);
+        }
+        let mut parts: Vec<Part> = Vec::new();
+        for (stream, items) in by_stream {
+            let mut at = self
+                .head
+                .position(stream.name())
+                .map(|at| (at.incarnation.clone(), at.seq));
+            for item in items {
+                if !follows(&item, &mut at)? {
+                    continue;
+                }
+                match parts.last_mut() {
+                    Some(part) if part.takes(&item) => part.add(item),
+                    _ => parts.extend(Part::start(item)),
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    fn write_part(&self, part: &Part) -> Result<FileEntry, CommitError> {
+        let about = About {
+            stream: part.stream.name().to_owned(),
+            incarnation: part.incarnation.to_string(),
+            first_seq: part.first_seq,
+            last_seq: part.last_seq,
+            first_leaf: part.first_leaf,
+        };
+        let file = self.root.temporary()?;
+        let (sha256, bytes) = write_file(&part.rows, &about, file.as_file())?;
+        sync(&file)?;
+        self.options.hooks.after(Step::FileWritten)?;
+        let rows = u64::try_from(part.rows.len()).unwrap_or(u64::MAX);
+        let mut entry = FileEntry {
+            path: String::new(),
+            sha256,
+            bytes,
+            rows,
+            stream: about.stream,
+            incarnation: part.incarnation.clone(),
+            first_seq: part.first_seq,
+            last_seq: part.last_seq,
+            min_time: part.min_time,
+            max_time: part.max_time,
+            first_leaf: part.first_leaf,
+            last_leaf: part.first_leaf.saturating_add(rows).saturating_sub(1),
+        };
+        entry.path = entry.expected_path();
+        self.link(&file, &entry)?;
+        self.options.hooks.after(Step::FileLinked)?;
+        Ok(entry)
+    }
+
+    /// A file of that name can only be our own of an earlier try: its name holds the first
+    /// digits of its digest, and the rest is compared here.
+    fn link(&self, file: &tempfile::NamedTempFile, entry: &FileEntry) -> Result<(), CommitError> {
+        if self.root.link(file.path(), &entry.path)? == Created::Before {
+            let (found, _) = self.root.digest(&entry.path)?;
+            if found != entry.sha256 {
+                return Err(BadPlace::FileChanged {
+                    n: self.head.n.saturating_add(1),
+                    path: entry.path.clone(),
+                    found,
+                }
+                .into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The commit: the entry gets its number, or another archiver has it.
+    fn write_entry(&mut self, entry: Entry) -> Result<(), CommitError> {
+        let n = entry.n;
+        let bytes = self.options.key.sign(entry)?.bytes()?;
+        let mut next = self.head.clone();
+        // Whatever we would not accept from others, we do not write either.
+        next.advance(&bytes, &self.options.pinned)?;
+        let mut file = self.root.temporary()?;
+        file.write_all(&bytes)
+            .map_err(StoreError::new("write", file.path()))?;
+        sync(&file)?;
+        self.options.hooks.after(Step::EntryWritten)?;
+        match self.root.link(file.path(), &Entry::path(n))? {
+            Created::Before => Err(CommitError::Lost(n)),
+            Created::Now => {
+                self.head = next;
+                Ok(())
+            }
+        }
+    }
+
+    fn remember(&self) -> Result<(), CommitError> {
+        if let Some(state) = State::of(&self.head) {
+            state.write(&self.options.state_file)?;
+        }
+        Ok(())
+    }
+}
+
+fn sync(file: &tempfile::NamedTempFile) -> Result<(), StoreError> {
+    file.as_file()
+        .sync_all()
+        .map_err(StoreError::new("sync", file.path()))
+}
+
+/// Whether the item is new; an error if it leaves something out.
+fn follows(item: &Item, at: &mut Option<(Incarnation, u64)>) -> Result<bool, CommitError> {
+    let expected = match at {
+        Some((life, seq)) if *life == item.incarnation => seq.saturating_add(1),
+        _ => 1,
+    };
+    if item.last_seq < expected {
+        return Ok(false);
+    }
+    if item.first_seq != expected {
+        return Err(CommitError::Order {
+            stream: item.stream,
+            expected,
+            found: item.first_seq,
+        });
+    }
+    *at = Some((item.incarnation.clone(), item.last_seq));
+    Ok(true)
+}
+
+fn move_position(positions: &mut Vec<Position>, part: Part) {
+    let position = Position {
+        stream: part.stream.name().to_owned(),
+        incarnation: part.incarnation,
+        seq: part.last_seq,
+        last_message_sha256: part.message,
+    };
+    match positions.iter_mut().find(|at| at.stream == position.stream) {
+        Some(at) => *at = position,
+        None => positions.push(position),
+    }
+}
+
+/// The rows of one file: one stream, one life of it, one hour.
+#[derive(Debug)]
+struct Part {
+    stream: Stream,
+    incarnation: Incarnation,
+    first_seq: u64,
+    last_seq: u64,
+    message: Digest,
+    min_time: Timestamp,
+    max_time: Timestamp,
+    first_leaf: u64,
+    rows: Vec<Row>,
+}
+
+impl Part {
+    fn start(item: Item) -> Option<Self> {
+        let time = item.rows.first()?.time;
+        Some(Self {
+            stream: item.stream,
+            incarnation: item.incarnation,
+            first_seq: item.first_seq,
+            last_seq: item.last_seq,
+            message: item.message,
+            min_time: time,
+            max_time: time,
+            first_leaf: 0,
+            rows: item.rows,
+        })
+    }
+
+    fn takes(&self, item: &Item) -> bool {
+        let hour = |time: Timestamp| time.seconds().div_euclid(3_600);
+        self.stream == item.stream
+            && self.incarnation == item.incarnation
+            && item
+                .rows
+                .iter()
+                .all(|row| hour(row.time) == hour(self.min_time))
+    }
+
+    fn add(&mut self, item: Item) {
+        for row in &item.rows {
+            self.min_time = self.min_time.min(row.time);
+            self.max_time = self.max_time.max(row.time);
+        }
+        self.last_seq = item.last_seq;
+        self.message = item.message;
+        self.rows.extend(item.rows);
+    }
+
+    /// Gives each row its place in the whole archive; returns the next free one.
+    fn number(&mut self, first: u64) -> u64 {
+        self.first_leaf = first;
+        let mut next = first;
+        for row in &mut self.rows {
+            row.leaf_index = i64::try_from(next).unwrap_or(i64::MAX);
+            next = next.saturating_add(1);
+        }
+        next
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Every way to tamper with an archive, each found and named.
+
+use std::fs;
+use std::path::PathBuf;
+
+use countersign_domain::archive::{EntryError, ManifestKey, SignedEntry};
+use countersign_schemas::{Digest, Stream, Timestamp};
+
+use super::*;
+use crate::state::State;
+use crate::tests::{Place, items, key};
+
+/// An archive of three entries.
+fn archive() -> Place {
+    let place = Place::new();
+    let mut writer = place.writer();
+    for seqs in [1..=3, 4..=6, 7..=9] {
+        let created = Timestamp::EPOCH;
+        writer.commit(items(Stream::Events, seqs), created).unwrap();
+    }
+    place
+}
+
+fn anchors(place: &Place) -> Vec<Anchor> {
+    let path = place.state_file();
+    State::read(&path)
+        .unwrap()
+        .map(|state| state.anchor(&path))
+        .into_iter()
+        .collect()
+}
+
+fn check(place: &Place) -> Result<Report, VerifyError> {
+    verify(&place.archive(), &key().public(), &anchors(place), false)
+}
+
+fn bad(place: &Place) -> BadPlace {
+    match check(place).unwrap_err() {
+        VerifyError::Bad(found) => found,
+        other => panic!("{other}"),
+    }
+}
+
+fn entry_path(place: &Place, n: u64) -> PathBuf {
+    place.archive().join(Entry::path(n))
+}
+
+fn file_path(place: &Place, n: usize) -> (String, PathBuf) {
+    let path = place.entries()[n - 1].files[0].path.clone();
+    let full = place.archive().join(&path);
+    (path, full)
+}
+
+#[test]
+fn an_honest_archive_is_whole() {
+    let report = check(&archive()).unwrap();
+    assert_eq!((report.entries, report.files, report.rows), (3, 3, 9));
+    assert!(report.tail_proved);
+}
+
+#[test]
+fn an_edited_cell_a_cut_file_and_a_dropped_file_are_named() {
+    let place = archive();
+    let (path, full) = file_path(&place, 2);
+    let honest = fs::read(&full).unwrap();
+    let mut edited = honest.clone();
+    let middle = edited.len() / 2;
+    edited[middle] ^= 1;
+    for bytes in [edited, honest[..middle].to_vec()] {
+        fs::write(&full, bytes).unwrap();
+        assert!(matches!(bad(&place), BadPlace::FileChanged { n: 2, path: p, .. } if p == path));
+    }
+    fs::remove_file(&full).unwrap();
+    assert_eq!(bad(&place), BadPlace::FileMissing { n: 2, path });
+}
+
+#[test]
+fn dropped_swapped_and_replayed_entries_are_named() {
+    let place = archive();
+    let (second, third) = (entry_path(&place, 2), entry_path(&place, 3));
+    let (two, three) = (fs::read(&second).unwrap(), fs::read(&third).unwrap());
+    fs::remove_file(&second).unwrap();
+    assert_eq!(bad(&place), BadPlace::Missing { n: 2, later: 3 });
+    fs::write(&second, &three).unwrap();
+    fs::write(&third, &two).unwrap();
+    assert_eq!(bad(&place), BadPlace::Number { n: 2, found: 3 });
+    fs::write(&second, &two).unwrap();
+    fs::write(&third, &three).unwrap();
+    fs::write(entry_path(&place, 4), &two).unwrap();
+    assert_eq!(bad(&place), BadPlace::Number { n: 4, found: 2 });
+}
+
+#[test]
+fn a_cut_tail_is_named_and_without_an_anchor_it_is_not_called_whole() {
+    let place = archive();
+    fs::remove_file(entry_path(&place, 3)).unwrap();
+    assert!(matches!(
+        bad(&place),
+        BadPlace::TailCut { end: 2, n: 3, .. }
+    ));
+    let blind = |allow| verify(&place.archive(), &key().public(), &[], allow);
+    assert!(matches!(blind(false), Err(VerifyError::TailNotProvable)));
+    let report = blind(true).unwrap();
+    assert!(!report.tail_proved);
+}
+
+#[test]
+fn an_old_anchor_proves_no_tail() {
+    let place = archive();
+    let old = Anchor {
+        source: "a witness".to_owned(),
+        n: 1,
+        entry_digest: Digest::of_bytes(&fs::read(entry_path(&place, 1)).unwrap()),
+    };
+    let report = verify(&place.archive(), &key().public(), &[old], false).unwrap();
+    assert!(!report.tail_proved);
+}
+
+/// Edits a file and recomputes every hash from there on, signing with `key`.
+fn rewrite_from(place: &Place, n: usize, key: &ManifestKey) {
+    let entries = place.entries();
+    let mut prev = None;
+    for (at, mut entry) in entries.into_iter().enumerate() {
+        entry.prev = prev;
+        if at + 1 == n {
+            let file = &mut entry.files[0];
+            let old = place.archive().join(&file.path);
+            let mut bytes = fs::read(&old).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            file.sha256 = Digest::of_bytes(&bytes);
+            file.path = file.expected_path();
+            fs::write(place.archive().join(&file.path), &bytes).unwrap();
+        }
+        let bytes = key.sign(entry).unwrap().bytes().unwrap();
+        let place = entry_path(place, u64::try_from(at).unwrap() + 1);
+        fs::write(place, &bytes).unwrap();
+        prev = Some(Digest::of_bytes(&bytes));
+    }
+}
+
+#[test]
+fn an_edit_with_every_hash_recomputed_needs_the_key() {
+    let place = archive();
+    rewrite_from(&place, 2, &ManifestKey::from_bytes(&[9; 32]));
+    assert!(matches!(
+        bad(&place),
+        BadPlace::Entry {
+            n: 1,
+            error: EntryError::UnknownSigner(_)
+        }
+    ));
+}
+
+#[test]
+fn an_edit_by_the_thief_of_the_key_is_found_by_the_anchor() {
+    let place = archive();
+    rewrite_from(&place, 2, &key());
+    assert!(matches!(bad(&place), BadPlace::Rewritten { n: 3, .. }));
+}
+
+#[test]
+fn unsigned_hashes_recomputed_do_not_help() {
+    let place = archive();
+    let path = entry_path(&place, 2);
+    let mut signed = SignedEntry::parse(&fs::read(&path).unwrap()).unwrap();
+    signed.entry.files[0].sha256 = Digest::of_bytes(b"else");
+    signed.entry.files[0].path = signed.entry.files[0].expected_path();
+    fs::write(&path, signed.bytes().unwrap()).unwrap();
+    assert_eq!(
+        bad(&place),
+        BadPlace::Entry {
+            n: 2,
+            error: EntryError::BadSignature
+        }
+    );
+}
+
+#[test]
+fn without_a_pinned_key_nothing_is_called_whole() {
+    let place = archive();
+    let none = ManifestPublicKeys::default();
+    let error = verify(&place.archive(), &none, &anchors(&place), true).unwrap_err();
+    assert!(matches!(error, VerifyError::NoKey));
+    assert!(error.to_string().contains("manifest.pub"));
+}

@@ -1,0 +1,159 @@
+//! Approvals, votes, windows and messages to people.
+
+use countersign_schemas::events::{
+    ApprovalRequested, ApprovalResolved, ApprovalVote, ApprovalVoted, Handoff, WindowClosed,
+    WindowClosing, WindowOpened, WindowRequested,
+};
+
+use super::Describe;
+use crate::archive::draft::{Draft, joined};
+use crate::archive::named::Named;
+use crate::archive::row::Level;
+
+impl Describe for ApprovalVote {
+    fn describe(self, draft: &mut Draft) -> Named {
+        draft.row.decision = Some(self.vote.to_string());
+        draft.purpose(self.reason.as_deref());
+        draft.level(Level::Request);
+        Named {
+            intent: self.approval_id.intent(),
+            approval: Some(self.approval_id),
+            ..Named::default()
+        }
+    }
+}
+
+impl Describe for ApprovalRequested {
+    fn describe(self, draft: &mut Draft) -> Named {
+        draft.requester(&self.requester);
+        draft.purpose(Some(&self.purpose));
+        for item in &self.items {
+            draft.tell(&item.summary);
+        }
+        draft.reasons(&self.reasons);
+        draft.changed(self.changes);
+        if let [item] = self.items.as_slice() {
+            draft.row.tool_name = Some(item.tool.to_string());
+            draft.row.operation = Some(item.operation.to_string());
+            draft.row.input_digest = Some(item.input_digest.to_string());
+        }
+        draft.row.approval_kind = Some(self.kind.to_string());
+        draft.level(Level::Request);
+        Named {
+            agent: Some(self.agent),
+            intent: self.approval_id.intent(),
+            approval: Some(self.approval_id),
+            ..Named::default()
+        }
+    }
+}
+
+impl Describe for ApprovalVoted {
+    fn describe(self, draft: &mut Draft) -> Named {
+        draft.actor("person", &self.approver);
+        draft.code(&self.code);
+        draft.tell(&self.message);
+        draft.purpose(self.reason.as_deref());
+        draft.row.via = Some(self.via.to_string());
+        draft.row.decision = Some(self.vote.to_string());
+        draft.level(Level::Request);
+        Named {
+            intent: self.approval_id.intent(),
+            approval: Some(self.approval_id),
+            ..Named::default()
+        }
+    }
+}
+
+impl Describe for ApprovalResolved {
+    fn describe(self, draft: &mut Draft) -> Named {
+        let voters: Vec<_> = self.votes.iter().map(|vote| &vote.approver).collect();
+        if let Some(voters) = joined(&voters) {
+            draft.actor("person", voters);
+        }
+        draft.tell(&self.message);
+        draft.row.approval_kind = Some(self.kind.to_string());
+        draft.row.decision = Some(self.state.to_string());
+        draft.level(Level::Request);
+        Named {
+            agent: Some(self.agent),
+            intent: self.approval_id.intent(),
+            approval: Some(self.approval_id),
+            ..Named::default()
+        }
+    }
+}
+
+impl Describe for WindowRequested {
+    fn describe(self, draft: &mut Draft) -> Named {
+        draft.purpose(Some(&self.reason));
+        draft.row.tool_name = joined(&self.tools);
+        draft.level(Level::Request);
+        Named {
+            agent: Some(self.agent),
+            ..Named::default()
+        }
+    }
+}
+
+impl Describe for WindowClosing {
+    fn describe(self, draft: &mut Draft) -> Named {
+        draft.purpose(self.reason.as_deref());
+        draft.level(Level::Request);
+        Named {
+            window: Some(self.window_id),
+            ..Named::default()
+        }
+    }
+}
+
+impl Describe for WindowOpened {
+    fn describe(self, draft: &mut Draft) -> Named {
+        if let Some(approvers) = joined(&self.approvers) {
+            draft.actor("person", approvers);
+        }
+        draft.row.tool_name = joined(&self.tools);
+        draft.tell(&format!("Open until {}.", self.expires_at));
+        draft.level(Level::Request);
+        Named {
+            agent: Some(self.agent),
+            window: Some(self.window_id),
+            ..Named::default()
+        }
+    }
+}
+
+impl Describe for WindowClosed {
+    fn describe(self, draft: &mut Draft) -> Named {
+        draft.code(&self.code);
+        draft.tell(&format!("Used {} times.", self.uses));
+        draft.level(Level::Request);
+        Named {
+            agent: Some(self.agent),
+            window: Some(self.window_id),
+            ..Named::default()
+        }
+    }
+}
+
+impl Describe for Handoff {
+    fn describe(self, draft: &mut Draft) -> Named {
+        draft.requester(&self.requester);
+        draft.code(&self.code);
+        draft.tell(&self.title);
+        draft.tell(&self.tried);
+        draft.reasons(&self.reasons);
+        draft.row.tool_name = Some(self.tool.to_string());
+        draft.level(Level::Request);
+        let intent = match self.intents.as_slice() {
+            [intent] => Some(*intent),
+            _ => None,
+        };
+        Named {
+            agent: Some(self.agent),
+            intent,
+            approval: self.approval_id,
+            ..Named::default()
+        }
+    }
+}

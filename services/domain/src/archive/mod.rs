@@ -1,0 +1,24 @@
+//! What the archive is made of, without any file: the row of each event, the signed
+//! manifest, and the checks that find the first place where either was tampered with.
+
+mod columns;
+mod describe;
+mod draft;
+mod manifest;
+mod marks;
+mod message;
+mod named;
+mod resume;
+mod row;
+mod scrub;
+mod verify;
+
+pub use columns::{COLUMNS, Cell, Column, Kind, Layout, markdown};
+pub use manifest::{
+    Entry, EntryError, EntryKind, FileEntry, ManifestKey, ManifestPublicKeys, Position, SignedEntry,
+};
+pub use message::{GAP_EVENT, Headers, Stored, gap, row};
+pub use resume::{Observed, Resume, Surprise, resume};
+pub use row::{Level, ROW_VERSION, Redaction, Row};
+pub use scrub::{Scrub, ScrubError, Scrubbed, TEXT_CHARS_MAX};
+pub use verify::{Anchor, BadPlace, ChainState, verify_chain};

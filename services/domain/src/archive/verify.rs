@@ -1,0 +1,290 @@
+//! Walks the chain of manifest entries and names the first place that is not as it was
+//! written. Pure: the caller brings the bytes.
+
+use countersign_schemas::{Digest, Incarnation};
+
+use super::manifest::{Entry, EntryError, FileEntry, ManifestPublicKeys, Position, SignedEntry};
+
+/// A statement about the chain that lies outside the archive: the state file, a stored
+/// `archive.committed` event, a witness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    /// Where it comes from, for the report.
+    pub source: String,
+    /// The entry it is about.
+    pub n: u64,
+    /// Digest of that entry's bytes.
+    pub entry_digest: Digest,
+}
+
+/// The first place that is not as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadPlace {
+    /// The entry itself is damaged, or nobody whom we trust signed it.
+    #[error("manifest entry {n}: {error}")]
+    Entry {
+        /// Which entry.
+        n: u64,
+        /// What is wrong with it.
+        error: EntryError,
+    },
+    /// An entry is gone although later ones exist.
+    #[error("manifest entry {n} is missing, but entry {later} exists")]
+    Missing {
+        /// Which entry.
+        n: u64,
+        /// The last one that exists.
+        later: u64,
+    },
+    /// An entry carries another number than its place: dropped, swapped or replayed.
+    #[error("manifest entry {n} calls itself {found}: an entry was dropped, swapped or replayed")]
+    Number {
+        /// The place.
+        n: u64,
+        /// What it says.
+        found: u64,
+    },
+    /// An entry does not follow the one before it.
+    #[error(
+        "manifest entry {n} does not follow entry {before}: one of them was changed or replaced"
+    )]
+    Link {
+        /// Which entry.
+        n: u64,
+        /// The one before it.
+        before: u64,
+    },
+    /// What an entry says about its files does not add up.
+    #[error("manifest entry {n}: {what}")]
+    Ledger {
+        /// Which entry.
+        n: u64,
+        /// What does not add up.
+        what: String,
+    },
+    /// The chain ends before a point that is known to have existed.
+    #[error(
+        "the manifest ends at entry {end}, but {witness} knows entry {n}: the tail was cut off"
+    )]
+    TailCut {
+        /// Last entry found.
+        end: u64,
+        /// The entry that must exist.
+        n: u64,
+        /// Who knows it.
+        witness: String,
+    },
+    /// An entry differs from what is known about it outside the archive.
+    #[error("manifest entry {n} is not the one that {witness} knows: the archive was rewritten")]
+    Rewritten {
+        /// Which entry.
+        n: u64,
+        /// Who knows another.
+        witness: String,
+    },
+    /// A file is gone.
+    #[error("file {path} of manifest entry {n} is missing")]
+    FileMissing {
+        /// Which entry.
+        n: u64,
+        /// Which file.
+        path: String,
+    },
+    /// A file has other bytes than were committed.
+    #[error("file {path} of manifest entry {n} was changed: its digest is {found}")]
+    FileChanged {
+        /// Which entry.
+        n: u64,
+        /// Which file.
+        path: String,
+        /// The digest it has now.
+        found: Digest,
+    },
+    /// A file holds other rows than were committed.
+    #[error("file {path} of manifest entry {n}: {what}")]
+    FileRows {
+        /// Which entry.
+        n: u64,
+        /// Which file.
+        path: String,
+        /// What differs.
+        what: String,
+    },
+}
+
+/// How far a chain has been walked. Cheap to keep, so that a reader goes on from here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ChainState {
+    /// The last entry; 0 before the first.
+    pub n: u64,
+    /// Digest of its bytes.
+    pub digest: Option<Digest>,
+    /// Rows so far.
+    pub tree_size: u64,
+    /// How far each stream is archived.
+    pub positions: Vec<Position>,
+}
+
+impl ChainState {
+    /// Checks that `bytes` are the entry after this point and moves on to it. Signatures
+    /// are checked when `keys` holds any.
+    ///
+    /// # Errors
+    /// The first thing that is not right; the state stays where it was.
+    pub fn advance(&mut self, bytes: &[u8], keys: &ManifestPublicKeys) -> Result<Entry, BadPlace> {
+        let n = self.n.saturating_add(1);
+        let bad = |error| BadPlace::Entry { n, error };
+        let signed = SignedEntry::parse(bytes).map_err(bad)?;
+        if signed.entry.n != n {
+            return Err(BadPlace::Number {
+                n,
+                found: signed.entry.n,
+            });
+        }
+        if !keys.is_empty() {
+            keys.check(&signed).map_err(bad)?;
+        }
+        if signed.entry.prev != self.digest {
+            return Err(BadPlace::Link { n, before: self.n });
+        }
+        let what = |what| BadPlace::Ledger { n, what };
+        let (tree_size, reached) = self.ledger(&signed.entry).map_err(what)?;
+        *self = Self {
+            n,
+            digest: Some(Digest::of_bytes(bytes)),
+            tree_size,
+            positions: reached,
+        };
+        Ok(signed.entry)
+    }
+
+    /// The position of a stream.
+    #[must_use]
+    pub fn position(&self, stream: &str) -> Option<&Position> {
+        self.positions.iter().find(|at| at.stream == stream)
+    }
+
+    /// Adds up the files of an entry and compares with what it claims.
+    fn ledger(&self, entry: &Entry) -> Result<(u64, Vec<Position>), String> {
+        let mut reached: Vec<Reached> = self.positions.iter().map(Reached::from).collect();
+        let mut leaves = self.tree_size;
+        for file in &entry.files {
+            leaves = file_follows(file, leaves, &mut reached)?;
+        }
+        if leaves != entry.tree_size {
+            return Err(format!(
+                "counts {} rows, its files hold {leaves}",
+                entry.tree_size
+            ));
+        }
+        let claimed: Vec<Reached> = entry.positions.iter().map(Reached::from).collect();
+        if claimed.len() != reached.len() || !reached.iter().all(|at| claimed.contains(at)) {
+            return Err("its positions are not the ends of its files".to_owned());
+        }
+        Ok((leaves, entry.positions.clone()))
+    }
+}
+
+/// How far a stream has come, without the digest of its last message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Reached {
+    stream: String,
+    incarnation: Incarnation,
+    seq: u64,
+}
+
+impl From<&Position> for Reached {
+    fn from(at: &Position) -> Self {
+        Self {
+            stream: at.stream.clone(),
+            incarnation: at.incarnation.clone(),
+            seq: at.seq,
+        }
+    }
+}
+
+/// Checks that a file goes on exactly where its stream stood; returns the next leaf.
+fn file_follows(file: &FileEntry, leaves: u64, reached: &mut Vec<Reached>) -> Result<u64, String> {
+    let path = &file.path;
+    if *path != file.expected_path() {
+        return Err(format!("file {path} is not named after its contents"));
+    }
+    let end = leaves.saturating_add(file.rows);
+    let rows_fit = file.rows > 0
+        && file.first_leaf == leaves
+        && file.last_leaf.checked_add(1) == Some(end)
+        && file.first_seq <= file.last_seq;
+    if !rows_fit {
+        return Err(format!(
+            "the rows of file {path} do not follow the rows before it"
+        ));
+    }
+    let next = Reached {
+        stream: file.stream.clone(),
+        incarnation: file.incarnation.clone(),
+        seq: file.last_seq,
+    };
+    match reached.iter_mut().find(|at| at.stream == file.stream) {
+        Some(at) if at.incarnation == file.incarnation => {
+            if at.seq.checked_add(1) != Some(file.first_seq) {
+                return Err(format!(
+                    "file {path} does not begin after sequence {}",
+                    at.seq
+                ));
+            }
+            *at = next;
+        }
+        Some(at) => {
+            begins_a_life(file)?;
+            *at = next;
+        }
+        None => {
+            begins_a_life(file)?;
+            reached.push(next);
+        }
+    }
+    Ok(end)
+}
+
+fn begins_a_life(file: &FileEntry) -> Result<(), String> {
+    if file.first_seq == 1 {
+        Ok(())
+    } else {
+        Err(format!("file {} does not begin at sequence 1", file.path))
+    }
+}
+
+/// Walks `entries` (the bytes of entry 1, 2, …) and compares them with every anchor.
+///
+/// # Errors
+/// The first bad place.
+pub fn verify_chain<'a>(
+    entries: impl IntoIterator<Item = &'a [u8]>,
+    keys: &ManifestPublicKeys,
+    anchors: &[Anchor],
+) -> Result<(ChainState, Vec<Entry>), BadPlace> {
+    let mut state = ChainState::default();
+    let mut read = Vec::new();
+    for bytes in entries {
+        read.push(state.advance(bytes, keys)?);
+        for anchor in anchors.iter().filter(|anchor| anchor.n == state.n) {
+            if Some(anchor.entry_digest) != state.digest {
+                return Err(BadPlace::Rewritten {
+                    n: state.n,
+                    witness: anchor.source.clone(),
+                });
+            }
+        }
+    }
+    match anchors.iter().find(|anchor| anchor.n > state.n) {
+        Some(anchor) => Err(BadPlace::TailCut {
+            end: state.n,
+            n: anchor.n,
+            witness: anchor.source.clone(),
+        }),
+        None => Ok((state, read)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
