@@ -9,12 +9,15 @@ use countersign_schemas::events::*;
 use countersign_schemas::{Digest, Event, JsonObject, Timestamp};
 use serde_json::json;
 
+/// Fails unless bytes decode to the sample.
+pub(crate) type Check = Box<dyn Fn(&[u8])>;
+
 /// A value of an event, encoded, with the check that bytes decode to it again.
 pub(crate) struct Sample {
     pub(crate) event: &'static str,
     pub(crate) json: Vec<u8>,
     pub(crate) avro: Vec<u8>,
-    pub(crate) check: Box<dyn Fn(&[u8])>,
+    pub(crate) check: Check,
 }
 
 fn sample<E: Event + Debug + PartialEq + 'static>(event: E) -> Sample {
