@@ -6,16 +6,26 @@
 //! - [`run`] is the service: it reads the streams from the manifest's positions on and
 //!   trusts no ack.
 
+mod announce;
+mod batch;
 mod commit;
 pub mod encode;
 mod hooks;
+pub mod metrics;
+mod reader;
 mod root;
+mod service;
+mod settings;
 mod state;
 mod verify;
 
+pub use batch::BatchLimits;
 pub use commit::{CommitError, Item, Writer, WriterOptions};
 pub use hooks::{Hooks, Step, Stopped};
+pub use reader::SharedScrub;
 pub use root::{Created, Root, StoreError};
+pub use service::run;
+pub use settings::Settings;
 pub use state::State;
 pub use verify::{Report, VerifyError, verify};
 

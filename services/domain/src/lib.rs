@@ -2,10 +2,10 @@
 //! goes out as a value, so that every rule can be tested and replayed.
 
 pub mod approvals;
+pub mod archive;
 pub mod chain;
 pub mod decision;
 pub mod handoff;
-pub mod archive;
 pub mod input;
 pub mod keys;
 pub mod permit;

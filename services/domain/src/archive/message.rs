@@ -71,6 +71,13 @@ pub fn row(stored: &Stored<'_>, scrub: &dyn Scrub) -> Row {
         .unwrap_or_else(|code| metadata(envelope, code))
 }
 
+/// The row of a message of which only the metadata can be kept, with the code that says why.
+#[must_use]
+pub fn bare_row(stored: &Stored<'_>, code: &str) -> Row {
+    let address = Address::parse(stored.subject).filter(|at| at.stream() == stored.stream);
+    metadata(envelope(stored, address.as_ref()), code)
+}
+
 /// The row that stands for the missing sequences `first..=last`, found when the message
 /// after them arrived.
 #[must_use]

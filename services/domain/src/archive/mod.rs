@@ -17,7 +17,7 @@ pub use columns::{COLUMNS, Cell, Column, Kind, Layout, markdown};
 pub use manifest::{
     Entry, EntryError, EntryKind, FileEntry, ManifestKey, ManifestPublicKeys, Position, SignedEntry,
 };
-pub use message::{GAP_EVENT, Headers, Stored, gap, row};
+pub use message::{GAP_EVENT, Headers, Stored, bare_row, gap, row};
 pub use resume::{Observed, Resume, Surprise, resume};
 pub use row::{Level, ROW_VERSION, Redaction, Row};
 pub use scrub::{Scrub, ScrubError, Scrubbed, TEXT_CHARS_MAX};

@@ -1,0 +1,36 @@
+//! Metric names of the archiver. Each is registered with its unit and description.
+
+use std::time::Duration;
+
+use countersign_schemas::Stream;
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+
+/// Rows committed.
+pub const ROWS: &str = "countersign_archive_rows_total";
+/// Manifest entries committed.
+pub const COMMITS: &str = "countersign_archive_commits_total";
+/// Time of a commit, in seconds.
+pub const COMMIT_SECONDS: &str = "countersign_archive_commit_seconds";
+/// Messages stored and not yet read, by stream.
+pub const BEHIND: &str = "countersign_archive_behind_messages";
+
+/// Tells the exporter units and descriptions.
+pub fn describe() {
+    describe_counter!(ROWS, Unit::Count, "rows committed");
+    describe_counter!(COMMITS, Unit::Count, "manifest entries committed");
+    describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "time of a commit");
+    describe_gauge!(BEHIND, Unit::Count, "messages stored and not yet read");
+}
+
+pub(crate) fn committed(rows: u64, took: Duration) {
+    counter!(ROWS).increment(rows);
+    counter!(COMMITS).increment(1);
+    histogram!(COMMIT_SECONDS).record(took.as_secs_f64());
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge of a message count")]
+pub(crate) fn behind(stream: Stream, pending: u64) {
+    gauge!(BEHIND, "stream" => stream.name()).set(pending as f64);
+}

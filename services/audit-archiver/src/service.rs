@@ -1,0 +1,301 @@
+//! The service: sessions, one after another. A session compares every stream with the
+//! archive, reads on from there and commits; whatever goes wrong ends it, and the next one
+//! begins at the manifest again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_domain::archive::ChainState;
+use countersign_runtime::bus::metrics::alarm;
+use countersign_runtime::health::HealthPart;
+use countersign_runtime::service::{ServiceContext, ServiceError};
+use countersign_schemas::Stream;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep_until};
+
+use crate::announce;
+use crate::batch::{Batch, Held};
+use crate::commit::{CommitError, Writer};
+use crate::metrics;
+use crate::reader::{Reader, ReaderEnd, SHARE_BYTES, connects, observe};
+use crate::settings::Settings;
+
+/// How often each stream is compared with the archive while it is read.
+const COMPARE_EVERY: Duration = Duration::from_secs(5);
+/// Pause before a session that failed is followed by the next.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Batches that may be in memory: one being written, one filling, and room between.
+const BATCHES_HELD: usize = 3;
+/// Messages between readers and writer; memory is bounded by the budget, not by this.
+const QUEUE: usize = 4_096;
+
+/// How a session ended.
+enum End {
+    Shutdown,
+    /// Begin again at the manifest.
+    Again(String),
+    /// Nothing will work.
+    Fatal(ServiceError),
+}
+
+/// Runs the archiver until shutdown.
+///
+/// # Errors
+/// When the archive is damaged or its directory cannot be used at the start.
+pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), ServiceError> {
+    metrics::describe();
+    let health = context.health.part("archive");
+    let mut writer = open(&settings).await?;
+    let (announced, heads) = watch::channel(writer.head().clone());
+    let announcer = tokio::spawn(announce::run(context.clone(), writer.signer(), heads));
+    let ended = loop {
+        let session = Session {
+            context: &context,
+            settings: &settings,
+            health: &health,
+            announced: &announced,
+        };
+        match session.run(writer).await {
+            End::Shutdown => break Ok(()),
+            End::Fatal(error) => break Err(error),
+            End::Again(reason) => {
+                tracing::warn!(%reason, "archiving begins again at the manifest");
+                health.failing(reason);
+            }
+        }
+        writer = match reopen(&context, &settings, &health).await {
+            Ok(Some(writer)) => writer,
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        };
+    };
+    drop(announced);
+    if let Err(error) = announcer.await {
+        tracing::error!(%error, "the announcer of commits ended badly");
+    }
+    ended
+}
+
+/// Opens the archive again after a pause, however long its disk is full or away. `None` at
+/// shutdown.
+async fn reopen(
+    context: &ServiceContext,
+    settings: &Settings,
+    health: &HealthPart,
+) -> Result<Option<Writer>, ServiceError> {
+    loop {
+        tokio::select! {
+            () = context.shutdown.cancelled() => return Ok(None),
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+        match open(settings).await {
+            Ok(writer) => return Ok(Some(writer)),
+            Err(ServiceError::Configured(reason)) => {
+                alarm("archive_store", &reason);
+                health.failing(reason);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn open(settings: &Settings) -> Result<Writer, ServiceError> {
+    let options = settings.writer.clone();
+    spawn_blocking(move || Writer::open(options))
+        .await
+        .map_err(ServiceError::failed)?
+        .map_err(|error| match error {
+            CommitError::Store(_) => ServiceError::configured(error),
+            other => ServiceError::failed(other),
+        })
+}
+
+struct Session<'a> {
+    context: &'a ServiceContext,
+    settings: &'a Settings,
+    health: &'a HealthPart,
+    announced: &'a watch::Sender<ChainState>,
+}
+
+impl Session<'_> {
+    async fn run(&self, writer: Writer) -> End {
+        let mut readers = JoinSet::new();
+        let received = match self.start_readers(&writer, &mut readers).await {
+            Ok(received) => received,
+            Err(reason) => return End::Again(reason),
+        };
+        self.health.ready();
+        let mut work = Work {
+            session: self,
+            writer: Some(writer),
+            batch: Batch::default(),
+        };
+        let end = work.until_end(received, &mut readers).await;
+        readers.shutdown().await;
+        end
+    }
+
+    /// Compares every stream with the archive, then reads them all.
+    async fn start_readers(
+        &self,
+        writer: &Writer,
+        readers: &mut JoinSet<ReaderEnd>,
+    ) -> Result<mpsc::Receiver<Held>, String> {
+        let limits = &self.settings.limits;
+        let budget_shares = limits
+            .bytes
+            .saturating_mul(BATCHES_HELD)
+            .div_ceil(SHARE_BYTES)
+            .clamp(1, Semaphore::MAX_PERMITS);
+        let budget = Arc::new(Semaphore::new(budget_shares));
+        let (out, received) = mpsc::channel(QUEUE);
+        let bus = &self.context.bus;
+        // Before the comparison: a connection made during it counts as a new one.
+        let connects = connects(bus);
+        for stream in Stream::ARCHIVED {
+            let at = self.compare(writer, stream).await?;
+            let reader = Reader {
+                bus: bus.clone(),
+                stream,
+                at,
+                connects,
+                scrub: Arc::clone(&self.settings.scrub),
+                budget: Arc::clone(&budget),
+                budget_shares,
+                out: out.clone(),
+            };
+            readers.spawn(reader.run());
+        }
+        Ok(received)
+    }
+
+    async fn compare(
+        &self,
+        writer: &Writer,
+        stream: Stream,
+    ) -> Result<countersign_domain::archive::Resume, String> {
+        let position = writer.head().position(stream.name());
+        let at = observe(&self.context.bus, stream, position)
+            .await
+            .map_err(|error| error.to_string())?;
+        if let Some(surprise) = at.surprise {
+            let what = surprise.message();
+            let life = &at.incarnation;
+            alarm(
+                "archive_stream",
+                &format!("{stream}: {what}; it is archived from its first message as {life}"),
+            );
+        }
+        Ok(at)
+    }
+}
+
+/// The part of a session that commits.
+struct Work<'a> {
+    session: &'a Session<'a>,
+    /// Absent only while a commit runs.
+    writer: Option<Writer>,
+    batch: Batch,
+}
+
+impl Work<'_> {
+    async fn until_end(
+        &mut self,
+        mut received: mpsc::Receiver<Held>,
+        readers: &mut JoinSet<ReaderEnd>,
+    ) -> End {
+        let context = self.session.context;
+        let limits = self.session.settings.limits;
+        let mut compare_at = Instant::now() + COMPARE_EVERY;
+        loop {
+            let due = self.batch.due();
+            let turn = tokio::select! {
+                biased;
+                () = context.shutdown.cancelled() => {
+                    return self.flush().await.err().unwrap_or(End::Shutdown);
+                }
+                Some(ended) = readers.join_next() => Err(reader_end(ended)),
+                () = sleep_until(compare_at) => {
+                    compare_at = Instant::now() + COMPARE_EVERY;
+                    self.compare_all().await
+                }
+                () = sleep_until(due.unwrap_or(compare_at)), if due.is_some() => self.flush().await,
+                Some(held) = received.recv() => {
+                    self.batch.add(held, &limits, Instant::now());
+                    if self.batch.is_full(&limits) { self.flush().await } else { Ok(()) }
+                }
+            };
+            if let Err(end) = turn {
+                return end;
+            }
+        }
+    }
+
+    /// Commits the batch, unless it holds nothing but the archiver's own events.
+    async fn flush(&mut self) -> Result<(), End> {
+        if self.batch.due().is_none() && !self.batch.is_full(&self.session.settings.limits) {
+            return Ok(());
+        }
+        let (items, shares) = self.batch.take();
+        let rows = items.iter().map(|item| item.rows.len()).sum::<usize>();
+        let Some(mut writer) = self.writer.take() else {
+            return Err(End::Again("the writer is gone".to_owned()));
+        };
+        let (begun, created) = (Instant::now(), self.session.context.clock.now());
+        let done = spawn_blocking(move || {
+            let done = writer.commit(items, created);
+            (writer, done)
+        });
+        let (writer, done) = done
+            .await
+            .map_err(|error| End::Again(format!("a commit ended badly: {error}")))?;
+        drop(shares);
+        if done.map_err(commit_end)? {
+            metrics::committed(u64::try_from(rows).unwrap_or(u64::MAX), begun.elapsed());
+            self.session.announced.send_replace(writer.head().clone());
+        }
+        self.writer = Some(writer);
+        Ok(())
+    }
+
+    /// Whether every stream is still the one that was compared at the start.
+    async fn compare_all(&self) -> Result<(), End> {
+        let Some(writer) = &self.writer else {
+            return Ok(());
+        };
+        for stream in Stream::ARCHIVED {
+            let position = writer.head().position(stream.name());
+            let seen = observe(&self.session.context.bus, stream, position).await;
+            match seen {
+                Ok(at) if at.surprise.is_some() => {
+                    return Err(End::Again(format!("{stream} is not as it was archived")));
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%stream, %error, "cannot compare with the archive"),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn reader_end(ended: Result<ReaderEnd, tokio::task::JoinError>) -> End {
+    End::Again(match ended {
+        Ok(ReaderEnd::Again(reason)) => reason,
+        Ok(ReaderEnd::Unheard) => "a reader was left alone".to_owned(),
+        Err(error) => format!("a reader ended badly: {error}"),
+    })
+}
+
+fn commit_end(error: CommitError) -> End {
+    match error {
+        CommitError::Damaged(_) | CommitError::Stopped(_) | CommitError::Entry(_) => {
+            End::Fatal(ServiceError::failed(error))
+        }
+        CommitError::Lost(_) => End::Again(error.to_string()),
+        CommitError::Order { .. } | CommitError::Store(_) | CommitError::Encode(_) => {
+            alarm("archive_commit", &error.to_string());
+            End::Again(error.to_string())
+        }
+    }
+}
