@@ -9,3 +9,4 @@ pub mod handoff;
 pub mod input;
 pub mod keys;
 pub mod permit;
+pub mod redact;

@@ -1,0 +1,183 @@
+//! Whether a value looks like a secret: placeholders, dates and words do not.
+
+use crate::redact::hints::SecretHint;
+
+/// Shortest value that is taken for a secret on the word of its key.
+const KEYED_MIN: usize = 4;
+/// Shortest value that is taken for a secret because it looks random.
+const RANDOM_MIN: usize = 8;
+/// Bits per character below which a value does not look random.
+const RANDOM_BITS_MIN: f64 = 2.75;
+
+const PLACEHOLDERS: &[&str] = &[
+    "true",
+    "false",
+    "null",
+    "none",
+    "nil",
+    "undefined",
+    "required",
+    "optional",
+    "string",
+    "empty",
+    "unknown",
+    "redacted",
+    "hidden",
+    "invalid",
+    "incorrect",
+    "expired",
+    "missing",
+    "wrong",
+    "reset",
+    "changed",
+    "disabled",
+    "enabled",
+    "default",
+    "placeholder",
+    "bearer",
+    "basic",
+    "protected",
+    "changeme",
+    "password",
+    "secret",
+    "token",
+    "text",
+    "yes",
+    "no",
+    "n/a",
+    "number",
+    "boolean",
+];
+
+/// Whether the whole value under a key with this hint is a secret.
+pub(super) fn is_secret_value(text: &str, hint: SecretHint) -> bool {
+    let value = text.trim();
+    match hint {
+        SecretHint::No => false,
+        SecretHint::Maybe => value.split_whitespace().any(looks_random),
+        SecretHint::Yes => value.len() >= KEYED_MIN && !is_placeholder(value) && !is_date(value),
+    }
+}
+
+/// Whether a value given to a secret's name in running text is that secret.
+pub(super) fn is_assigned_secret(value: &str, hint: SecretHint, password: bool) -> bool {
+    let worded = value.bytes().all(|b| b.is_ascii_lowercase());
+    match hint {
+        SecretHint::No => false,
+        SecretHint::Maybe => looks_random(value),
+        SecretHint::Yes => {
+            value.len() >= KEYED_MIN
+                && !is_placeholder(value)
+                && !is_date(value)
+                && !is_code(value)
+                && (password || !worded)
+        }
+    }
+}
+
+/// Long, mixed and without the shape of a path, a link or a file.
+pub(super) fn looks_random(value: &str) -> bool {
+    let digits = value.bytes().any(|b| b.is_ascii_digit());
+    let letters = value.bytes().any(|b| b.is_ascii_alphabetic());
+    let cases = value.bytes().any(|b| b.is_ascii_lowercase())
+        && value.bytes().any(|b| b.is_ascii_uppercase());
+    value.len() >= RANDOM_MIN
+        && letters
+        && (digits || cases && value.len() >= 16)
+        && !is_placeholder(value)
+        && !is_date(value)
+        && !is_code(value)
+        && !value.contains("://")
+        && !value.contains('@')
+        && entropy(value) >= RANDOM_BITS_MIN
+}
+
+/// Letters with digits, or letters of both cases inside: no plain word.
+pub(super) fn is_mixed(value: &str) -> bool {
+    let inner = value.get(1..).unwrap_or_default();
+    value.bytes().any(|b| b.is_ascii_digit())
+        || inner.bytes().any(|b| b.is_ascii_uppercase())
+            && inner.bytes().any(|b| b.is_ascii_lowercase())
+}
+
+/// A reference to a secret instead of the secret: `${TOKEN}`, `<your token>`, `****`.
+pub(super) fn is_placeholder(value: &str) -> bool {
+    const WRAPS: &[(&str, &str)] = &[
+        ("${", "}"),
+        ("{{", "}}"),
+        ("<", ">"),
+        ("%(", ")s"),
+        ("$", ""),
+    ];
+    let lower = value.to_ascii_lowercase();
+    let masked = |c: char| matches!(c, '*' | 'x' | 'X' | '.' | '-' | '_' | '#' | '•');
+    // Only a name may stand in the wrapping: digits could be the secret itself.
+    let name = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '-' | '.' | ' ');
+    PLACEHOLDERS.contains(&lower.as_str())
+        || value.chars().all(masked)
+        || WRAPS.iter().any(|(open, close)| {
+            value
+                .strip_prefix(open)
+                .and_then(|rest| rest.strip_suffix(close))
+                .is_some_and(|inner| inner.chars().all(name))
+        })
+}
+
+/// An expression that fetches a value.
+fn is_code(value: &str) -> bool {
+    let calls = [
+        "process.env",
+        "os.environ",
+        "getenv",
+        "config.",
+        "self.",
+        "this.",
+        "settings.",
+    ];
+    calls.iter().any(|lead| value.starts_with(lead)) || value.ends_with("()")
+}
+
+/// `2026-02-25`, with or without a time.
+pub(super) fn is_date(value: &str) -> bool {
+    let bytes = value.as_bytes();
+    let digit = |index: usize| bytes.get(index).is_some_and(u8::is_ascii_digit);
+    let dash = |index: usize| bytes.get(index) == Some(&b'-');
+    (0..4).all(digit)
+        && dash(4)
+        && digit(5)
+        && digit(6)
+        && dash(7)
+        && digit(8)
+        && digit(9)
+        && value.len() <= 35
+        && value
+            .bytes()
+            .skip(10)
+            .all(|b| b.is_ascii_digit() || b"TZ:.+- ".contains(&b))
+}
+
+/// Shannon entropy in bits per byte.
+pub(super) fn entropy(value: &str) -> f64 {
+    let mut counts = [0_u32; 256];
+    for b in value.bytes() {
+        if let Some(count) = counts.get_mut(usize::from(b)) {
+            *count += 1;
+        }
+    }
+    let total: f64 = counts.iter().map(|count| f64::from(*count)).sum();
+    counts
+        .iter()
+        .filter(|count| **count > 0)
+        .map(|count| f64::from(*count) / total)
+        .map(|share| -share * share.log2())
+        .sum()
+}
+
+/// Whether one of `words` stands within `reach` bytes before `at`, in any case.
+pub(super) fn said_before(text: &str, at: usize, reach: usize, words: &[&str]) -> bool {
+    let from = (at.saturating_sub(reach)..=at)
+        .find(|index| text.is_char_boundary(*index))
+        .unwrap_or(at);
+    let near = text.get(from..at).unwrap_or_default().to_ascii_lowercase();
+    words.iter().any(|word| near.contains(word))
+}

@@ -1,0 +1,97 @@
+//! Keyed fingerprints: equal values give equal marks, and only the key's holder can test a
+//! guess.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use data_encoding::HEXLOWER;
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::marks;
+
+/// Bytes of the HMAC that a mark shows: 48 bits tell a deployment's values apart, and are
+/// too few to be worth anything elsewhere.
+const SHOWN_BYTES: usize = 6;
+
+/// A fingerprint key cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The name cannot stand in a mark.
+    #[error(
+        "the fingerprint key's id cannot stand in a mark: use a small letter, then up to 15 small letters and digits, at most 8 of them digits"
+    )]
+    Id,
+    /// The line is not `<key id>:<base64url of 32 bytes>`.
+    #[error("the fingerprint key is not `<key id>:<base64url of 32 bytes>` on one line")]
+    Form,
+}
+
+/// The secret under which values are fingerprinted, with the name that marks carry.
+pub struct FingerprintKey {
+    id: String,
+    bytes: Zeroizing<[u8; 32]>,
+}
+
+impl FingerprintKey {
+    /// A key of 32 secret bytes.
+    ///
+    /// # Errors
+    /// If `id` cannot stand in a mark.
+    pub fn new(id: &str, bytes: [u8; 32]) -> Result<Self, KeyError> {
+        if !marks::is_key_id(id) {
+            return Err(KeyError::Id);
+        }
+        Ok(Self {
+            id: id.to_owned(),
+            bytes: Zeroizing::new(bytes),
+        })
+    }
+
+    /// Reads a key file's line, `<key id>:<base64url of 32 bytes>`.
+    ///
+    /// # Errors
+    /// If the line has another form or the id cannot stand in a mark.
+    pub fn parse(line: &str) -> Result<Self, KeyError> {
+        let (id, encoded) = line.trim().split_once(':').ok_or(KeyError::Form)?;
+        let decoded = URL_SAFE_NO_PAD
+            .decode(encoded.trim_end_matches('='))
+            .map(Zeroizing::new)
+            .map_err(|_| KeyError::Form)?;
+        let bytes = <[u8; 32]>::try_from(decoded.as_slice()).map_err(|_| KeyError::Form)?;
+        Self::new(id, bytes)
+    }
+
+    /// The name that marks carry.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The mark of a value in canonical form.
+    pub(super) fn mark(&self, kind: &str, canonical: &str) -> String {
+        let hex = Hmac::<Sha256>::new_from_slice(self.bytes.as_slice()).map(|mut mac| {
+            mac.update(kind.as_bytes());
+            mac.update(&[0]);
+            mac.update(canonical.as_bytes());
+            let sum = mac.finalize().into_bytes();
+            HEXLOWER.encode(sum.get(..SHOWN_BYTES).unwrap_or_default())
+        });
+        // HMAC takes keys of every length; should it ever refuse one, the value is gone and
+        // only the correlation is lost.
+        hex.map_or_else(
+            |_| super::REDACTION_FAILED.to_owned(),
+            |hex| format!("[{kind}:{}:{hex}]", self.id),
+        )
+    }
+}
+
+impl fmt::Debug for FingerprintKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FingerprintKey")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,185 @@
+//! The one redaction engine: what may leave a service in a log, an archive or a message.
+//!
+//! Structure first: a field that the catalog classes as personal or secret is replaced
+//! whole. Then detectors read every other string, number and object key, in plain form and
+//! after one round of decoding. A replaced value reads `[email:k1:9f2c41d07a3b]`: its type,
+//! the key's name and a keyed fingerprint, so equal values correlate and nobody can turn
+//! them back. Whatever goes wrong, the value is replaced by `[redaction_failed]`.
+
+mod classes;
+mod decode;
+mod detect;
+mod findings;
+mod fingerprint;
+mod hints;
+mod marks;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use classes::{ClassError, FieldClass, FieldClasses};
+pub use findings::{Finding, Findings};
+pub use fingerprint::{FingerprintKey, KeyError};
+
+use countersign_schemas::json::JsonObject;
+use countersign_schemas::limits;
+use serde_json::{Map, Value};
+
+use detect::{Hit, Kind};
+use hints::Hints;
+
+/// What stands where a value could not be redacted.
+pub const REDACTION_FAILED: &str = "[redaction_failed]";
+
+/// Longest text that is read, in bytes: what a stream stores; nothing larger reaches us
+/// honestly, and every pass is linear in it.
+const TEXT_BYTES_MAX: usize = limits::STORED_BYTES_MAX;
+/// Passes over one text. The first finds, the second confirms; replacing a value can lay
+/// open the edge of its neighbour, so two more are granted before the text is given up.
+const PASSES_MAX: usize = 4;
+
+/// A text after redaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redacted {
+    /// The text, safe to store and to show.
+    pub text: String,
+    /// What was replaced; never a value.
+    pub findings: Findings,
+}
+
+/// A JSON object after redaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RedactedJson {
+    /// The object, safe to store and to show.
+    pub value: JsonObject,
+    /// What was replaced; never a value.
+    pub findings: Findings,
+}
+
+/// Any JSON value after redaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RedactedValue {
+    /// The value, safe to store and to show.
+    pub value: Value,
+    /// What was replaced; never a value.
+    pub findings: Findings,
+}
+
+/// The engine, with the deployment's fingerprint key.
+#[derive(Debug)]
+pub struct Redactor {
+    key: FingerprintKey,
+}
+
+/// A detector failed or a bound was passed; the caller replaces the whole value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Failed;
+
+impl Redactor {
+    /// An engine that marks with `key`.
+    #[must_use]
+    pub fn new(key: FingerprintKey) -> Self {
+        Self { key }
+    }
+
+    /// Redacts free text.
+    #[must_use]
+    pub fn text(&self, text: &str) -> Redacted {
+        let mut findings = Findings::default();
+        let text = self
+            .clean(text, Hints::NONE, "", &mut findings)
+            .unwrap_or_else(|Failed| failed_at("", &mut findings));
+        Redacted { text, findings }
+    }
+
+    /// Redacts an object by its field classes, then by the detectors.
+    #[must_use]
+    pub fn json(&self, object: &JsonObject, classes: &FieldClasses) -> RedactedJson {
+        let RedactedValue { value, findings } =
+            self.value(&Value::Object(object.0.clone()), classes);
+        let value = match value {
+            Value::Object(map) => JsonObject(map),
+            other => JsonObject(Map::from_iter([("redacted".to_owned(), other)])),
+        };
+        RedactedJson { value, findings }
+    }
+
+    /// Redacts any JSON value by its field classes, then by the detectors.
+    #[must_use]
+    pub fn value(&self, value: &Value, classes: &FieldClasses) -> RedactedValue {
+        let mut findings = Findings::default();
+        let value = walk::value(self, value, classes, &mut findings)
+            .unwrap_or_else(|Failed| Value::String(failed_at("", &mut findings)));
+        RedactedValue { value, findings }
+    }
+
+    /// Whether anything would still be found in a finished record: the second scan. A record
+    /// for which this is true must not leave the service.
+    #[must_use]
+    pub fn rescan(&self, value: &Value) -> bool {
+        walk::holds_more(value, Hints::NONE, 0)
+    }
+
+    /// The mark that stands for `value`, as a search for a known value needs it. `kind` is a
+    /// type such as `email`; the value is brought to the form in which equal values agree.
+    #[must_use]
+    pub fn mark(&self, kind: &str, value: &str) -> String {
+        self.key.mark(kind, &detect::canonical(kind, value))
+    }
+
+    /// Redacts one text; `hints` say what the key it stands under suggests.
+    fn clean(
+        &self,
+        text: &str,
+        hints: Hints,
+        path: &str,
+        findings: &mut Findings,
+    ) -> Result<String, Failed> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(Failed);
+        }
+        let mut current = text.to_owned();
+        for _ in 0..PASSES_MAX {
+            let hits = detect::scan(&current, hints)?;
+            if hits.is_empty() {
+                findings.note_surrogates(&current);
+                return Ok(current);
+            }
+            current = self.replace(&current, &hits, path, findings)?;
+        }
+        Err(Failed)
+    }
+
+    fn replace(
+        &self,
+        text: &str,
+        hits: &[Hit],
+        path: &str,
+        findings: &mut Findings,
+    ) -> Result<String, Failed> {
+        let mut out = String::with_capacity(text.len());
+        let mut from = 0;
+        for hit in hits {
+            out.push_str(text.get(from..hit.start).ok_or(Failed)?);
+            out.push_str(&self.note(hit.kind.word(), &hit.value, path, findings));
+            from = hit.end;
+        }
+        out.push_str(text.get(from..).ok_or(Failed)?);
+        Ok(out)
+    }
+
+    /// The mark for a canonical value, noted in the findings.
+    fn note(&self, kind: &str, canonical: &str, path: &str, findings: &mut Findings) -> String {
+        let mark = self.key.mark(kind, canonical);
+        findings.note(kind, path);
+        findings.note_fingerprint(&mark);
+        mark
+    }
+}
+
+/// Notes a failure and gives what stands in the value's place.
+fn failed_at(path: &str, findings: &mut Findings) -> String {
+    findings.note(Kind::FAILED, path);
+    REDACTION_FAILED.to_owned()
+}

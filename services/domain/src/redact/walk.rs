@@ -1,0 +1,200 @@
+//! The walk over JSON by value: keys, strings and numbers, never the serialised text.
+
+use countersign_schemas::limits::JSON_DEPTH_MAX;
+use serde_json::{Map, Number, Value};
+
+use super::classes::{FieldClasses, Place};
+use super::detect;
+use super::findings::Findings;
+use super::hints::Hints;
+use super::{Failed, Redactor, failed_at, marks};
+
+/// Digits a number must have before a detector could know it: an SSN has nine, a phone
+/// number with its key's hint seven.
+const NUMBER_DIGITS_MIN: usize = 7;
+
+/// Where the walk stands.
+struct Here<'a> {
+    place: Place<'a>,
+    path: String,
+    hints: Hints,
+    depth: usize,
+}
+
+impl<'a> Here<'a> {
+    fn index(&self, index: usize) -> Self {
+        Self {
+            place: self.place.index(index),
+            path: format!("{}/*", self.path),
+            hints: self.hints,
+            depth: self.depth + 1,
+        }
+    }
+
+    fn member(&self, key: &str, shown: &str, hints: Hints) -> Self {
+        let shown = shown.replace('~', "~0").replace('/', "~1");
+        Self {
+            place: self.place.step(key),
+            path: format!("{}/{shown}", self.path),
+            hints,
+            depth: self.depth + 1,
+        }
+    }
+}
+
+/// Redacts a whole value.
+pub(super) fn value(
+    redactor: &Redactor,
+    value: &Value,
+    classes: &FieldClasses,
+    findings: &mut Findings,
+) -> Result<Value, Failed> {
+    let here = Here {
+        place: classes.start(),
+        path: String::new(),
+        hints: Hints::NONE,
+        depth: 0,
+    };
+    any(redactor, value, &here, findings)
+}
+
+fn any(
+    redactor: &Redactor,
+    value: &Value,
+    here: &Here<'_>,
+    findings: &mut Findings,
+) -> Result<Value, Failed> {
+    if here.depth > JSON_DEPTH_MAX {
+        return Err(Failed);
+    }
+    if let Some(kind) = here.place.class().and_then(|class| class.mark_type()) {
+        return Ok(Value::String(whole(redactor, kind, value, here, findings)));
+    }
+    Ok(match value {
+        Value::Null | Value::Bool(_) => value.clone(),
+        Value::Number(number) => self::number(redactor, number, here, findings),
+        Value::String(text) => Value::String(
+            redactor
+                .clean(text, here.hints, &here.path, findings)
+                .unwrap_or_else(|Failed| failed_at(&here.path, findings)),
+        ),
+        Value::Array(items) => {
+            let items = items.iter().enumerate().map(|(index, item)| {
+                let here = here.index(index);
+                any(redactor, item, &here, findings)
+                    .unwrap_or_else(|Failed| Value::String(failed_at(&here.path, findings)))
+            });
+            Value::Array(items.collect())
+        }
+        Value::Object(members) => Value::Object(object(redactor, members, here, findings)),
+    })
+}
+
+/// A classed field: one mark for whatever it holds.
+fn whole(
+    redactor: &Redactor,
+    kind: &str,
+    value: &Value,
+    here: &Here<'_>,
+    findings: &mut Findings,
+) -> String {
+    match value {
+        Value::String(text) if marks::is_kept_whole(text) => {
+            findings.note_surrogates(text);
+            text.clone()
+        }
+        Value::String(text) => {
+            let canonical = detect::canonical(kind, text);
+            redactor.note(kind, &canonical, &here.path, findings)
+        }
+        other => {
+            let canonical = detect::canonical(kind, &other.to_string());
+            redactor.note(kind, &canonical, &here.path, findings)
+        }
+    }
+}
+
+fn object(
+    redactor: &Redactor,
+    members: &Map<String, Value>,
+    here: &Here<'_>,
+    findings: &mut Findings,
+) -> Map<String, Value> {
+    let named = Hints::of_pair(members);
+    let mut out = Map::new();
+    for (key, value) in members {
+        let shown = redactor
+            .clean(key, Hints::NONE, &here.path, findings)
+            .unwrap_or_else(|Failed| failed_at(&here.path, findings));
+        let below = here.member(key, &shown, here.hints.below(key, named));
+        let value = any(redactor, value, &below, findings)
+            .unwrap_or_else(|Failed| Value::String(failed_at(&below.path, findings)));
+        out.insert(free_key(&out, shown), value);
+    }
+    out
+}
+
+/// Two keys may share a mark; both members stay.
+fn free_key(out: &Map<String, Value>, key: String) -> String {
+    if !out.contains_key(&key) {
+        return key;
+    }
+    (2..=out.len() + 2)
+        .map(|n| format!("{key}~{n}"))
+        .find(|candidate| !out.contains_key(candidate))
+        .unwrap_or(key)
+}
+
+fn number(redactor: &Redactor, number: &Number, here: &Here<'_>, findings: &mut Findings) -> Value {
+    match number_hit(number, here.hints) {
+        Ok(None) => Value::Number(number.clone()),
+        Ok(Some(hit)) => {
+            Value::String(redactor.note(hit.kind.word(), &hit.value, &here.path, findings))
+        }
+        Err(Failed) => Value::String(failed_at(&here.path, findings)),
+    }
+}
+
+fn number_hit(number: &Number, hints: Hints) -> Result<Option<detect::Hit>, Failed> {
+    let text = number_text(number);
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    if digits < NUMBER_DIGITS_MIN && hints == Hints::NONE {
+        return Ok(None);
+    }
+    Ok(detect::scan(&text, hints)?.into_iter().next())
+}
+
+/// A number as people would write it: `4.111e15` hides a card number otherwise.
+fn number_text(number: &Number) -> String {
+    match number.as_f64() {
+        Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e19 => {
+            format!("{float:.0}")
+        }
+        _ => number.to_string(),
+    }
+}
+
+/// Whether a detector still finds something, or the value cannot be read to its end.
+pub(super) fn holds_more(value: &Value, hints: Hints, depth: usize) -> bool {
+    if depth > JSON_DEPTH_MAX {
+        return true;
+    }
+    match value {
+        Value::Null | Value::Bool(_) => false,
+        Value::Number(number) => !matches!(number_hit(number, hints), Ok(None)),
+        Value::String(text) => text_holds_more(text, hints),
+        Value::Array(items) => items.iter().any(|item| holds_more(item, hints, depth + 1)),
+        Value::Object(members) => {
+            let named = Hints::of_pair(members);
+            members.iter().any(|(key, value)| {
+                text_holds_more(key, Hints::NONE)
+                    || holds_more(value, hints.below(key, named), depth + 1)
+            })
+        }
+    }
+}
+
+fn text_holds_more(text: &str, hints: Hints) -> bool {
+    text.len() > super::TEXT_BYTES_MAX
+        || !matches!(detect::scan(text, hints), Ok(hits) if hits.is_empty())
+}
