@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use countersign_schemas::events::{
     ApprovalItem, ApprovalKind, ApprovalRequested, ApprovalResolved, ApprovalState, Ask,
-    CountedVote, Operation, PolicyChecked, Verdict,
+    CountedVote, Operation, PolicyChecked, Reason, Verdict,
 };
 use countersign_schemas::{ApprovalId, Digest, PersonId, TeamId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::view::ApprovalView;
-use super::visible::visible;
+use super::view::{ApprovalView, visible_change};
+use super::visible::{visible, visible_object};
 use super::{People, quorum};
 
 /// Longest life of an ask, whatever policy says: raw messages are kept for seven days, and
@@ -210,13 +210,13 @@ impl Approval {
 
     /// Whether `person` is in one of the teams asked, now.
     #[must_use]
-    pub fn asks(&self, person: &PersonId, people: &impl People) -> bool {
+    pub fn asks(&self, person: &PersonId, people: &(impl People + ?Sized)) -> bool {
         !self.teams_of(person, people).is_empty()
     }
 
     /// Whether a vote of `person` could count: in a team asked, and not the requester.
     #[must_use]
-    pub fn may_vote(&self, person: &PersonId, people: &impl People) -> bool {
+    pub fn may_vote(&self, person: &PersonId, people: &(impl People + ?Sized)) -> bool {
         self.asks(person, people) && (self.ask.self_allowed || !self.excludes(person))
     }
 
@@ -226,7 +226,11 @@ impl Approval {
         self.ask.excluded.contains(who) || self.checked.requester.id.as_str() == who.as_str()
     }
 
-    pub(super) fn teams_of(&self, person: &PersonId, people: &impl People) -> BTreeSet<TeamId> {
+    pub(super) fn teams_of(
+        &self,
+        person: &PersonId,
+        people: &(impl People + ?Sized),
+    ) -> BTreeSet<TeamId> {
         let teams = self.ask.approvers.iter().map(|entry| &entry.team);
         teams
             .filter(|team| people.members(team).contains(person))
@@ -270,10 +274,12 @@ impl Approval {
         true
     }
 
-    /// The event that asks people.
+    /// The event that asks people. It reaches chat, so every text of others passes through
+    /// `redact`, and none of it can hide anything.
     #[must_use]
-    pub fn requested(&self) -> ApprovalRequested {
+    pub fn requested(&self, redact: &dyn Fn(&str) -> String) -> ApprovalRequested {
         let checked = &self.checked;
+        let clean = |text: &str| redact(&visible(text));
         ApprovalRequested {
             schema_version: 1,
             approval_id: self.id.clone(),
@@ -282,15 +288,15 @@ impl Approval {
                 intent_id: checked.intent_id,
                 tool: checked.tool.clone(),
                 operation: self.operation,
-                summary: checked.summary.clone(),
-                input_redacted: checked.input_redacted.clone(),
+                summary: clean(&checked.summary),
+                input_redacted: visible_object(&checked.input_redacted),
                 input_digest: checked.input_digest,
             }],
             agent: checked.agent.clone(),
             requester: checked.requester.clone(),
-            purpose: checked.purpose.clone(),
-            reasons: checked.reasons.clone(),
-            changes: checked.changes.clone(),
+            purpose: clean(&checked.purpose),
+            reasons: checked.reasons.iter().map(|r| cleaned(r, &clean)).collect(),
+            changes: checked.changes.iter().map(visible_change).collect(),
             approvers: self.ask.approvers.clone(),
             chat_may_approve: self.ask.chat_may_approve,
             created_at: self.created_at,
@@ -314,5 +320,12 @@ impl Approval {
             message: resolution.message.clone(),
             resolved_at: resolution.at,
         })
+    }
+}
+
+fn cleaned(reason: &Reason, clean: &dyn Fn(&str) -> String) -> Reason {
+    Reason {
+        message: clean(&reason.message),
+        ..reason.clone()
     }
 }

@@ -5,12 +5,14 @@
 //! of `pending`, and a final state never changes.
 
 mod approval;
+mod protocol;
 mod quorum;
 mod view;
 mod visible;
 mod vote;
 
 pub use approval::{ASK_LIFE_MAX, Approval, OpenError, RecordedVote, Resolution};
+pub use protocol::{Listed, Shown, ViewReply, ViewRequest};
 pub use view::{ApprovalView, ViewItem};
 pub use visible::visible;
 pub use vote::{Answer, Ballot, VoteCode};

@@ -303,7 +303,7 @@ fn the_view_shows_all_and_its_digest_survives_a_restart() {
         !text.contains("[email:k1"),
         "the redacted input is not for approvers"
     );
-    let asking = serde_json::to_string(&approval.requested()).unwrap();
+    let asking = serde_json::to_string(&approval.requested(&str::to_owned)).unwrap();
     assert!(!asking.contains(&view.salt) && !asking.contains("…@example.org\"}"));
 }
 
@@ -351,6 +351,9 @@ fn texts_of_agents_are_shown_safely() {
     checked.input_shown = JsonObject::from_value(json!({"to\u{200b}": "x\u{1b}[2J"})).unwrap();
     let view = Approval::open(&checked, at("10:00:01")).unwrap().view();
     assert_eq!(view.purpose, "pay⟨U+202E⟩⏎Approved by lee");
+    let approval = Approval::open(&checked, at("10:00:01")).unwrap();
+    let asking = approval.requested(&|text| text.replace("pay", "[x]"));
+    assert_eq!(asking.purpose, "[x]⟨U+202E⟩⏎Approved by lee");
     let shown = view.items[0].input_shown.to_value();
     assert_eq!(shown, json!({"to⟨U+200B⟩": "x⟨U+001B⟩[2J"}));
 }

@@ -8,10 +8,9 @@ use countersign_schemas::events::{
 };
 use countersign_schemas::{AgentId, ApprovalId, Digest, IntentId, JsonObject, Timestamp, ToolName};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::visible::{visible, visible_json};
+use super::visible::{visible, visible_object};
 
 /// One thing to be approved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -120,16 +119,15 @@ impl ApprovalView {
 }
 
 fn item(checked: &PolicyChecked, operation: Operation) -> ViewItem {
-    let shown = visible_json(&Value::Object(checked.input_shown.0.clone()));
     ViewItem {
         intent_id: checked.intent_id,
         tool: checked.tool.clone(),
         operation,
         summary: visible(&checked.summary),
-        input_shown: JsonObject::from_value(shown).unwrap_or_default(),
+        input_shown: visible_object(&checked.input_shown),
         input_digest: checked.input_digest,
         amount: checked.amount.clone(),
-        changes: checked.changes.iter().map(change).collect(),
+        changes: checked.changes.iter().map(visible_change).collect(),
     }
 }
 
@@ -147,7 +145,7 @@ fn guardrail(result: &GuardrailResult) -> GuardrailResult {
     }
 }
 
-fn change(change: &Change) -> Change {
+pub(super) fn visible_change(change: &Change) -> Change {
     Change {
         resource: visible(&change.resource),
         field: visible(&change.field),

@@ -1,6 +1,7 @@
 //! Text from strangers, made safe to show: whatever is invisible or reorders what is read
 //! becomes visible, so that what a person approves is what the text says.
 
+use countersign_schemas::JsonObject;
 use serde_json::Value;
 
 /// `text` with every control character, bidirectional override and invisible character
@@ -23,7 +24,7 @@ pub fn visible(text: &str) -> String {
 
 /// A JSON value with every key and string made [`visible`]. Line breaks inside a value
 /// stay: they are shown as JSON, which escapes them.
-pub(super) fn visible_json(value: &Value) -> Value {
+fn visible_json(value: &Value) -> Value {
     match value {
         Value::String(text) => Value::String(visible_lines(text)),
         Value::Array(items) => Value::Array(items.iter().map(visible_json).collect()),
@@ -34,6 +35,14 @@ pub(super) fn visible_json(value: &Value) -> Value {
             Value::Object(shown.collect())
         }
         other => other.clone(),
+    }
+}
+
+/// An object with every key and string made [`visible`].
+pub(super) fn visible_object(object: &JsonObject) -> JsonObject {
+    match visible_json(&Value::Object(object.0.clone())) {
+        Value::Object(map) => JsonObject(map),
+        _ => JsonObject::default(),
     }
 }
 

@@ -116,7 +116,7 @@ impl Answer {
 
 impl Approval {
     /// Counts a vote or says why not.
-    pub fn vote(&mut self, ballot: &Ballot<'_>, people: &impl People) -> Answer {
+    pub fn vote(&mut self, ballot: &Ballot<'_>, people: &(impl People + ?Sized)) -> Answer {
         let message = ballot.message.dashed();
         if let Some(known) = self.votes.iter().find(|vote| vote.message == message) {
             let choice = known.vote.vote;

@@ -16,7 +16,7 @@ use text::Page;
 const TITLE_CHARS_MAX: usize = 120;
 
 /// Writes handoffs in the words of one directory, with one way of redacting.
-pub struct Writer<'a, P: People> {
+pub struct Writer<'a, P: People + ?Sized> {
     people: &'a P,
     redact: &'a (dyn Fn(&str) -> String + Send + Sync),
 }
@@ -41,7 +41,7 @@ pub fn address(handoff: &Handoff, id: &str) -> Option<Address> {
     })
 }
 
-impl<'a, P: People> Writer<'a, P> {
+impl<'a, P: People + ?Sized> Writer<'a, P> {
     /// A writer that names the members of `people` and passes every text of others through
     /// `redact`.
     #[must_use]

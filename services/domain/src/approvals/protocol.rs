@@ -1,0 +1,173 @@
+//! What is asked and answered on `cs.approval.view.<person>`, as JSON.
+
+use countersign_schemas::ApprovalId;
+use countersign_schemas::events::{ApprovalRequested, ApprovalState, CountedVote};
+use countersign_schemas::{Digest, PersonId};
+use serde::{Deserialize, Serialize};
+
+use super::People;
+use super::approval::{Approval, Resolution};
+use super::view::ApprovalView;
+
+/// A question: `{"op":"list"}`, `{"op":"list","mine":true}` or
+/// `{"op":"show","approval_id":"a-…"}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ViewRequest {
+    /// The pending approvals, oldest first.
+    List {
+        /// Only those on which the person may vote.
+        #[serde(default)]
+        mine: bool,
+    },
+    /// One approval, whatever its state.
+    Show {
+        /// Which.
+        approval_id: ApprovalId,
+    },
+}
+
+/// One approval without anything that only approvers may see.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Listed {
+    /// What was asked, with the redacted input.
+    pub asked: ApprovalRequested,
+    /// Its state.
+    pub state: ApprovalState,
+    /// The votes that counted so far.
+    pub votes: Vec<CountedVote>,
+    /// How it ended, once it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<Resolution>,
+    /// Whether a vote of the person who asks could count.
+    pub may_vote: bool,
+}
+
+/// One approval with everything that the person may see.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shown {
+    /// What everybody may see.
+    #[serde(flatten)]
+    pub listed: Listed,
+    /// What approvers are shown; only for members of the teams asked. Its digest is the
+    /// one that a vote must name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<ApprovalView>,
+    /// The digest that a vote must name.
+    pub digest: Digest,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ViewReply {
+    /// To `show`.
+    Shown {
+        /// The approval.
+        approval: Box<Shown>,
+    },
+    /// To `list`.
+    Listed {
+        /// The approvals.
+        approvals: Vec<Listed>,
+        /// How many more there are than fit into one answer.
+        more: usize,
+    },
+}
+
+impl Approval {
+    /// The approval as anyone who may ask sees it.
+    #[must_use]
+    pub fn listed_for(
+        &self,
+        person: &PersonId,
+        people: &(impl People + ?Sized),
+        redact: &dyn Fn(&str) -> String,
+    ) -> Listed {
+        Listed {
+            asked: self.requested(redact),
+            state: self.state(),
+            votes: self.votes(),
+            resolution: self.resolution().cloned(),
+            may_vote: self.is_pending() && self.may_vote(person, people),
+        }
+    }
+
+    /// The approval as `person` sees it: inputs only for members of the teams asked.
+    #[must_use]
+    pub fn shown_to(
+        &self,
+        person: &PersonId,
+        people: &(impl People + ?Sized),
+        redact: &dyn Fn(&str) -> String,
+    ) -> Shown {
+        Shown {
+            listed: self.listed_for(person, people, redact),
+            view: self.asks(person, people).then(|| self.view()),
+            digest: self.digest(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::approvals::fixtures::{at, checked, company, person};
+    use serde_json::json;
+
+    fn shown(who: &str) -> Shown {
+        let approval = Approval::open(&checked(), at("10:00:01")).unwrap();
+        approval.shown_to(&person(who), &company(), &str::to_owned)
+    }
+
+    #[test]
+    fn only_members_of_the_teams_asked_see_the_input() {
+        for (who, sees, votes) in [
+            ("lee", true, true),
+            ("dana", true, false),
+            ("kim", false, false),
+            ("slack", false, false),
+        ] {
+            let shown = shown(who);
+            assert_eq!(shown.view.is_some(), sees, "{who}");
+            assert_eq!(shown.listed.may_vote, votes, "{who}");
+            let text = serde_json::to_string(&shown).unwrap();
+            assert_eq!(text.contains("…@example.org\"}"), sees, "{who}");
+        }
+        let view = shown("lee").view.unwrap();
+        assert_eq!(view.digest().unwrap(), shown("lee").digest);
+    }
+
+    #[test]
+    fn questions_and_answers_have_their_forms() {
+        let read = |text: &str| serde_json::from_str::<ViewRequest>(text);
+        assert_eq!(
+            read(r#"{"op":"list"}"#).unwrap(),
+            ViewRequest::List { mine: false }
+        );
+        let id = ApprovalId::for_intent(checked().intent_id);
+        let show = json!({"op": "show", "approval_id": id.as_str()}).to_string();
+        assert_eq!(read(&show).unwrap(), ViewRequest::Show { approval_id: id });
+        for bad in [
+            "",
+            "{}",
+            r#"{"op":"purge"}"#,
+            r#"{"op":"show","approval_id":"x"}"#,
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+        let replies = [
+            ViewReply::Shown {
+                approval: Box::new(shown("lee")),
+            },
+            ViewReply::Listed {
+                approvals: vec![shown("kim").listed],
+                more: 2,
+            },
+        ];
+        for reply in replies {
+            let text = serde_json::to_string(&reply).unwrap();
+            assert_eq!(serde_json::from_str::<ViewReply>(&text).unwrap(), reply);
+        }
+    }
+}
