@@ -16,9 +16,7 @@ pub(crate) struct Output {
 impl Output {
     /// JSON, or text.
     pub(crate) fn new(json: bool) -> Self {
-        Self {
-            json,
-        }
+        Self { json }
     }
 
     /// The answer: JSON on one line, or the text.
