@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod files;
 pub mod health;
+pub mod identity;
 pub mod nats_server;
 pub mod service;
 pub mod signals;

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use countersign_schemas::Timestamp;
 use countersign_schemas::limits::CLOCK_SKEW_SECONDS;
-use countersign_schemas::{Stream, Timestamp};
 use serde::Deserialize;
 
 use super::ServiceContext;
+use crate::bus::layout::{Durable, EXECUTOR_EVENTS};
 use crate::health::HealthPart;
 
 /// How often the clocks are compared: drift is slow, a jump is noticed within this.
@@ -75,7 +76,10 @@ pub(super) fn judge(skew: Duration, trust: &ClockTrust, part: &HealthPart) {
 
 /// How far the clocks are apart at least, whatever the way of the answer took.
 pub(super) async fn skew(context: &ServiceContext) -> Option<Duration> {
-    let subject = format!("$JS.API.STREAM.INFO.{}", Stream::Events);
+    // Not the stream's state: whoever may ask for that may list the subjects in it, and
+    // audit-query may not.
+    let Durable { stream, name, .. } = EXECUTOR_EVENTS;
+    let subject = format!("$JS.API.CONSUMER.INFO.{stream}.{name}");
     let before = context.clock.now();
     let answer = context.bus.client().request(subject, "".into());
     let answer = tokio::time::timeout(ANSWER_WITHIN, answer)

@@ -99,12 +99,9 @@ async fn the_skew_is_measured_against_the_server() {
     })
     .await
     .unwrap();
-    let stream = async_nats::jetstream::stream::Config {
-        name: countersign_schemas::Stream::Events.name().to_owned(),
-        subjects: vec!["x".to_owned()],
-        ..Default::default()
-    };
-    bus.jetstream().create_stream(stream).await.unwrap();
+    crate::bus::layout::ensure(&bus, crate::bus::layout::LayoutOptions::default())
+        .await
+        .unwrap();
 
     let now = SystemClock.now();
     let clock = Arc::new(ManualClock::new(now.plus(Duration::from_secs(600))));

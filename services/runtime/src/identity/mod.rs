@@ -1,0 +1,31 @@
+//! Identity: who may connect to the server, and what each may do there.
+//!
+//! - [`Principal`] is one identity: a role, a name and what the role ties it to;
+//! - [`Permissions`] is the least it needs; [`crossings`] is all that passes between
+//!   accounts;
+//! - [`ServerConf`] and [`render_accounts`] write the server's configuration;
+//! - [`Registry`] is `identities.json`; [`Deployment`] is the directory around it;
+//! - [`init()`] makes a deployment; [`add`], [`remove`], [`rotate`] and [`reload`] change
+//!   it while it runs.
+
+mod change;
+mod deployment;
+mod files;
+mod init;
+mod keys;
+mod permissions;
+mod principal;
+mod registry;
+mod server_conf;
+mod servers;
+
+pub use change::{Change, ChangeError, InForce, Kind, add, reload, remove, rotate};
+pub use deployment::Deployment;
+pub use files::FileError;
+pub use init::{InitError, InitOptions, Initialised, init};
+pub use keys::KeyError;
+pub use permissions::{Crossing, Permissions, crossings};
+pub use principal::{Account, Principal, PrincipalError, Role, Service};
+pub use registry::{Entry, Registry, RegistryError};
+pub use server_conf::{Cluster, ServerConf, Tls, render_accounts};
+pub use servers::{ServerAccess, ServersError, Verified};

@@ -1,0 +1,466 @@
+//! What each identity may publish and subscribe: the least that its part of the path
+//! needs, and nothing by default.
+//!
+//! INVARIANT: a permission is stated here or it does not exist; the golden matrix in
+//! `tests/conformance` shows every widening as a changed mark.
+
+use countersign_schemas::Stream;
+
+use super::principal::{Account, Principal, Service};
+use crate::bus::layout::{APPROVALS, DURABLES, EXECUTOR_EVENTS};
+
+/// The stream beneath the bucket of approvals.
+const APPROVALS_STREAM: &str = "KV_CS_APPROVALS";
+/// Every stream.
+const STREAMS: [Stream; 4] = [
+    Stream::Intents,
+    Stream::Control,
+    Stream::Events,
+    Stream::Timers,
+];
+
+/// What the server lets one user do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// Subjects it may publish.
+    pub publish: Vec<String>,
+    /// Subjects it may not publish although a wildcard above covers them.
+    pub publish_deny: Vec<String>,
+    /// Subjects it may subscribe.
+    pub subscribe: Vec<String>,
+    /// Whether it may answer a request that reached it, once.
+    pub responses: bool,
+}
+
+impl Permissions {
+    /// The permissions of `principal`.
+    #[must_use]
+    pub fn of(principal: &Principal) -> Self {
+        let mut grants = Self::default();
+        grants.subscribe(&[&format!("{}.>", principal.inbox_prefix())]);
+        match principal {
+            Principal::Service(service) => grants.service(*service),
+            Principal::Agent(agent) => grants.agent(agent.as_str()),
+            Principal::Approver(person) => grants.approver(person.as_str()),
+            Principal::Operator(person) => grants.operator(person.as_str()),
+            Principal::Worker { tools, .. } => {
+                for tool in tools {
+                    grants.subscribe(&[&format!("work.{tool}")]);
+                }
+                grants.responses = true;
+            }
+            Principal::Bridge { name, people } => {
+                let people = people
+                    .iter()
+                    .map(countersign_schemas::ids::PersonId::as_str);
+                grants.bridge(name.as_str(), people);
+            }
+        }
+        grants
+    }
+
+    fn publish(&mut self, subjects: &[&str]) {
+        self.publish
+            .extend(subjects.iter().map(|subject| (*subject).to_owned()));
+    }
+
+    fn deny(&mut self, subjects: &[String]) {
+        self.publish_deny.extend_from_slice(subjects);
+    }
+
+    fn subscribe(&mut self, subjects: &[&str]) {
+        self.subscribe
+            .extend(subjects.iter().map(|subject| (*subject).to_owned()));
+    }
+
+    fn agent(&mut self, agent: &str) {
+        self.publish(&[
+            &format!("tool.requested.{agent}"),
+            &format!("tool.withdrawn.{agent}"),
+            &format!("$JS.API.DIRECT.GET.{}.tool.*.{agent}.>", Stream::Events),
+        ]);
+        self.subscribe(&[&format!("tool.*.{agent}.>")]);
+    }
+
+    /// What every person sees: what was asked, decided and switched, never an input.
+    fn person(&mut self, person: &str) {
+        self.publish(&[
+            &format!("cs.approval.view.{person}"),
+            &format!("cs.audit.query.{person}"),
+        ]);
+        for subjects in ["approval.>", "window.>", "control.>"] {
+            self.publish(&[&format!("$JS.API.DIRECT.GET.{}.{subjects}", Stream::Events)]);
+        }
+        self.subscribe(&["handoff.>", "approval.>", "window.>", "control.>"]);
+    }
+
+    fn approver(&mut self, person: &str) {
+        self.publish(&[
+            &format!("approval.vote.{person}"),
+            &format!("window.requested.{person}"),
+            &format!("window.closing.{person}"),
+        ]);
+        self.person(person);
+    }
+
+    fn operator(&mut self, person: &str) {
+        self.publish(&[
+            &format!("control.freeze.{person}"),
+            &format!("control.unfreeze.{person}"),
+            &format!("outcome.found.{person}"),
+            &format!("cs.policy.push.{person}"),
+            &format!("cs.audit.fingerprint.{person}"),
+            &format!("cs.identity.changed.{person}"),
+        ]);
+        self.person(person);
+    }
+
+    /// A bridge asks for views in its own name and so never gets inputs; only the inbox,
+    /// where people log in, asks in theirs.
+    fn bridge<'a>(&mut self, name: &str, people: impl Iterator<Item = &'a str>) {
+        for person in people {
+            self.publish(&[&format!("approval.vote.{person}.{name}")]);
+            if name == "inbox" {
+                self.publish(&[&format!("cs.approval.view.{person}")]);
+            }
+        }
+        let durable = format!("bridge-{name}");
+        self.publish(&[&format!("cs.approval.view.{name}")]);
+        self.pull(Stream::Events, &durable);
+        self.subscribe(&["handoff.>", "approval.>"]);
+    }
+
+    /// Pull from one durable consumer and acknowledge, in both forms of the ack subject.
+    fn pull(&mut self, stream: Stream, durable: &str) {
+        self.publish(&[
+            &format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"),
+            &format!("$JS.ACK.{stream}.{durable}.>"),
+            &format!("$JS.ACK.*.*.{stream}.{durable}.>"),
+        ]);
+    }
+
+    fn consume(&mut self, stream: Stream, service: Service) {
+        let durable = service.name();
+        self.publish(&[&format!("$JS.API.CONSUMER.INFO.{stream}.{durable}")]);
+        self.pull(stream, durable);
+    }
+
+    /// State of a stream and its messages, read from the leader.
+    fn read(&mut self, streams: &[Stream]) {
+        for stream in streams {
+            self.publish(&[
+                &format!("$JS.API.STREAM.INFO.{stream}"),
+                &format!("$JS.API.STREAM.MSG.GET.{stream}"),
+            ]);
+        }
+    }
+
+    /// Read a stream from some point on with a consumer of its own, never with one of
+    /// the durable consumers of others: their messages would be lost to them.
+    fn replay(&mut self, stream: &str, me: Service) {
+        self.publish(&[
+            &format!("$JS.API.CONSUMER.CREATE.{stream}"),
+            &format!("$JS.API.CONSUMER.CREATE.{stream}.*"),
+            &format!("$JS.API.CONSUMER.INFO.{stream}.*"),
+            &format!("$JS.API.CONSUMER.DELETE.{stream}.*"),
+            &format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.*"),
+        ]);
+        for durable in durables(stream).filter(|name| *name != me.name()) {
+            self.deny(&[
+                format!("$JS.API.CONSUMER.CREATE.{stream}.{durable}"),
+                format!("$JS.API.CONSUMER.DELETE.{stream}.{durable}"),
+                format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"),
+            ]);
+        }
+    }
+
+    /// Answer requests as a NATS micro service.
+    fn answer(&mut self, service: Service, subjects: &[&str]) {
+        let name = service.name();
+        self.subscribe(subjects);
+        for verb in ["PING", "INFO", "STATS"] {
+            self.subscribe(&[
+                &format!("$SRV.{verb}"),
+                &format!("$SRV.{verb}.{name}"),
+                &format!("$SRV.{verb}.{name}.*"),
+            ]);
+        }
+        self.responses = true;
+    }
+
+    fn dead_letters(&mut self, service: Service) {
+        self.publish(&[&format!("deadletter.{}.*", service.name())]);
+    }
+
+    /// Every answer of the JetStream API holds the server's time; this one says nothing
+    /// else that a service should not know.
+    fn server_time(&mut self) {
+        let (stream, name) = (EXECUTOR_EVENTS.stream, EXECUTOR_EVENTS.name);
+        self.publish(&[&format!("$JS.API.CONSUMER.INFO.{stream}.{name}")]);
+    }
+
+    fn service(&mut self, service: Service) {
+        match service {
+            Service::Setup | Service::Identity | Service::ToolExecutor => {}
+            _ => self.server_time(),
+        }
+        match service {
+            Service::Setup => self.setup(),
+            Service::PolicyChecker => self.policy_checker(),
+            Service::ApprovalCoordinator => self.approval_coordinator(),
+            Service::ToolExecutor => self.tool_executor(),
+            Service::AuditArchiver => self.audit_archiver(),
+            Service::AuditQuery => self.audit_query(),
+            Service::Identity => self.publish(&[
+                "$SYS.REQ.SERVER.PING",
+                "$SYS.REQ.SERVER.*.RELOAD",
+                "$SYS.REQ.SERVER.*.CONNZ",
+            ]),
+        }
+    }
+
+    /// Creates and updates; cannot purge, delete or write a message.
+    fn setup(&mut self) {
+        self.publish(&["$JS.API.INFO"]);
+        let names = STREAMS.map(Stream::name);
+        for stream in names.iter().chain([&APPROVALS_STREAM]) {
+            for act in ["STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO"] {
+                self.publish(&[&format!("$JS.API.{act}.{stream}")]);
+            }
+        }
+        for stream in names {
+            self.publish(&[
+                &format!("$JS.API.CONSUMER.CREATE.{stream}.>"),
+                &format!("$JS.API.CONSUMER.INFO.{stream}.*"),
+            ]);
+        }
+    }
+
+    fn policy_checker(&mut self) {
+        let me = Service::PolicyChecker;
+        self.consume(Stream::Intents, me);
+        self.read(&[Stream::Intents, Stream::Events]);
+        self.publish(&[
+            "policy.checked.*.*",
+            "tool.refused.*.*.*",
+            "policy.published.*",
+            "cs.guardrail.>",
+        ]);
+        self.dead_letters(me);
+        self.answer(me, &["cs.policy.recheck", "cs.policy.push.*"]);
+    }
+
+    fn approval_coordinator(&mut self) {
+        let me = Service::ApprovalCoordinator;
+        for stream in STREAMS {
+            self.consume(stream, me);
+        }
+        self.read(&STREAMS);
+        self.replay(Stream::Events.name(), me);
+        self.replay(APPROVALS_STREAM, me);
+        self.publish(&[
+            "approval.requested.*",
+            "approval.voted.*.*.*",
+            "approval.resolved.*",
+            "tool.approved.*.*",
+            "tool.blocked.*.*",
+            "tool.revoked.*.*",
+            "tool.completed.*.*",
+            "outcome.reconciled.*.*",
+            "handoff.*.*.*",
+            "window.opened.*.*",
+            "window.closed.*.*",
+            "control.applied.>",
+            "control.done.*.*",
+            "control.refused.*.*",
+            "identity.changed.*",
+            "timer.>",
+        ]);
+        self.publish(&[
+            &format!("$KV.{APPROVALS}.>"),
+            &format!("$JS.API.STREAM.INFO.{APPROVALS_STREAM}"),
+            &format!("$JS.API.STREAM.MSG.GET.{APPROVALS_STREAM}"),
+        ]);
+        self.dead_letters(me);
+        self.answer(me, &["cs.approval.view.*", "cs.identity.changed.*"]);
+    }
+
+    fn tool_executor(&mut self) {
+        let me = Service::ToolExecutor;
+        self.consume(Stream::Events, me);
+        self.read(&[Stream::Intents, Stream::Events]);
+        self.publish(&[
+            "tool.started.*.*",
+            "tool.completed.*.*",
+            "tool.revoked.*.*",
+            "outcome.late.*.*",
+            "cs.policy.recheck",
+            "work.>",
+        ]);
+        self.dead_letters(me);
+    }
+
+    fn audit_archiver(&mut self) {
+        let me = Service::AuditArchiver;
+        self.read(&Stream::ARCHIVED);
+        for stream in Stream::ARCHIVED {
+            self.replay(stream.name(), me);
+        }
+        self.publish(&["archive.committed.*"]);
+        self.dead_letters(me);
+        self.answer(me, &["cs.audit.tail", "cs.audit.fingerprint.*"]);
+    }
+
+    /// Reads no stream: it sees the archive's files and the archiver's redacted tail.
+    fn audit_query(&mut self) {
+        self.publish(&["audit.accessed.*", "cs.audit.tail"]);
+        self.answer(Service::AuditQuery, &["cs.audit.query.*"]);
+    }
+}
+
+/// The durable consumers of our services on `stream`.
+fn durables(stream: &str) -> impl Iterator<Item = &'static str> {
+    DURABLES
+        .iter()
+        .filter(move |durable| durable.stream.name() == stream)
+        .map(|durable| durable.name)
+}
+
+/// A crossing between two accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crossing {
+    /// Requests go in, answers come back.
+    Service(&'static str),
+    /// Requests go in, many answers come back: a pull from a consumer.
+    Pull(&'static str),
+    /// Stored events come out under their own names: exported as `out.<subject>`, the
+    /// stream's republish, so that nobody outside sees what JetStream then refused.
+    Stored(&'static str),
+}
+
+/// What `exporter` lets `importer` use; the same in every deployment, so that a change of
+/// identities changes users only.
+#[must_use]
+pub fn crossings(exporter: Account, importer: Account) -> &'static [Crossing] {
+    use Crossing::{Pull, Service, Stored};
+    match (exporter, importer) {
+        (Account::Core, Account::Agents) => &[
+            Service("tool.requested.*"),
+            Service("tool.withdrawn.*"),
+            Service("$JS.API.DIRECT.GET.CS_EVENTS.tool.>"),
+            Stored("tool.>"),
+        ],
+        (Account::Core, Account::People) => &[
+            Service("approval.vote.*"),
+            Service("approval.vote.*.*"),
+            Service("window.requested.*"),
+            Service("window.closing.*"),
+            Service("control.freeze.*"),
+            Service("control.unfreeze.*"),
+            Service("outcome.found.*"),
+            Service("cs.approval.view.>"),
+            Service("cs.policy.push.>"),
+            Service("cs.audit.query.>"),
+            Service("cs.audit.fingerprint.>"),
+            Service("cs.identity.changed.>"),
+            Service("$JS.API.DIRECT.GET.CS_EVENTS.approval.>"),
+            Service("$JS.API.DIRECT.GET.CS_EVENTS.window.>"),
+            Service("$JS.API.DIRECT.GET.CS_EVENTS.control.>"),
+            Pull("$JS.API.CONSUMER.MSG.NEXT.CS_EVENTS.*"),
+            Service("$JS.ACK.CS_EVENTS.>"),
+            Service("$JS.ACK.*.*.CS_EVENTS.>"),
+            Stored("handoff.>"),
+            Stored("approval.>"),
+            Stored("window.>"),
+            Stored("control.>"),
+        ],
+        (Account::Tools, Account::Core) => &[Service("work.>"), Service("cs.guardrail.>")],
+        _ => &[],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_outside_core_reaches_a_stream_that_only_services_write() {
+        for importer in [
+            Account::Agents,
+            Account::People,
+            Account::Tools,
+            Account::Sys,
+        ] {
+            for crossing in crossings(Account::Core, importer) {
+                if let Crossing::Service(subject) = crossing {
+                    assert!(
+                        !Stream::Events.subjects().contains(subject)
+                            && !subject.starts_with("timer")
+                            && !subject.starts_with("$KV"),
+                        "{importer} may publish {subject}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_approvals_stream_is_that_of_the_bucket() {
+        assert_eq!(APPROVALS_STREAM, format!("KV_{APPROVALS}"));
+    }
+
+    #[test]
+    fn an_agent_has_nothing_that_does_not_name_it() {
+        let agent = Principal::Agent("billing".parse().unwrap());
+        let Permissions {
+            publish,
+            subscribe,
+            responses,
+            ..
+        } = Permissions::of(&agent);
+        assert!(!responses);
+        for subject in publish.iter().chain(&subscribe) {
+            assert!(subject.contains("billing"), "{subject}");
+        }
+    }
+
+    #[test]
+    fn a_service_that_can_read_a_stream_cannot_take_from_the_durables_of_others() {
+        for service in [Service::AuditArchiver, Service::ApprovalCoordinator] {
+            let grants = Permissions::of(&Principal::Service(service));
+            for durable in DURABLES
+                .iter()
+                .filter(|durable| durable.stream == Stream::Events)
+            {
+                let next = format!(
+                    "$JS.API.CONSUMER.MSG.NEXT.{}.{}",
+                    durable.stream, durable.name
+                );
+                assert_ne!(
+                    grants.publish.contains(&next),
+                    grants.publish_deny.contains(&next),
+                    "{} and {next}",
+                    service.name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_inbox_asks_for_views_in_the_name_of_people() {
+        let bridge = |name: &str| {
+            Permissions::of(&Principal::Bridge {
+                name: name.parse().unwrap(),
+                people: ["lee".parse().unwrap()].into(),
+            })
+        };
+        let view = "cs.approval.view.lee".to_owned();
+        assert!(bridge("inbox").publish.contains(&view));
+        assert!(!bridge("slack").publish.contains(&view));
+        assert!(
+            bridge("slack")
+                .publish
+                .contains(&"approval.vote.lee.slack".to_owned())
+        );
+    }
+}

@@ -1,0 +1,395 @@
+//! `identities.json`: who exists, with which key. The server's accounts are rendered from
+//! it and from nothing else.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use countersign_schemas::ids::{PersonId, ToolName};
+use serde::{Deserialize, Serialize};
+
+use super::files;
+use super::principal::{Account, Principal, PrincipalError, Role};
+
+/// Most identities of one deployment: each costs some lines of the configuration that
+/// every server parses at every change.
+pub(super) const IDENTITIES_MAX: usize = 20_000;
+/// Largest registry that is read, in bytes: that many identities, with room.
+const REGISTRY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The file's name in the deployment's directory.
+pub(super) const REGISTRY_FILE: &str = "identities.json";
+const VERSION: u32 = 1;
+
+/// One identity and the key that proves it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Stored", into = "Stored")]
+pub struct Entry {
+    /// Who.
+    pub principal: Principal,
+    /// The public nkey (`U…`) of its user.
+    pub public_key: String,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    role: Role,
+    name: String,
+    public_key: String,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    tools: BTreeSet<ToolName>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    people: BTreeSet<PersonId>,
+}
+
+impl TryFrom<Stored> for Entry {
+    type Error = RegistryError;
+
+    fn try_from(stored: Stored) -> Result<Self, RegistryError> {
+        let Stored {
+            role,
+            name,
+            public_key,
+            tools,
+            people,
+        } = stored;
+        // The key is written into the server's configuration as it stands.
+        if public_key.len() != 56 || !nkeys_user(&public_key) {
+            return Err(RegistryError::Key(format!("{role}-{name}")));
+        }
+        Ok(Self {
+            principal: Principal::new(role, &name, tools, people)?,
+            public_key,
+        })
+    }
+}
+
+fn nkeys_user(text: &str) -> bool {
+    text.starts_with('U') && nkeys::KeyPair::from_public_key(text).is_ok()
+}
+
+impl From<Entry> for Stored {
+    fn from(entry: Entry) -> Self {
+        Self {
+            role: entry.principal.role(),
+            name: entry.principal.name().to_owned(),
+            tools: entry.principal.tools(),
+            people: entry.principal.people(),
+            public_key: entry.public_key,
+        }
+    }
+}
+
+/// The registry cannot be read, written or changed so.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] files::FileError),
+    /// The text is not a registry.
+    #[error("`{}` is not a list of identities: {source}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// It was written by a newer program.
+    #[error("`{}` has version {found}, this program knows {VERSION}: upgrade countersign", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+    },
+    /// An identity in it makes no sense.
+    #[error(transparent)]
+    Principal(#[from] PrincipalError),
+    /// A key in it is none.
+    #[error("the key of `{0}` is not the public key of a user")]
+    Key(String),
+    /// It exists.
+    #[error("{0} exists already: use `identity rotate` for a new key, or remove it first")]
+    Exists(String),
+    /// Another identity of the account uses that name.
+    #[error(
+        "{new} cannot be added: {present} shares the inbox prefix `{prefix}`, so each could \
+         read the other's answers; choose another name"
+    )]
+    Shared {
+        /// The new one.
+        new: String,
+        /// The one that is there.
+        present: String,
+        /// What both would use.
+        prefix: String,
+    },
+    /// It does not exist.
+    #[error("there is no {role} `{name}`: see `countersign identity list`")]
+    Unknown {
+        /// The role.
+        role: Role,
+        /// The name, cut and escaped.
+        name: String,
+    },
+    /// Our services are a fixed set.
+    #[error("service identities cannot be added or removed: use `identity rotate service {0}`")]
+    FixedServices(String),
+    /// Too many.
+    #[error("a deployment holds at most {IDENTITIES_MAX} identities")]
+    Full,
+}
+
+/// Every identity of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Registry {
+    version: u32,
+    deployment: String,
+    identities: Vec<Entry>,
+}
+
+impl Registry {
+    /// A registry without identities.
+    #[must_use]
+    pub fn new(deployment: &str) -> Self {
+        Self {
+            version: VERSION,
+            deployment: deployment.to_owned(),
+            identities: Vec::new(),
+        }
+    }
+
+    /// Reads the registry of the deployment in `dir`.
+    ///
+    /// # Errors
+    /// If it is missing, unreadable or from a newer program.
+    pub fn load(dir: &Path) -> Result<Self, RegistryError> {
+        let path = dir.join(REGISTRY_FILE);
+        let bytes = files::read_bounded(&path, REGISTRY_BYTES_MAX)?;
+        let registry: Self =
+            serde_json::from_slice(&bytes).map_err(|source| RegistryError::Format {
+                path: path.clone(),
+                source,
+            })?;
+        if registry.version != VERSION {
+            return Err(RegistryError::Version {
+                path,
+                found: registry.version,
+            });
+        }
+        Ok(registry)
+    }
+
+    /// Replaces the registry of the deployment in `dir`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<(), RegistryError> {
+        files::replace(&dir.join(REGISTRY_FILE), &self.to_bytes()?, files::PRIVATE)?;
+        Ok(())
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>, RegistryError> {
+        let mut bytes =
+            serde_json::to_vec_pretty(self).map_err(|source| RegistryError::Format {
+                path: PathBuf::from(REGISTRY_FILE),
+                source,
+            })?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// The deployment's name.
+    #[must_use]
+    pub fn deployment(&self) -> &str {
+        &self.deployment
+    }
+
+    /// Every identity, in the order they were added.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.identities
+    }
+
+    /// The identities of one account.
+    pub fn in_account(&self, account: Account) -> impl Iterator<Item = &Entry> {
+        self.identities
+            .iter()
+            .filter(move |entry| entry.principal.account() == account)
+    }
+
+    /// The identity with this role and name.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn find(&self, role: Role, name: &str) -> Result<&Entry, RegistryError> {
+        self.identities
+            .iter()
+            .find(|entry| entry.principal.role() == role && entry.principal.name() == name)
+            .ok_or_else(|| RegistryError::Unknown {
+                role,
+                name: name.chars().take(64).flat_map(char::escape_debug).collect(),
+            })
+    }
+
+    /// Adds an identity.
+    ///
+    /// # Errors
+    /// If it exists, or its name would let it read the answers of another.
+    pub fn add(&mut self, entry: Entry) -> Result<(), RegistryError> {
+        if self.identities.len() >= IDENTITIES_MAX {
+            return Err(RegistryError::Full);
+        }
+        for present in self.in_account(entry.principal.account()) {
+            let (old, new) = (&present.principal, &entry.principal);
+            if old.role() == new.role() && old.name() == new.name() {
+                return Err(RegistryError::Exists(old.to_string()));
+            }
+            if old.name() == new.name() && !same_person(old.role(), new.role()) {
+                return Err(RegistryError::Shared {
+                    new: new.to_string(),
+                    present: old.to_string(),
+                    prefix: new.inbox_prefix(),
+                });
+            }
+        }
+        self.identities.push(entry);
+        Ok(())
+    }
+
+    /// Takes an identity out and returns it.
+    ///
+    /// # Errors
+    /// If there is none, or it is one of our services.
+    pub fn remove(&mut self, role: Role, name: &str) -> Result<Entry, RegistryError> {
+        let found = self.find(role, name)?.clone();
+        if let Principal::Service(service) = &found.principal {
+            return Err(RegistryError::FixedServices(service.name().to_owned()));
+        }
+        self.identities.retain(|entry| *entry != found);
+        Ok(found)
+    }
+
+    /// Gives an identity another key and returns it as it was.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn rotate(
+        &mut self,
+        role: Role,
+        name: &str,
+        public_key: String,
+    ) -> Result<Entry, RegistryError> {
+        let found = self.find(role, name)?.clone();
+        for entry in &mut self.identities {
+            if *entry == found {
+                public_key.clone_into(&mut entry.public_key);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A person may hold one key to decide and another to operate: the same person, so a
+/// shared inbox prefix gives nothing away.
+fn same_person(one: Role, other: Role) -> bool {
+    matches!(
+        (one, other),
+        (Role::Approver, Role::Operator) | (Role::Operator, Role::Approver)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(role: Role, name: &str) -> Entry {
+        let people = match role {
+            Role::Bridge => ["lee".parse().unwrap()].into(),
+            _ => BTreeSet::new(),
+        };
+        Entry {
+            principal: Principal::new(role, name, BTreeSet::new(), people).unwrap(),
+            public_key: nkeys::KeyPair::new_user().public_key(),
+        }
+    }
+
+    #[test]
+    fn it_reads_back_what_it_wrote_and_keeps_it_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut registry = Registry::new("acme");
+        registry.add(entry(Role::Agent, "billing")).unwrap();
+        registry.add(entry(Role::Bridge, "slack")).unwrap();
+        registry.save(dir.path()).unwrap();
+        assert_eq!(Registry::load(dir.path()).unwrap(), registry);
+        let mode = std::os::unix::fs::MetadataExt::mode(
+            &std::fs::metadata(dir.path().join(REGISTRY_FILE)).unwrap(),
+        );
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn one_name_in_one_account_is_one_person() {
+        let mut registry = Registry::new("acme");
+        registry.add(entry(Role::Approver, "lee")).unwrap();
+        registry.add(entry(Role::Operator, "lee")).unwrap();
+        registry.add(entry(Role::Agent, "lee")).unwrap();
+        let twice = registry.add(entry(Role::Approver, "lee")).unwrap_err();
+        assert!(matches!(twice, RegistryError::Exists(_)), "{twice}");
+        let shared = registry.add(entry(Role::Bridge, "lee")).unwrap_err();
+        assert!(matches!(shared, RegistryError::Shared { .. }), "{shared}");
+    }
+
+    #[test]
+    fn services_stay_and_others_go() {
+        let mut registry = Registry::new("acme");
+        registry.add(entry(Role::Service, "setup")).unwrap();
+        registry.add(entry(Role::Agent, "billing")).unwrap();
+        assert!(registry.remove(Role::Service, "setup").is_err());
+        assert!(registry.remove(Role::Agent, "crm").is_err());
+        registry.remove(Role::Agent, "billing").unwrap();
+        assert_eq!(registry.entries().len(), 1);
+    }
+
+    #[test]
+    fn rotation_changes_the_key_and_nothing_else() {
+        let mut registry = Registry::new("acme");
+        registry.add(entry(Role::Agent, "a")).unwrap();
+        registry.add(entry(Role::Agent, "b")).unwrap();
+        let before = registry.clone();
+        let key = nkeys::KeyPair::new_user().public_key();
+        let old = registry.rotate(Role::Agent, "a", key.clone()).unwrap();
+        assert_eq!(before.find(Role::Agent, "a").unwrap(), &old);
+        assert_eq!(registry.find(Role::Agent, "a").unwrap().public_key, key);
+        assert_eq!(
+            registry.find(Role::Agent, "b").unwrap(),
+            before.find(Role::Agent, "b").unwrap()
+        );
+    }
+
+    #[test]
+    fn a_registry_that_would_inject_configuration_is_refused() {
+        let good = serde_json::to_value({
+            let mut registry = Registry::new("acme");
+            registry.add(entry(Role::Agent, "a")).unwrap();
+            registry
+        })
+        .unwrap();
+        for (pointer, bad) in [
+            ("/identities/0/public_key", "U} SYS { users: [{user: x"),
+            ("/identities/0/name", "a\" } ]"),
+            ("/identities/0/role", "root"),
+        ] {
+            let mut text = good.clone();
+            *text.pointer_mut(pointer).unwrap() = bad.into();
+            assert!(
+                serde_json::from_value::<Registry>(text).is_err(),
+                "{pointer}"
+            );
+        }
+        let mut extra = good;
+        extra["identities"][0]["admin"] = true.into();
+        assert!(serde_json::from_value::<Registry>(extra).is_err());
+    }
+}
