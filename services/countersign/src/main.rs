@@ -1,3 +1,45 @@
 //! Countersign on the command line.
 
-fn main() {}
+mod cli;
+mod client;
+mod commands;
+mod exit;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::Cli;
+use exit::{CliError, Exit};
+use output::Output;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(asked) => return explain(&asked),
+    };
+    let output = Output::new(cli.json);
+    let exit = live(cli, &output).unwrap_or_else(|error| {
+        output.progress(&format!("countersign: {error}"));
+        error.exit()
+    });
+    ExitCode::from(exit.code())
+}
+
+fn live(cli: Cli, output: &Output) -> Result<Exit, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::unexpected)?
+        .block_on(commands::run(cli.command, output))
+}
+
+/// Help and version are answers; everything else is a wrong call.
+fn explain(asked: &clap::Error) -> ExitCode {
+    let printed = asked.print();
+    match (asked.use_stderr(), printed) {
+        (false, Ok(())) => ExitCode::from(Exit::Done.code()),
+        _ => ExitCode::from(Exit::Usage.code()),
+    }
+}

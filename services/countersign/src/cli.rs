@@ -1,0 +1,79 @@
+//! The commands and their flags.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{completions, request, setup, withdraw};
+
+/// Decides what AI agents may do, asks people, and keeps the proof.
+#[derive(Debug, Parser)]
+#[command(
+    name = "countersign",
+    version,
+    about,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done, allowed or succeeded; 1 unexpected; 2 usage; \
+                  20 denied, blocked or refused; 21 needs a person or still pending; 22 expired; \
+                  23 the tool failed; 24 outcome unknown; 64 bad configuration; \
+                  69 NATS or archive out of reach."
+)]
+pub(crate) struct Cli {
+    /// Print the answer as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make or update the streams, buckets and consumers of a deployment
+    Setup(setup::Args),
+    /// Act as an agent: ask for one tool call and wait for its end
+    Request(request::Args),
+    /// Act as an agent: take an intent back
+    Withdraw(withdraw::Args),
+    /// Print completions for a shell
+    Completions(completions::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn a_request_needs_a_call_or_an_intent_to_look_up() {
+        let call = "countersign request --agent a --tool t --input {} --requester lee --json";
+        assert!(parse(call).unwrap().json);
+        let status = "01936b6a-7c00-7123-8abc-0123456789ab";
+        assert!(parse(&format!("countersign request --agent a --status {status}")).is_ok());
+        for bad in [
+            "countersign request --agent a",
+            "countersign request --agent a --tool t --input {}",
+            "countersign request --tool t --input {} --requester lee",
+            "countersign request --agent a.b --tool t --input {} --requester lee",
+            "countersign request --agent a --status not-an-intent",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

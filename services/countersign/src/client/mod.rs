@@ -1,0 +1,133 @@
+//! What every command that speaks to a deployment needs: its directory, its settings and
+//! a connection with one identity's own credential.
+
+mod events;
+mod read;
+
+use std::path::PathBuf;
+
+use countersign_runtime::bus::{Bus, ConnectOptions, Meta, Outgoing};
+use countersign_runtime::clock::{Clock as _, SystemClock};
+use countersign_runtime::config::{self, Config};
+use countersign_runtime::files;
+use countersign_schemas::limits::STORED_BYTES_MAX;
+use countersign_schemas::{Address, Event, ServiceId};
+
+pub(crate) use events::IntentEvent;
+pub(crate) use read::{Received, last_by_subject};
+
+use crate::exit::CliError;
+
+/// Publishing is tried this often when no answer comes; the message id makes it once.
+const PUBLISH_ATTEMPTS: usize = 3;
+
+/// Which deployment.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Place {
+    /// Directory of the deployment: the one that holds countersign.toml
+    #[arg(long, value_name = "DIR", default_value = ".", env = "COUNTERSIGN_DIR")]
+    pub(crate) dir: PathBuf,
+    /// Override a setting, section.key=value; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+impl Place {
+    /// The settings of the deployment.
+    pub(crate) fn config(&self) -> Result<Config, CliError> {
+        let file = self.dir.join(config::FILE_NAME);
+        Ok(Config::load_with(&file, std::env::vars_os(), &self.set)?)
+    }
+}
+
+/// A connection that acts as one agent or person.
+pub(crate) struct Client {
+    /// The connection.
+    pub(crate) bus: Bus,
+    meta: Meta,
+}
+
+impl Client {
+    /// Connects with `<role>-<name>.creds`.
+    pub(crate) async fn connect(config: &Config, role: &str, name: &str) -> Result<Self, CliError> {
+        let creds = config.nats.creds_dir.join(format!("{role}-{name}.creds"));
+        let seed = files::secret("credential", &creds)?;
+        let source: ServiceId = name.parse().map_err(CliError::usage)?;
+        let bus = Bus::connect(ConnectOptions {
+            url: config.nats.url.clone(),
+            name: name.to_owned(),
+            nkey_seed: seed.as_str().to_owned(),
+            tls_ca: config.nats.tls_ca.clone(),
+        })
+        .await?;
+        let meta = Meta {
+            source,
+            encoding: config.deployment.encoding,
+            claimed_at: SystemClock.now(),
+            traceparent: None,
+        };
+        Ok(Self { bus, meta })
+    }
+
+    /// Stores a message and returns its sequence.
+    ///
+    /// Where no answer comes it is sent again under the same message id, so that it is
+    /// stored once.
+    pub(crate) async fn send<E: Event>(
+        &self,
+        address: &Address,
+        event: &E,
+    ) -> Result<u64, CliError> {
+        use countersign_runtime::bus::PublishError;
+
+        let message = Outgoing::event(address, event, &self.meta).map_err(CliError::unexpected)?;
+        check_size(message.payload().len())?;
+        let mut sent = self.bus.publisher().publish(message.clone()).await;
+        for _ in 1..PUBLISH_ATTEMPTS {
+            if sent != Err(PublishError::Timeout) {
+                break;
+            }
+            sent = match self.bus.publisher().publish(message.clone()).await {
+                // The answer to our own earlier attempt.
+                Err(PublishError::Duplicate { seq }) => Ok(seq),
+                other => other,
+            };
+        }
+        Ok(sent?)
+    }
+}
+
+fn check_size(bytes: usize) -> Result<(), CliError> {
+    if bytes <= STORED_BYTES_MAX {
+        return Ok(());
+    }
+    Err(CliError::Refused(format!(
+        "nothing was sent: the message has {bytes} bytes and at most {STORED_BYTES_MAX} are \
+         stored; put large content elsewhere and send a reference to it"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    #[test]
+    fn what_no_stream_stores_is_refused_before_it_is_sent() {
+        assert!(check_size(STORED_BYTES_MAX).is_ok());
+        let error = check_size(STORED_BYTES_MAX + 1).unwrap_err();
+        assert_eq!(error.exit(), Exit::Denied);
+        assert!(error.to_string().contains("nothing was sent"));
+    }
+
+    #[test]
+    fn a_missing_deployment_is_bad_configuration() {
+        let place = Place {
+            dir: PathBuf::from("/nonexistent"),
+            set: Vec::new(),
+        };
+        let error = place.config().unwrap_err();
+        assert_eq!(error.exit(), Exit::Configuration);
+        assert!(error.to_string().contains("countersign.toml"), "{error}");
+    }
+}

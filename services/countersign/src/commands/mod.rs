@@ -1,0 +1,20 @@
+//! One module for each command.
+
+pub(crate) mod completions;
+pub(crate) mod request;
+pub(crate) mod setup;
+pub(crate) mod withdraw;
+
+use crate::cli::Command;
+use crate::exit::{CliError, Exit};
+use crate::output::Output;
+
+/// Does what was asked.
+pub(crate) async fn run(command: Command, output: &Output) -> Result<Exit, CliError> {
+    match command {
+        Command::Setup(args) => setup::run(args, output).await,
+        Command::Request(args) => request::run(args, output).await,
+        Command::Withdraw(args) => withdraw::run(args, output).await,
+        Command::Completions(args) => completions::run(args, output),
+    }
+}

@@ -1,0 +1,140 @@
+//! Waits for the end of an intent: live messages, and a look at what is stored at the
+//! start and every few seconds, because a live message may be lost.
+
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use countersign_runtime::bus::Bus;
+use countersign_schemas::{Address, AgentId, IntentId};
+use futures::StreamExt as _;
+use futures::stream::{Select, select};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use crate::client::{IntentEvent, Received, last_by_subject};
+use crate::exit::CliError;
+
+/// How often the stored messages are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// What is known about one intent.
+pub(super) struct Follower<'a> {
+    bus: &'a Bus,
+    agent: AgentId,
+    intent: IntentId,
+    live: Select<Subscriber, Subscriber>,
+    sequence: Option<u64>,
+    last: Option<IntentEvent>,
+    trouble: Option<CliError>,
+}
+
+impl<'a> Follower<'a> {
+    /// Subscribes; what is published after this returns is not missed.
+    pub(super) async fn start(
+        bus: &'a Bus,
+        agent: AgentId,
+        intent: IntentId,
+    ) -> Result<Self, CliError> {
+        let chain = subscribe(bus, Address::chain_filter(&agent, intent)).await?;
+        let refusals = subscribe(bus, format!("tool.refused.{agent}.*.*")).await?;
+        bus.client().flush().await.map_err(CliError::unreachable)?;
+        Ok(Self {
+            bus,
+            agent,
+            intent,
+            live: select(chain, refusals),
+            sequence: None,
+            last: None,
+            trouble: None,
+        })
+    }
+
+    /// From now on only what answers the message with this sequence counts.
+    pub(super) fn only_answers_to(&mut self, sequence: u64) {
+        self.sequence = Some(sequence);
+    }
+
+    /// The event that ends the intent, or the last one when the time is over.
+    pub(super) async fn until(&mut self, wait: Duration) -> Result<Option<IntentEvent>, CliError> {
+        let deadline = Instant::now() + wait;
+        self.look().await;
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        look.reset();
+        while !self.is_over() {
+            tokio::select! {
+                biased;
+                Some(message) = self.live.next() => self.hear(message),
+                _ = look.tick() => self.look().await,
+                () = sleep_until(deadline) => break,
+            }
+        }
+        match (self.last.take(), self.trouble.take()) {
+            (None, Some(trouble)) => Err(trouble),
+            (last, _) => Ok(last),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.last
+            .as_ref()
+            .is_some_and(|event| event.exit().is_some())
+    }
+
+    fn hear(&mut self, message: Message) {
+        if let Some(event) = Received::live(message).and_then(|message| IntentEvent::read(&message))
+        {
+            self.consider(event);
+        }
+    }
+
+    /// Reads what is stored; a failure is told only if nothing better comes.
+    async fn look(&mut self) {
+        self.trouble = None;
+        let refusal = self
+            .sequence
+            .map(|sequence| format!("tool.refused.{}.*.{sequence}", self.agent));
+        let chain = Address::chain_filter(&self.agent, self.intent);
+        for filter in refusal.into_iter().chain([chain]) {
+            match last_by_subject(self.bus, &filter).await {
+                Ok(Some(message)) => {
+                    if let Some(event) = IntentEvent::read(&message) {
+                        self.consider(event);
+                    }
+                }
+                Ok(None) => {}
+                Err(trouble) => self.trouble = Some(trouble),
+            }
+        }
+    }
+
+    fn consider(&mut self, event: IntentEvent) {
+        let newer = self
+            .last
+            .as_ref()
+            .is_none_or(|last| event.stage() > last.stage());
+        if newer && is_answer(&event, self.intent, self.sequence) {
+            self.last = Some(event);
+        }
+    }
+}
+
+/// Whether `event` is about this intent, as published at `sequence`.
+fn is_answer(event: &IntentEvent, intent: IntentId, sequence: Option<u64>) -> bool {
+    match (event, event.answers()) {
+        // Refusals of other messages come on the same subscription.
+        (IntentEvent::Refused(refused), answered) => match sequence {
+            Some(sequence) => answered == Some(sequence),
+            None => refused.intent_id == Some(intent),
+        },
+        (_, Some(answered)) => sequence.is_none_or(|sequence| answered == sequence),
+        (_, None) => true,
+    }
+}
+
+async fn subscribe(bus: &Bus, subject: String) -> Result<Subscriber, CliError> {
+    let failed = format!("cannot subscribe to `{subject}`");
+    bus.client()
+        .subscribe(subject)
+        .await
+        .map_err(|error| CliError::Unreachable(format!("{failed}: {error}")))
+}
