@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completions, request, setup, withdraw};
+use crate::commands::{approvals, completions, request, setup, withdraw};
 
 /// Decides what AI agents may do, asks people, and keeps the proof.
 #[derive(Debug, Parser)]
@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Request(request::Args),
     /// Act as an agent: take an intent back
     Withdraw(withdraw::Args),
+    /// See and decide what waits for people
+    Approvals(approvals::Args),
     /// Print completions for a shell
     Completions(completions::Args),
 }

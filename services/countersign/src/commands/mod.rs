@@ -1,5 +1,6 @@
 //! One module for each command.
 
+pub(crate) mod approvals;
 pub(crate) mod completions;
 pub(crate) mod request;
 pub(crate) mod setup;
@@ -15,6 +16,7 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<Exit, CliEr
         Command::Setup(args) => setup::run(args, output).await,
         Command::Request(args) => request::run(args, output).await,
         Command::Withdraw(args) => withdraw::run(args, output).await,
+        Command::Approvals(args) => approvals::run(args, output).await,
         Command::Completions(args) => completions::run(args, output),
     }
 }

@@ -1,0 +1,79 @@
+//! Questions to the approval coordinator.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use countersign_domain::approvals::{Shown, ViewReply, ViewRequest};
+use countersign_runtime::bus::Bus;
+use countersign_schemas::subjects::service;
+use countersign_schemas::{ApprovalId, PersonId, headers};
+
+use crate::exit::CliError;
+
+/// How long the coordinator may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The pending approvals.
+pub(super) async fn list(bus: &Bus, person: &PersonId, mine: bool) -> Result<ViewReply, CliError> {
+    ask(bus, person, &ViewRequest::List { mine }).await
+}
+
+/// One approval.
+pub(super) async fn show(
+    bus: &Bus,
+    person: &PersonId,
+    approval_id: ApprovalId,
+) -> Result<Shown, CliError> {
+    let id = approval_id.clone();
+    match ask(bus, person, &ViewRequest::Show { approval_id }).await? {
+        ViewReply::Shown { approval } if approval.listed.asked.approval_id == id => Ok(*approval),
+        ViewReply::Shown { .. } | ViewReply::Listed { .. } => Err(CliError::unexpected(
+            "the coordinator answered something else than was asked",
+        )),
+    }
+}
+
+async fn ask(bus: &Bus, person: &PersonId, question: &ViewRequest) -> Result<ViewReply, CliError> {
+    let silent = |reason: String| {
+        CliError::Unreachable(format!(
+            "the approval coordinator does not answer ({reason}); is it running?"
+        ))
+    };
+    let body = serde_json::to_vec(question).map_err(CliError::unexpected)?;
+    let subject = service::approval_view(person).to_string();
+    let asked = bus.client().request(subject, Bytes::from(body));
+    let reply = tokio::time::timeout(ANSWER_TIMEOUT, asked)
+        .await
+        .map_err(|_| silent(format!("{} s", ANSWER_TIMEOUT.as_secs())))?
+        .map_err(|error| silent(error.to_string()))?;
+    let header = |name: &str| {
+        let headers = reply.headers.as_ref()?;
+        headers.get(name).map(async_nats::HeaderValue::as_str)
+    };
+    if let Some(text) = header(headers::SERVICE_ERROR) {
+        return Err(refusal(header(headers::SERVICE_ERROR_CODE), text));
+    }
+    serde_json::from_slice(&reply.payload)
+        .map_err(|_| CliError::unexpected("the coordinator's answer cannot be read"))
+}
+
+/// What a service error means to the caller: 5xx is the service's own trouble.
+fn refusal(code: Option<&str>, text: &str) -> CliError {
+    match code {
+        Some(code) if code.starts_with('5') => CliError::unreachable(text),
+        _ => CliError::Refused(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::Exit;
+
+    #[test]
+    fn a_refusal_and_a_failing_service_are_told_apart() {
+        assert_eq!(refusal(Some("404"), "none").exit(), Exit::Denied);
+        assert_eq!(refusal(None, "no").exit(), Exit::Denied);
+        assert_eq!(refusal(Some("503"), "later").exit(), Exit::Unreachable);
+    }
+}

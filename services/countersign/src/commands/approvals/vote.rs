@@ -1,0 +1,249 @@
+//! One vote and its answer.
+
+use std::time::Duration;
+
+use countersign_domain::approvals::Shown;
+use countersign_runtime::bus::Bus;
+use countersign_schemas::events::{ApprovalState, ApprovalVote, ApprovalVoted, VoteChoice};
+use countersign_schemas::{Address, ApprovalId, Digest, PersonId};
+use futures::StreamExt as _;
+use serde::Serialize;
+use tokio::time::{Instant, interval, sleep_until};
+
+use super::Person;
+use crate::client::{Received, last_by_subject};
+use crate::exit::{CliError, Exit};
+
+/// How long the answer to a vote may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How often the stored answer is looked for, should the live one be lost.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What became of a vote.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Cast {
+    pub(super) approval_id: ApprovalId,
+    pub(super) vote: VoteChoice,
+    pub(super) counted: bool,
+    /// As in `approval.voted`, or `stored` where no answer came in time.
+    pub(super) code: String,
+    pub(super) message: String,
+    pub(super) state: ApprovalState,
+}
+
+impl Cast {
+    /// How the process ends on it. The same decision twice is a success.
+    pub(super) fn exit(&self) -> Exit {
+        let wanted = match self.vote {
+            VoteChoice::Approve => ApprovalState::Approved,
+            VoteChoice::Deny => ApprovalState::Denied,
+        };
+        match self.code.as_str() {
+            _ if self.counted || self.state == wanted => Exit::Done,
+            "stored" => Exit::Pending,
+            _ if self.state == ApprovalState::Expired => Exit::Expired,
+            _ => Exit::Denied,
+        }
+    }
+}
+
+/// Votes on exactly what was shown and waits for the answer.
+pub(super) async fn cast(
+    person: &Person,
+    shown: &Shown,
+    choice: VoteChoice,
+    reason: Option<String>,
+) -> Result<Cast, CliError> {
+    if let Some(known) = already(&person.name, shown, choice) {
+        return Ok(known);
+    }
+    let id = shown.listed.asked.approval_id.clone();
+    let vote = ApprovalVote {
+        schema_version: 1,
+        approval_id: id.clone(),
+        digest: digest(shown)?,
+        vote: choice,
+        items: None,
+        window: None,
+        reason,
+    };
+    let bus = &person.client.bus;
+    let answers = bus
+        .client()
+        .subscribe(format!("approval.voted.{id}.>"))
+        .await
+        .map_err(CliError::unreachable)?;
+    bus.client().flush().await.map_err(CliError::unreachable)?;
+    let approver = person.name.clone();
+    let sequence = person
+        .client
+        .send(&Address::Vote { approver }, &vote)
+        .await?;
+    let answer = answer(bus, answers, &id, sequence).await?;
+    Ok(read(id, choice, shown.listed.state, answer))
+}
+
+/// The digest of what was shown, computed from it: a vote on anything else must fail here.
+fn digest(shown: &Shown) -> Result<Digest, CliError> {
+    let Some(view) = &shown.view else {
+        return Err(CliError::Refused(format!(
+            "nothing was sent: only members of the teams asked see and decide `{}`",
+            shown.listed.asked.approval_id
+        )));
+    };
+    let digest = view.digest().map_err(CliError::unexpected)?;
+    if digest == shown.digest {
+        return Ok(digest);
+    }
+    Err(CliError::unexpected(
+        "nothing was sent: what the coordinator shows is not what it asks to decide; \
+         is this program older than the services?",
+    ))
+}
+
+/// A vote that need not be sent: the person said the same before, or it is over.
+fn already(person: &PersonId, shown: &Shown, choice: VoteChoice) -> Option<Cast> {
+    let listed = &shown.listed;
+    let mine = listed.votes.iter().find(|vote| vote.approver == *person);
+    let (code, message) = match (listed.state, mine) {
+        (_, Some(mine)) if mine.vote == choice => {
+            ("already_voted", format!("you voted so at {}", mine.at))
+        }
+        (ApprovalState::Pending, _) => return None,
+        (state, _) => ("already_resolved", format!("it is {state} already")),
+    };
+    Some(Cast {
+        approval_id: listed.asked.approval_id.clone(),
+        vote: choice,
+        counted: mine.is_some_and(|mine| mine.vote == choice),
+        code: code.to_owned(),
+        message,
+        state: listed.state,
+    })
+}
+
+async fn answer(
+    bus: &Bus,
+    mut live: async_nats::Subscriber,
+    id: &ApprovalId,
+    sequence: u64,
+) -> Result<Option<ApprovalVoted>, CliError> {
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    let filter = format!("approval.voted.{id}.*.{sequence}");
+    let mut look = interval(LOOK_EVERY);
+    loop {
+        let message = tokio::select! {
+            Some(message) = live.next() => Received::live(message),
+            _ = look.tick() => last_by_subject(bus, &filter).await.unwrap_or_default(),
+            () = sleep_until(deadline) => return Ok(None),
+        };
+        if let Some(voted) = message.and_then(|message| own(&message, id, sequence)) {
+            return Ok(Some(voted));
+        }
+    }
+}
+
+/// The answer to this vote, if the message is it and says so itself.
+fn own(message: &Received, id: &ApprovalId, sequence: u64) -> Option<ApprovalVoted> {
+    match &message.address {
+        Address::ApprovalVoted { approval, seq } if approval == id && seq.seq == sequence => {
+            message
+                .event::<ApprovalVoted>()
+                .filter(|voted| voted.approval_id == *id)
+        }
+        _ => None,
+    }
+}
+
+fn read(
+    approval_id: ApprovalId,
+    vote: VoteChoice,
+    state: ApprovalState,
+    answer: Option<ApprovalVoted>,
+) -> Cast {
+    match answer {
+        Some(voted) => Cast {
+            approval_id,
+            vote,
+            counted: voted.counted,
+            code: voted.code,
+            message: voted.message,
+            state: voted.state,
+        },
+        None => Cast {
+            approval_id,
+            vote,
+            counted: false,
+            code: "stored".to_owned(),
+            message: "your vote is stored, but nobody has answered it yet; look again with \
+                      `approvals show`"
+                .to_owned(),
+            state,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cast_of(vote: VoteChoice, counted: bool, code: &str, state: ApprovalState) -> Exit {
+        Cast {
+            approval_id: "w-abc-1".parse().unwrap(),
+            vote,
+            counted,
+            code: code.to_owned(),
+            message: String::new(),
+            state,
+        }
+        .exit()
+    }
+
+    #[test]
+    fn the_same_decision_twice_is_a_success_and_another_is_not() {
+        use ApprovalState::{Approved, Denied, Expired, Pending};
+        use VoteChoice::{Approve, Deny};
+        let table = [
+            (Approve, true, "counted", Pending, Exit::Done),
+            (Approve, false, "already_resolved", Approved, Exit::Done),
+            (Deny, false, "already_resolved", Denied, Exit::Done),
+            (Approve, false, "already_resolved", Denied, Exit::Denied),
+            (Deny, false, "already_resolved", Approved, Exit::Denied),
+            (Approve, false, "expired", Expired, Exit::Expired),
+            (Approve, false, "not_a_member", Pending, Exit::Denied),
+            (Approve, false, "stored", Pending, Exit::Pending),
+        ];
+        for (vote, counted, code, state, exit) in table {
+            assert_eq!(
+                cast_of(vote, counted, code, state),
+                exit,
+                "{vote} {code} {state}"
+            );
+        }
+    }
+
+    fn voted() -> ApprovalVoted {
+        let file = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../schemas/golden/approval.voted/v1.json"
+        );
+        countersign_schemas::codec::decode(&std::fs::read(file).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn only_the_answer_to_this_very_vote_counts() {
+        let voted = voted();
+        let named = countersign_schemas::headers::ce_type::<ApprovalVoted>();
+        let at = |id: &ApprovalId, seq: u64| {
+            let seq = countersign_schemas::SeqToken::new("abc".parse().unwrap(), seq);
+            let approval = id.clone();
+            Received::for_test(Address::ApprovalVoted { approval, seq }, &named, &voted)
+        };
+        let id = voted.approval_id.clone();
+        let other: ApprovalId = "w-abc-1".parse().unwrap();
+        assert!(own(&at(&id, 7), &id, 7).is_some());
+        assert!(own(&at(&id, 8), &id, 7).is_none());
+        assert!(own(&at(&other, 7), &id, 7).is_none());
+        assert!(own(&at(&other, 7), &other, 7).is_none());
+    }
+}
