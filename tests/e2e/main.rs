@@ -1,1 +1,3 @@
 //! The path of an intent, end to end, on a real nats-server with authentication.
+
+mod outsiders;

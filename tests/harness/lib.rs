@@ -1,1 +1,15 @@
-//! What the tests of the whole system share: a deployment of its own for each test, with real credentials.
+//! What the tests of the whole system share: a deployment of its own for each test, with a
+//! real nats-server, real credentials, the real services and workers that keep a journal.
+
+pub mod client;
+pub mod deployment;
+pub mod events;
+pub mod journal;
+pub mod process;
+pub mod wait;
+pub mod worker;
+
+pub use client::{Agent, Approver, PATIENCE};
+pub use deployment::Deployment;
+pub use events::{Event, Observer};
+pub use wait::eventually;

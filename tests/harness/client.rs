@@ -1,0 +1,278 @@
+//! Agents and approvers as outsiders write them: a plain NATS client, a key, JSON.
+
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, HeaderMap};
+use bytes::Bytes;
+use countersign_runtime::clock::{Clock as _, SystemClock};
+use countersign_schemas::{IntentId, Timestamp};
+use serde_json::{Value, json};
+
+use crate::events::Event;
+use crate::wait::eventually;
+
+/// How long an answer may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn connect(url: &str, name: &str, seed: &str) -> Client {
+    ConnectOptions::new()
+        .name(name)
+        .nkey(seed.to_owned())
+        .custom_inbox_prefix(format!("_INBOX_{name}"))
+        .connect(url)
+        .await
+        .expect("the server accepts the key")
+}
+
+/// The last message over a filter, by direct get in the form that carries the subject.
+async fn direct(client: &Client, filter: &str) -> Option<Event> {
+    let subject = format!("$JS.API.DIRECT.GET.CS_EVENTS.{filter}");
+    let reply = client.request(subject, Bytes::new()).await.ok()?;
+    let headers = reply.headers.as_ref()?;
+    let stored = headers.get("Nats-Subject")?.to_string();
+    let seq = headers.get("Nats-Sequence")?.as_str().parse().ok()?;
+    Some(Event::new(
+        &stored,
+        seq,
+        reply.headers.as_ref(),
+        &reply.payload,
+    ))
+}
+
+/// What JetStream said to a publish.
+#[derive(Debug, Clone)]
+pub struct Ack(Value);
+
+impl Ack {
+    /// The sequence in the stream.
+    ///
+    /// # Panics
+    /// When the message was not stored.
+    pub fn seq(&self) -> u64 {
+        self.0["seq"].as_u64().expect("the message was stored")
+    }
+
+    /// The refusal, where there is one.
+    #[must_use]
+    pub fn error(&self) -> Option<&str> {
+        self.0.pointer("/error/description")?.as_str()
+    }
+}
+
+/// An agent.
+#[derive(Clone)]
+pub struct Agent {
+    client: Client,
+    name: String,
+}
+
+impl Agent {
+    pub(crate) async fn connect(url: &str, name: &str, seed: &str) -> Self {
+        Self {
+            client: connect(url, name, seed).await,
+            name: name.to_owned(),
+        }
+    }
+
+    /// Its client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A new intent in full.
+    #[must_use]
+    pub fn intent(&self, tool: &str, input: Value) -> Value {
+        self.intent_at(SystemClock.now(), tool, input)
+    }
+
+    /// A new intent whose id says that it was made at `at`.
+    #[must_use]
+    pub fn intent_at(&self, at: Timestamp, tool: &str, input: Value) -> Value {
+        json!({
+            "schema_version": 1,
+            "intent_id": IntentId::new_at(at),
+            "tool": tool,
+            "input": input,
+            "requester": {"id": "mia"},
+            "purpose": "a customer asked for it",
+        })
+    }
+
+    /// Publishes an intent and returns its id.
+    ///
+    /// # Panics
+    /// When it is not stored.
+    pub async fn publish(&self, intent: &Value) -> String {
+        let body = serde_json::to_vec(intent).expect("an intent is JSON");
+        self.publish_bytes(body).await.seq();
+        intent["intent_id"]
+            .as_str()
+            .expect("an intent has an id")
+            .to_owned()
+    }
+
+    /// Publishes an intent again and again until it is known to be stored, as an agent
+    /// does that loses its connection, and returns its id.
+    ///
+    /// # Panics
+    /// When it is not stored in time.
+    pub async fn publish_until_stored(&self, intent: &Value) -> String {
+        let subject = format!("tool.requested.{}", self.name);
+        eventually(PATIENCE * 2, "an intent is stored", async || {
+            let body = Bytes::from(intent.to_string());
+            let reply = self.client.request(subject.clone(), body).await.ok()?;
+            let ack: Value = serde_json::from_slice(&reply.payload).ok()?;
+            ack["seq"].as_u64()
+        })
+        .await;
+        intent["intent_id"]
+            .as_str()
+            .expect("an intent has an id")
+            .to_owned()
+    }
+
+    /// Publishes any body as an intent.
+    ///
+    /// # Panics
+    /// When JetStream does not answer.
+    pub async fn publish_bytes(&self, body: impl Into<Bytes>) -> Ack {
+        let subject = format!("tool.requested.{}", self.name);
+        self.store(subject, body.into()).await
+    }
+
+    /// Takes an intent back.
+    ///
+    /// # Panics
+    /// When it is not stored.
+    pub async fn withdraw(&self, id: &str) {
+        let body = json!({"schema_version": 1, "intent_id": id}).to_string();
+        let subject = format!("tool.withdrawn.{}", self.name);
+        self.store(subject, body.into()).await.seq();
+    }
+
+    async fn store(&self, subject: String, body: Bytes) -> Ack {
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Msg-Id", uuid::Uuid::new_v4().to_string());
+        let reply = self
+            .client
+            .request_with_headers(subject, headers, body)
+            .await
+            .expect("JetStream answers");
+        Ack(serde_json::from_slice(&reply.payload).expect("an ack is JSON"))
+    }
+
+    /// The last message of an intent's chain, if there is one yet.
+    pub async fn last(&self, id: &str) -> Option<Event> {
+        direct(&self.client, &format!("tool.*.{}.{id}", self.name)).await
+    }
+
+    /// Waits for the decision, or what came after it.
+    ///
+    /// # Panics
+    /// When there is none in time.
+    pub async fn decision(&self, id: &str) -> Event {
+        eventually(PATIENCE, &format!("a decision on {id}"), async || {
+            self.last(id).await
+        })
+        .await
+    }
+
+    /// Waits for the end of the chain.
+    ///
+    /// # Panics
+    /// When there is none in time.
+    pub async fn end(&self, id: &str) -> Event {
+        self.end_within(PATIENCE, id).await
+    }
+
+    /// Waits for the end of the chain.
+    ///
+    /// # Panics
+    /// When there is none in time.
+    pub async fn end_within(&self, deadline: Duration, id: &str) -> Event {
+        eventually(deadline, &format!("the end of {id}"), async || {
+            self.last(id).await.filter(Event::is_end)
+        })
+        .await
+    }
+
+    /// Waits for the refusal of the message at `seq`.
+    ///
+    /// # Panics
+    /// When there is none in time.
+    pub async fn refusal(&self, ack: &Ack) -> Event {
+        let filter = format!("tool.refused.{}.*.{}", self.name, ack.seq());
+        eventually(PATIENCE, &format!("a refusal of {filter}"), async || {
+            direct(&self.client, &filter).await
+        })
+        .await
+    }
+}
+
+/// A person who decides.
+pub struct Approver {
+    client: Client,
+    name: String,
+}
+
+impl Approver {
+    pub(crate) async fn connect(url: &str, name: &str, seed: &str) -> Self {
+        Self {
+            client: connect(url, name, seed).await,
+            name: name.to_owned(),
+        }
+    }
+
+    /// What `cs.approval.view` shows this person.
+    pub async fn view(&self, request: &Value) -> Value {
+        let subject = format!("cs.approval.view.{}", self.name);
+        let body = request.to_string();
+        match self.client.request(subject, body.into()).await {
+            Ok(reply) => serde_json::from_slice(&reply.payload).unwrap_or(Value::Null),
+            Err(_) => Value::Null,
+        }
+    }
+
+    /// Waits until people are asked about an intent, and returns `approval.requested`.
+    ///
+    /// # Panics
+    /// When nobody is asked in time.
+    pub async fn asked(&self, id: &str) -> Event {
+        let filter = format!("approval.requested.a-{id}");
+        eventually(
+            PATIENCE,
+            &format!("people are asked about {id}"),
+            async || direct(&self.client, &filter).await,
+        )
+        .await
+    }
+
+    /// Votes and returns the answer, `approval.voted`.
+    ///
+    /// # Panics
+    /// When there is no answer in time.
+    pub async fn vote(&self, approval: &str, digest: &str, vote: &str) -> Event {
+        let body = json!({
+            "schema_version": 1,
+            "approval_id": approval,
+            "digest": digest,
+            "vote": vote,
+            "reason": "looked at it",
+        });
+        let reply = self
+            .client
+            .request(
+                format!("approval.vote.{}", self.name),
+                body.to_string().into(),
+            )
+            .await
+            .expect("JetStream answers");
+        let ack = Ack(serde_json::from_slice(&reply.payload).expect("an ack is JSON"));
+        let filter = format!("approval.voted.{approval}.*.{}", ack.seq());
+        eventually(PATIENCE, "an answer to the vote", async || {
+            direct(&self.client, &filter).await
+        })
+        .await
+    }
+}

@@ -1,0 +1,299 @@
+//! A deployment of its own for each test: made as `countersign init` makes one, with a
+//! real nats-server, real credentials and the real services.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use countersign_runtime::bus::{Bus, ConnectOptions, layout};
+use countersign_runtime::identity::{self, InitOptions, Principal};
+use countersign_runtime::nats_server::{
+    NatsServer, Progress, ServerConfig, StartOptions, find_or_provision,
+};
+use tempfile::TempDir;
+
+use crate::client::{Agent, Approver};
+use crate::events::Observer;
+use crate::journal::Journal;
+use crate::process::{SERVICES, Service};
+use crate::wait::eventually;
+use crate::worker::{HttpWorker, NatsWorker};
+
+/// The deployment's name.
+pub const NAME: &str = "acme";
+/// The agents of the test bundle; `stranger` has a key and stands in no bundle.
+pub const AGENTS: [&str; 4] = ["billing", "crm", "support", "stranger"];
+/// The approvers: two of finance, one of support, and the owner of the agents.
+pub const APPROVERS: [&str; 4] = ["dora", "finn", "lee", "sam"];
+/// The tools of the worker that speaks NATS.
+pub const NATS_TOOLS: [&str; 3] = ["crm.read_contact", "crm.update_contact", "ledger.book"];
+
+/// How long a deployment may take until it answers.
+const START: Duration = Duration::from_secs(60);
+
+const BUNDLE: [(&str, &str); 3] = [
+    ("entities.json", include_str!("bundle/entities.json")),
+    (
+        "policies/company.cedar",
+        include_str!("bundle/policies/company.cedar"),
+    ),
+    (
+        "catalog/company.toml",
+        include_str!("bundle/catalog/company.toml"),
+    ),
+];
+
+/// A running deployment. Dropping it ends its processes and removes its files.
+#[derive(Debug)]
+pub struct Deployment {
+    services: Vec<Service>,
+    server: NatsServer,
+    files: identity::Deployment,
+    settings: Vec<(String, String)>,
+    journal: Journal,
+    _nats_worker: NatsWorker,
+    _http_worker: HttpWorker,
+    dir: TempDir,
+}
+
+impl Deployment {
+    /// A deployment with every service and worker, ready to judge.
+    ///
+    /// # Panics
+    /// When any part does not start.
+    pub async fn start() -> Self {
+        Self::with_settings(&[]).await
+    }
+
+    /// As [`Self::start`], with `COUNTERSIGN_*` settings of its own.
+    ///
+    /// # Panics
+    /// When any part does not start.
+    pub async fn with_settings(settings: &[(&str, &str)]) -> Self {
+        let mut deployment = Self::without_services(settings).await;
+        for name in SERVICES {
+            deployment.launch(name);
+        }
+        deployment.ready().await;
+        deployment
+    }
+
+    /// The server with its streams and the workers, and none of our services.
+    ///
+    /// # Panics
+    /// When any part does not start.
+    pub async fn without_services(settings: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let files = init(&dir.path().join("acme"));
+        let server = start_server(&files).await;
+        let url = server.url();
+        set_up(&files, &url).await;
+        let journal = Journal::open(&dir.path().join("journal.jsonl")).expect("a journal");
+        let nats_worker = NatsWorker::start(&files, &url, journal.clone()).await;
+        let http_worker = HttpWorker::start(&files, journal.clone()).await;
+        let mut all = vec![
+            ("COUNTERSIGN_NATS__URL".to_owned(), url),
+            (
+                "COUNTERSIGN_TOOL_EXECUTOR__HTTP".to_owned(),
+                format!("{{mail=\"{}\"}}", http_worker.url()),
+            ),
+            (
+                "COUNTERSIGN_AUDIT_ARCHIVER__BATCH_MS".to_owned(),
+                "100".to_owned(),
+            ),
+            ("COUNTERSIGN_TELEMETRY__LOG".to_owned(), "json".to_owned()),
+        ];
+        all.extend(
+            settings
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned())),
+        );
+        Self {
+            services: Vec::new(),
+            server,
+            files,
+            settings: all,
+            journal,
+            _nats_worker: nats_worker,
+            _http_worker: http_worker,
+            dir,
+        }
+    }
+
+    /// Starts one more service.
+    pub fn launch(&mut self, name: &str) {
+        let config = self.files.config();
+        let service = Service::start(name, &config, self.dir.path(), &self.settings);
+        self.services.push(service);
+    }
+
+    /// Waits until a read goes all the way to its outcome.
+    ///
+    /// # Panics
+    /// When a service has ended, or nothing answers in time.
+    pub async fn ready(&mut self) {
+        let agent = self.agent("crm").await;
+        let probe = agent.intent(
+            "crm.read_contact",
+            serde_json::json!({"customer_id": "probe"}),
+        );
+        let id = agent.publish(&probe).await;
+        let services = &mut self.services;
+        eventually(START, "the deployment answers", async || {
+            for service in services.iter_mut() {
+                assert!(service.is_running(), "{} ended by itself", service.name());
+            }
+            agent
+                .last(&id)
+                .await
+                .filter(|event| event.is("tool.completed"))
+        })
+        .await;
+    }
+
+    /// The service called `name`.
+    ///
+    /// # Panics
+    /// When it was not launched.
+    pub fn service(&mut self, name: &str) -> &mut Service {
+        self.services
+            .iter_mut()
+            .find(|service| service.name() == name)
+            .expect("the service was launched")
+    }
+
+    /// Every service that was launched.
+    #[must_use]
+    pub fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// The server.
+    pub fn server(&mut self) -> &mut NatsServer {
+        &mut self.server
+    }
+
+    /// The server's URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// The files that `init` made.
+    #[must_use]
+    pub fn files(&self) -> &identity::Deployment {
+        &self.files
+    }
+
+    /// The archive's root.
+    #[must_use]
+    pub fn archive(&self) -> PathBuf {
+        self.files.dir().join("archive")
+    }
+
+    /// The deployment's own directory, with logs, journal and everything `init` made.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What the workers did.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Connects as an agent.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub async fn agent(&self, name: &str) -> Agent {
+        Agent::connect(&self.url(), name, &seed(&self.files, "agent", name)).await
+    }
+
+    /// Connects as an approver.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub async fn approver(&self, name: &str) -> Approver {
+        Approver::connect(&self.url(), name, &seed(&self.files, "approver", name)).await
+    }
+
+    /// Reads the streams as the archiver may.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub async fn observer(&self) -> Observer {
+        Observer::new(core(&self.files, &self.url(), "audit-archiver").await)
+    }
+
+    /// Connects to the account of our services with the credential of one of them.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub async fn core(&self, service: &str) -> Bus {
+        core(&self.files, &self.url(), service).await
+    }
+}
+
+/// The seed in `creds/<role>-<name>.creds`.
+pub(crate) fn seed(files: &identity::Deployment, role: &str, name: &str) -> String {
+    let path = files
+        .dir()
+        .join("creds")
+        .join(format!("{role}-{name}.creds"));
+    std::fs::read_to_string(&path).expect("init wrote the credential")
+}
+
+async fn core(files: &identity::Deployment, url: &str, service: &str) -> Bus {
+    Bus::connect(ConnectOptions {
+        url: url.to_owned(),
+        name: service.to_owned(),
+        nkey_seed: seed(files, "service", service),
+        tls_ca: None,
+    })
+    .await
+    .expect("the server accepts our own service")
+}
+
+fn init(dir: &Path) -> identity::Deployment {
+    let mut options = InitOptions::local(NAME, "127.0.0.1:4222");
+    options.identities = identities();
+    options.policy = BUNDLE
+        .iter()
+        .map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()))
+        .collect();
+    identity::init(dir, &options)
+        .expect("init makes a deployment")
+        .deployment
+}
+
+fn identities() -> Vec<Principal> {
+    let agents = AGENTS.map(|name| Principal::Agent(name.parse().expect("a name")));
+    let approvers = APPROVERS.map(|name| Principal::Approver(name.parse().expect("a name")));
+    let worker = Principal::Worker {
+        name: "workshop".parse().expect("a name"),
+        tools: NATS_TOOLS.map(|tool| tool.parse().expect("a tool")).into(),
+    };
+    agents
+        .into_iter()
+        .chain(approvers)
+        .chain([worker])
+        .collect()
+}
+
+async fn start_server(files: &identity::Deployment) -> NatsServer {
+    let binary = find_or_provision(Progress::Quiet).expect("a nats-server");
+    let config = ServerConfig::File(files.server_conf());
+    let store = files.dir().join("nats").join("jetstream");
+    NatsServer::start(StartOptions::new(binary, config, store))
+        .await
+        .expect("the server starts with the configuration that init wrote")
+}
+
+async fn set_up(files: &identity::Deployment, url: &str) {
+    let bus = core(files, url, "setup").await;
+    layout::ensure(&bus, layout::LayoutOptions::default())
+        .await
+        .expect("setup may make streams");
+    bus.close().await;
+}
