@@ -2,6 +2,7 @@
 
 pub(crate) mod approvals;
 pub(crate) mod completions;
+pub(crate) mod doctor;
 pub(crate) mod request;
 pub(crate) mod setup;
 pub(crate) mod withdraw;
@@ -17,6 +18,7 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<Exit, CliEr
         Command::Request(args) => request::run(args, output).await,
         Command::Withdraw(args) => withdraw::run(args, output).await,
         Command::Approvals(args) => approvals::run(args, output).await,
+        Command::Doctor(args) => doctor::run(args, output).await,
         Command::Completions(args) => completions::run(args, output),
     }
 }

@@ -1,0 +1,224 @@
+//! The server: reachable with each service's credential, its streams and consumers there
+//! and not too full, its clock ours.
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use bytes::Bytes;
+use countersign_runtime::bus::Bus;
+use countersign_runtime::bus::layout::{DURABLES, Durable, EXECUTOR_EVENTS};
+use countersign_runtime::clock::{Clock as _, SystemClock};
+use countersign_runtime::config::Config;
+use countersign_runtime::nats_server::{TESTED, Version};
+use countersign_runtime::service::connect;
+use countersign_schemas::limits::CLOCK_SKEW_SECONDS;
+use countersign_schemas::{Stream, Timestamp};
+use serde::Deserialize;
+
+use super::Check;
+use crate::exit::{CliError, Exit};
+
+/// The identity that may see streams and consumers.
+const SETUP: &str = "setup";
+/// The services that connect.
+const SERVICES: [&str; 5] = [
+    "policy-checker",
+    "approval-coordinator",
+    "tool-executor",
+    "audit-archiver",
+    "audit-query",
+];
+/// How full a stream may be, in percent, before nothing more is taken in.
+const FULL_PERCENT: u64 = 80;
+/// How full it may be before somebody should look.
+const FILLING_PERCENT: u64 = 60;
+/// Messages that a consumer may be behind: seconds of work at full load.
+const LAG_MAX: u64 = 10_000;
+/// How long the server may take to tell its time.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Everything that can be learnt from the server.
+pub(super) async fn checks(config: &Config) -> Vec<Check> {
+    let setup = match connect(config, SETUP).await {
+        Ok(bus) => bus,
+        // Nothing else would answer either.
+        Err(error) => return vec![Check::of("nats", Err::<String, _>(CliError::from(error)))],
+    };
+    let mut checks = vec![version(&setup)];
+    for service in SERVICES {
+        checks.push(credential(config, service).await);
+    }
+    for stream in [
+        Stream::Intents,
+        Stream::Control,
+        Stream::Events,
+        Stream::Timers,
+    ] {
+        checks.push(stream_state(&setup, stream).await);
+    }
+    for durable in DURABLES {
+        checks.push(lag(&setup, *durable).await);
+    }
+    checks.push(clock(&setup).await);
+    setup.close().await;
+    checks
+}
+
+fn version(bus: &Bus) -> Check {
+    let told = bus.client().server_info().version;
+    // A server that is too old was refused when connecting.
+    match Version::find_in(&told) {
+        Some(found) if found >= TESTED => Check::ok("nats", format!("nats-server {told}")),
+        _ => Check::warn(
+            "nats",
+            format!("nats-server {told} is older than the tested {TESTED}: plan an upgrade"),
+        ),
+    }
+}
+
+async fn credential(config: &Config, service: &str) -> Check {
+    let connected = match connect(config, service).await {
+        Ok(bus) => {
+            bus.close().await;
+            Ok("connects")
+        }
+        Err(error) => Err(error),
+    };
+    Check::of(service, connected)
+}
+
+async fn stream_state(bus: &Bus, stream: Stream) -> Check {
+    match bus.jetstream().get_stream(stream.name()).await {
+        Ok(found) => {
+            let info = found.cached_info();
+            let size = u64::try_from(info.config.max_bytes).unwrap_or_default();
+            fullness(stream, info.state.messages, info.state.bytes, size)
+        }
+        Err(error) => Check::fail(
+            stream.name(),
+            Exit::Unreachable,
+            format!("cannot be read ({error}): run `countersign setup`"),
+        ),
+    }
+}
+
+fn fullness(stream: Stream, messages: u64, bytes: u64, size: u64) -> Check {
+    let percent = match size {
+        0 => 0,
+        size => bytes.saturating_mul(100) / size,
+    };
+    let found = format!("{messages} messages, {percent} % full");
+    match percent {
+        FULL_PERCENT.. => Check::fail(
+            stream.name(),
+            Exit::Unreachable,
+            format!("{found}: nothing more is taken in; is the audit-archiver running?"),
+        ),
+        FILLING_PERCENT.. => Check::warn(
+            stream.name(),
+            format!("{found}: is the audit-archiver keeping up?"),
+        ),
+        _ => Check::ok(stream.name(), found),
+    }
+}
+
+async fn lag(bus: &Bus, durable: Durable) -> Check {
+    let name = format!("{}/{}", durable.stream, durable.name);
+    match consumer(bus, durable).await {
+        Ok(info) => judge_lag(name, info.num_pending, info.num_ack_pending),
+        Err(reason) => Check::fail(
+            name,
+            Exit::Unreachable,
+            format!("cannot be read ({reason}): run `countersign setup`"),
+        ),
+    }
+}
+
+async fn consumer(bus: &Bus, durable: Durable) -> Result<jetstream::consumer::Info, String> {
+    let stream = bus
+        .jetstream()
+        .get_stream(durable.stream.name())
+        .await
+        .map_err(|error| error.to_string())?;
+    let info = stream.consumer_info(durable.name).await;
+    info.map_err(|error| error.to_string())
+}
+
+fn judge_lag(name: String, waiting: u64, in_work: usize) -> Check {
+    let found = format!("{waiting} waiting, {in_work} in work");
+    if waiting > LAG_MAX {
+        return Check::warn(
+            name,
+            format!("{found}: is the service running and keeping up?"),
+        );
+    }
+    Check::ok(name, found)
+}
+
+#[derive(Deserialize)]
+struct Told {
+    ts: Timestamp,
+}
+
+async fn clock(bus: &Bus) -> Check {
+    let Durable { stream, name, .. } = EXECUTOR_EVENTS;
+    let subject = format!("$JS.API.CONSUMER.INFO.{stream}.{name}");
+    let before = SystemClock.now();
+    let asked = bus.client().request(subject, Bytes::new());
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, asked).await;
+    let after = SystemClock.now();
+    let told = answer
+        .ok()
+        .and_then(Result::ok)
+        .and_then(|answer| serde_json::from_slice::<Told>(&answer.payload).ok());
+    match told {
+        Some(told) => judge_clock(before.since(told.ts).max(told.ts.since(after))),
+        None => Check::warn(
+            "clock",
+            "the server does not tell its time; look again later",
+        ),
+    }
+}
+
+/// `apart` is how far the clocks are apart at least.
+fn judge_clock(apart: Duration) -> Check {
+    let found = format!("{} ms off the server's", apart.as_millis());
+    if apart <= Duration::from_secs(CLOCK_SKEW_SECONDS) {
+        return Check::ok("clock", found);
+    }
+    Check::fail(
+        "clock",
+        Exit::Configuration,
+        format!("{found}, {CLOCK_SKEW_SECONDS} s are allowed: set this machine's clock"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::doctor::State;
+
+    #[test]
+    fn streams_that_fill_up_are_told_in_time() {
+        let state = |bytes| fullness(Stream::Events, 7, bytes, 1_000).state;
+        assert_eq!(state(0), State::Ok);
+        assert_eq!(state(599), State::Ok);
+        assert_eq!(state(600), State::Warn);
+        assert_eq!(state(800), State::Fail);
+        assert_eq!(fullness(Stream::Events, 7, u64::MAX, 0).state, State::Ok);
+    }
+
+    #[test]
+    fn consumers_that_lag_are_told() {
+        assert_eq!(judge_lag("x".to_owned(), LAG_MAX, 3).state, State::Ok);
+        assert_eq!(judge_lag("x".to_owned(), LAG_MAX + 1, 3).state, State::Warn);
+    }
+
+    #[test]
+    fn a_clock_beyond_the_allowance_fails() {
+        assert_eq!(judge_clock(Duration::from_secs(5)).state, State::Ok);
+        let off = judge_clock(Duration::from_secs(6));
+        assert_eq!(off.state, State::Fail);
+        assert!(off.finding.contains("set this machine's clock"));
+    }
+}
