@@ -64,16 +64,19 @@ impl ServiceContext {
         }
     }
 
-    /// Watches the connection and the clock until shutdown and reports both in health.
-    pub fn watch(&self) {
-        let connection = self.health.part("connection");
-        tokio::spawn(connection_watch::run(
-            self.bus.clone(),
-            connection,
-            self.shutdown.clone(),
-        ));
-        let clock = self.health.part("clock");
-        tokio::spawn(clock_watch::run(self.clone(), clock));
+    /// Reports in health, until shutdown, whether the connection stands.
+    pub fn watch_connection(&self) {
+        let part = self.health.part("connection");
+        let watch = connection_watch::run(self.bus.clone(), part, self.shutdown.clone());
+        tokio::spawn(watch);
+    }
+
+    /// Compares the clock with the server's, now and again until shutdown. For services
+    /// that claim or sign; they need the state of `CS_EVENTS`, which has the server's time.
+    pub async fn watch_clock(&self) {
+        let part = self.health.part("clock");
+        clock_watch::compare(self, &part).await;
+        tokio::spawn(clock_watch::run(self.clone(), part));
     }
 }
 
@@ -217,7 +220,7 @@ where
     let listening = telemetry
         .listen(&config.telemetry, context.health.clone(), over)
         .await?;
-    context.watch();
+    context.watch_connection();
     tracing::info!(
         service = name,
         version = env!("CARGO_PKG_VERSION"),

@@ -8,6 +8,7 @@ mod error;
 mod find;
 mod process;
 mod provision;
+mod store;
 mod version;
 
 pub use error::NatsServerError;

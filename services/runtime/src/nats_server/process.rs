@@ -4,7 +4,7 @@
 //! behind which reads a pipe that only this process holds. When this process dies, by
 //! SIGKILL too, the pipe ends and the watchdog stops the server.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -18,15 +18,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::NatsServerError;
 use super::find::NatsBinary;
-use super::provision::tail;
+use super::store::{Files, prepare};
 
 const SUPERVISE: &str = include_str!("supervise.sh");
 /// How often a condition of the process is looked at: far below what a person notices.
 const POLL: Duration = Duration::from_millis(10);
 /// How long a graceful stop may take before the server is killed.
 const STOP_GRACE: Duration = Duration::from_secs(10);
-/// How much of the log's end is read for an error.
-const LOG_TAIL_BYTES: usize = 4_096;
 
 /// The server's configuration; listen address and port come from [`StartOptions`].
 #[derive(Debug, Clone)]
@@ -102,13 +100,6 @@ struct Running {
     child: Child,
     // A line dismisses the watchdog, end of file wakes it.
     watchdog: ChildStdin,
-}
-
-#[derive(Debug)]
-struct Files {
-    config: PathBuf,
-    ports_dir: PathBuf,
-    log: PathBuf,
 }
 
 impl NatsServer {
@@ -279,41 +270,6 @@ impl Drop for NatsServer {
     }
 }
 
-/// Makes the directories, takes the store's lock and writes the configuration.
-fn prepare(options: &StartOptions) -> Result<(Files, File), NatsServerError> {
-    let store = &options.store_dir;
-    let ports_dir = store.join("ports");
-    fs::create_dir_all(&ports_dir).map_err(NatsServerError::files("create", &ports_dir))?;
-    let lock_path = store.join("countersign.lock");
-    let lock = File::create(&lock_path).map_err(NatsServerError::files("create", &lock_path))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(NatsServerError::StoreInUse {
-                path: store.clone(),
-            });
-        }
-        Err(TryLockError::Error(source)) => {
-            return Err(NatsServerError::files("lock", &lock_path)(source));
-        }
-    }
-    let config = match &options.config {
-        ServerConfig::File(path) => path.clone(),
-        ServerConfig::Text(text) => {
-            let path = store.join("nats-server.conf");
-            fs::write(&path, text).map_err(NatsServerError::files("write", &path))?;
-            path
-        }
-    };
-    let log = store.join("nats-server.log");
-    let files = Files {
-        config,
-        ports_dir,
-        log,
-    };
-    Ok((files, lock))
-}
-
 fn spawn(options: &StartOptions, files: &Files) -> Result<Running, NatsServerError> {
     let log = OpenOptions::new()
         .create(true)
@@ -388,44 +344,6 @@ impl Running {
     /// Tells the watchdog that the process is gone and its number may belong to another.
     fn dismiss_watchdog(mut self) {
         drop(self.watchdog.write_all(b"done\n"));
-    }
-}
-
-impl Files {
-    /// Removes what an earlier run announced.
-    fn clear_ports(&self) -> Result<(), NatsServerError> {
-        for path in self.ports_files() {
-            fs::remove_file(&path).map_err(NatsServerError::files("remove", &path))?;
-        }
-        Ok(())
-    }
-
-    fn ports_files(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(&self.ports_dir).into_iter().flatten();
-        entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|end| end == "ports"))
-            .collect()
-    }
-
-    /// Port and TLS of the client listener, once the server has written its ports file.
-    fn announced(&self) -> Option<(u16, bool)> {
-        let text = fs::read_to_string(self.ports_files().first()?).ok()?;
-        let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
-        let url = ports.pointer("/nats/0")?.as_str()?;
-        let port = url.rsplit(':').next()?.parse().ok()?;
-        Some((port, url.starts_with("tls:")))
-    }
-
-    fn ended(&self) -> NatsServerError {
-        let bytes = fs::read(&self.log).unwrap_or_default();
-        let from = bytes.len().saturating_sub(LOG_TAIL_BYTES);
-        let end = bytes.get(from..).unwrap_or_default();
-        NatsServerError::Ended {
-            log: self.log.clone(),
-            tail: tail(&String::from_utf8_lossy(end)),
-        }
     }
 }
 

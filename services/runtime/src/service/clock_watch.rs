@@ -49,15 +49,22 @@ struct Told {
 
 pub(super) async fn run(context: ServiceContext, part: HealthPart) {
     let mut ticks = tokio::time::interval(EVERY);
+    // The first comparison was made before this began.
+    ticks.tick().await;
     loop {
         tokio::select! {
             () = context.shutdown.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        // Without an answer nothing is known; the connection's part says what is wrong.
-        if let Some(skew) = skew(&context).await {
-            judge(skew, &context.clock_trust, &part);
-        }
+        compare(&context, &part).await;
+    }
+}
+
+/// One comparison. Without an answer nothing is known and nothing changes; the
+/// connection's part says what is wrong.
+pub(super) async fn compare(context: &ServiceContext, part: &HealthPart) {
+    if let Some(skew) = skew(context).await {
+        judge(skew, &context.clock_trust, part);
     }
 }
 
