@@ -2,26 +2,21 @@
 //! server with its accounts, and a test that plays our own services.
 
 #[cfg(test)]
-mod checks {
-    use std::path::{Path, PathBuf};
-    use std::time::Duration;
+mod fixture;
 
-    use countersign_runtime::bus::{Bus, ConnectOptions, Meta, Outgoing, StoredMessage};
-    use countersign_runtime::files;
-    use countersign_runtime::identity::{InitOptions, Principal, Service, init};
-    use countersign_runtime::nats_server::{
-        NatsServer, Progress, ServerConfig, StartOptions, find_or_provision,
-    };
-    use countersign_schemas::codec::{Encoding, decode};
+#[cfg(test)]
+mod checks {
+    use countersign_runtime::bus::{Bus, StoredMessage};
+    use countersign_runtime::identity::Service;
+    use countersign_schemas::codec::decode;
     use countersign_schemas::events::{
         BlockedCode, Outcome, RefusedCode, RequestRef, ToolBlocked, ToolCompleted, ToolRefused,
         ToolRequested, ToolWithdrawn,
     };
-    use countersign_schemas::{Address, AgentId, Event, SeqToken, Stream, Timestamp};
-    use serde_json::Value;
-    use tokio::process::Command;
+    use countersign_schemas::{Address, AgentId, SeqToken, Stream};
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    use super::fixture::{Deployment, PATIENCE, countersign, golden, store};
+
     const ASK: [&str; 9] = [
         "request",
         "--agent",
@@ -34,102 +29,15 @@ mod checks {
         r#"{"amount":"12.50"}"#,
     ];
 
-    struct Deployment {
-        server: NatsServer,
-        dir: tempfile::TempDir,
-    }
-
-    struct Ended {
-        code: i32,
-        json: Value,
-        told: String,
-    }
-
     fn agent(name: &str) -> AgentId {
         name.parse().unwrap()
-    }
-
-    async fn countersign(dir: &Path, url: &str, args: &[&str]) -> Ended {
-        let ended = Command::new(env!("CARGO_BIN_EXE_countersign"))
-            .args(args)
-            .arg("--json")
-            .arg("--dir")
-            .arg(dir)
-            .args(["--set", &format!("nats.url={url}")])
-            .kill_on_drop(true)
-            .output();
-        let ended = tokio::time::timeout(PATIENCE * 2, ended)
-            .await
-            .unwrap()
-            .unwrap();
-        Ended {
-            code: ended.status.code().unwrap(),
-            json: serde_json::from_slice(&ended.stdout).unwrap_or_default(),
-            told: String::from_utf8(ended.stderr).unwrap(),
-        }
-    }
-
-    impl Deployment {
-        async fn start() -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            let options = InitOptions {
-                identities: vec![
-                    Principal::Agent(agent("billing")),
-                    Principal::Agent(agent("crm")),
-                    Principal::Approver("lee".parse().unwrap()),
-                ],
-                ..InitOptions::local("test", "127.0.0.1:4222")
-            };
-            let made = init(dir.path(), &options).unwrap();
-            let store = made.deployment.dir().join("nats").join("jetstream");
-            let config = ServerConfig::File(made.deployment.server_conf());
-            let binary = find_or_provision(Progress::Quiet).unwrap();
-            let server = NatsServer::start(StartOptions::new(binary, config, store))
-                .await
-                .unwrap();
-            let deployment = Self { server, dir };
-            let setup = deployment.run(&["setup"]).await;
-            assert_eq!(setup.code, 0, "{}", setup.told);
-            deployment
-        }
-
-        async fn run(&self, args: &[&str]) -> Ended {
-            countersign(self.dir.path(), &self.server.url(), args).await
-        }
-
-        fn creds(&self, name: &str) -> PathBuf {
-            self.dir.path().join("creds").join(format!("{name}.creds"))
-        }
-
-        async fn service(&self, service: Service) -> Bus {
-            let creds = self.creds(&format!("service-{}", service.name()));
-            Bus::connect(ConnectOptions {
-                url: self.server.url(),
-                name: service.name().to_owned(),
-                nkey_seed: files::secret("credential", &creds).unwrap().to_string(),
-                tls_ca: None,
-            })
-            .await
-            .unwrap()
-        }
-    }
-
-    async fn store<E: Event>(bus: &Bus, address: &Address, event: &E) {
-        let meta = Meta {
-            source: "test".parse().unwrap(),
-            encoding: Encoding::Avro,
-            claimed_at: Timestamp::EPOCH,
-            traceparent: None,
-        };
-        let message = Outgoing::event(address, event, &meta).unwrap();
-        bus.store_once(message).await.unwrap();
     }
 
     /// The next intent of an agent, once it is stored.
     async fn intent(bus: &Bus, name: &str) -> (StoredMessage, ToolRequested) {
         let subject = format!("tool.requested.{name}");
         let found = async {
-            let mut pause = tokio::time::interval(Duration::from_millis(20));
+            let mut pause = tokio::time::interval(std::time::Duration::from_millis(20));
             loop {
                 pause.tick().await;
                 let last = bus
@@ -143,11 +51,6 @@ mod checks {
             }
         };
         tokio::time::timeout(PATIENCE, found).await.unwrap()
-    }
-
-    fn golden<E: Event>() -> E {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/golden");
-        decode(&std::fs::read(format!("{folder}/{}/v1.json", E::NAME)).unwrap()).unwrap()
     }
 
     async fn reference(bus: &Bus, seq: u64) -> RequestRef {
