@@ -1,0 +1,243 @@
+//! `email_domains`: every recipient must be at a known domain; others ask people or are
+//! refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use countersign_schemas::{PersonId, TeamId};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::address;
+use super::domains::{Domain, Known};
+use super::{Finding, Guardrail, GuardrailError};
+use crate::policy::{AskRule, Pointer, ask};
+
+const NAME: &str = "email_domains";
+
+/// The guardrail's table in the catalog.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmailDomainsSettings {
+    /// Every field that holds recipients: to, cc and bcc alike.
+    pub pointers: Vec<String>,
+    /// Known domains; `*.x.example` stands for everything below `x.example`.
+    pub known: Vec<String>,
+    /// What happens with other domains.
+    pub unknown: Unknown,
+    /// Who decides on other domains, as in `@ask`.
+    pub ask: Option<String>,
+    /// How long they have, as in `@expires`.
+    pub expires: Option<String>,
+    /// Whether they may answer in chat, as in `@chat`.
+    pub chat: Option<String>,
+}
+
+/// What happens with a recipient at a domain that is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unknown {
+    /// People decide.
+    Ask,
+    /// It is refused.
+    Block,
+}
+
+/// The guardrail, ready.
+#[derive(Debug)]
+pub struct EmailDomains {
+    pointers: Vec<Pointer>,
+    known: Vec<Known>,
+    /// Who decides on other domains; nobody where they are refused.
+    ask: Option<AskRule>,
+}
+
+impl EmailDomains {
+    /// Checks the settings; `members` answers who is in a team.
+    ///
+    /// # Errors
+    /// Every fault of the settings, in words.
+    pub fn new<'p>(
+        settings: &EmailDomainsSettings,
+        members: impl Fn(&TeamId) -> Option<&'p BTreeSet<PersonId>>,
+    ) -> Result<Self, Vec<String>> {
+        let mut faults = Vec::new();
+        let mut note = |fault: String| faults.push(fault);
+        let read = |text: &String| Pointer::parse(text).map_err(|error| note(error.to_string())).ok();
+        let pointers: Vec<Pointer> = settings.pointers.iter().filter_map(read).collect();
+        let mut known = Vec::new();
+        for text in &settings.known {
+            match Known::read(text) {
+                Some(entry) => known.push(entry),
+                None => faults.push(format!("`known` has `{text}`, which is no domain such as `x.example` or `*.x.example`")),
+            }
+        }
+        if pointers.is_empty() {
+            faults.push("`pointers` names no field".to_owned());
+        }
+        let ask = ask_rule(settings, &mut faults);
+        faults.extend(ask.iter().flat_map(|rule| ask::impossible_teams(rule, &members)));
+        match faults.is_empty() {
+            true => Ok(Self { pointers, known, ask }),
+            false => Err(faults),
+        }
+    }
+}
+
+fn ask_rule(settings: &EmailDomainsSettings, faults: &mut Vec<String>) -> Option<AskRule> {
+    let teams = match (settings.unknown, &settings.ask) {
+        (Unknown::Ask, Some(teams)) => teams,
+        (Unknown::Ask, None) => {
+            faults.push("`unknown = \"ask\"` lacks `ask`, the team that decides".to_owned());
+            return None;
+        }
+        (Unknown::Block, _) => {
+            if settings.ask.is_some() || settings.expires.is_some() || settings.chat.is_some() {
+                faults.push("`unknown = \"block\"` has no `ask`, `expires` or `chat`".to_owned());
+            }
+            return None;
+        }
+    };
+    let built = ask::parse_teams(teams).and_then(|teams: BTreeMap<TeamId, u32>| {
+        let mut rule = AskRule::of_teams(teams);
+        if let Some(text) = &settings.expires {
+            rule.expires = ask::parse_span(text, ask::EXPIRES_MAX)?;
+        }
+        if let Some(text) = &settings.chat {
+            rule.chat = ask::parse_flag(text, "yes", "no", "`yes`, `no`")?;
+        }
+        Ok(rule)
+    });
+    built.map_err(|error| faults.push(error.to_string())).ok()
+}
+
+impl Guardrail for EmailDomains {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn check(&self, input: &Map<String, Value>) -> Result<Finding, GuardrailError> {
+        let refuse = |what: String| GuardrailError { name: NAME, what };
+        let found = address::recipients(&self.pointers, input).map_err(|error| refuse(error.to_string()))?;
+        if found.is_empty() {
+            return Err(refuse("there is no recipient".to_owned()));
+        }
+        let mut strangers = 0_usize;
+        for address in &found {
+            let domain = Domain::read(&address.domain)
+                .ok_or_else(|| refuse("a recipient's domain cannot exist".to_owned()))?;
+            strangers += usize::from(!self.known.iter().any(|known| known.covers(&domain)));
+        }
+        let all = found.len();
+        if strangers == 0 {
+            let message = format!("all {all} recipient(s) are at known domains");
+            return Ok(Finding::Pass { message });
+        }
+        let message = format!("{strangers} of {all} recipient(s) are at domains that are not known");
+        Ok(match &self.ask {
+            Some(ask) => Finding::Ask {
+                message,
+                need: format!("approval by {}", ask.words()),
+                ask: ask.clone(),
+            },
+            None => Finding::Deny {
+                message,
+                need: "only recipients at known domains, or the domain added to the catalog".to_owned(),
+            },
+        })
+    }
+
+    fn recipients(&self) -> &[Pointer] {
+        &self.pointers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn settings(unknown: &str) -> Value {
+        json!({
+            "pointers": ["/to", "/cc", "/bcc"],
+            "known": ["northwind.example", "*.partners.example"],
+            "unknown": unknown
+        })
+    }
+
+    fn build(settings: Value) -> Result<EmailDomains, Vec<String>> {
+        let leads: BTreeSet<PersonId> = ["lee".parse().unwrap()].into();
+        let settings: EmailDomainsSettings = serde_json::from_value(settings).unwrap();
+        EmailDomains::new(&settings, |team| (team.as_str() == "leads").then_some(&leads))
+    }
+
+    fn asking() -> EmailDomains {
+        let mut settings = settings("ask");
+        settings["ask"] = json!("leads");
+        settings["expires"] = json!("30m");
+        settings["chat"] = json!("no");
+        build(settings).unwrap()
+    }
+
+    fn word(guard: &EmailDomains, input: Value) -> &'static str {
+        match guard.check(input.as_object().unwrap()) {
+            Ok(Finding::Pass { .. }) => "pass",
+            Ok(Finding::Ask { .. }) => "ask",
+            Ok(Finding::Deny { .. }) => "deny",
+            Err(_) => "error",
+        }
+    }
+
+    #[test]
+    fn hard_cases() {
+        let guard = asking();
+        let table = [
+            (json!({"to": "kim@northwind.example"}), "pass"),
+            (json!({"to": "Kim <kim+x@NORTHWIND.example>"}), "pass"),
+            (json!({"to": "kim@eu.partners.example"}), "pass"),
+            (json!({"to": ["kim@northwind.example", "lee@northwind.example; jo@northwind.example"]}), "pass"),
+            (json!({"to": "kim@partners.example"}), "ask"),
+            (json!({"to": "kim@sub.northwind.example"}), "ask"),
+            (json!({"to": "kim@northwind.example, x@globex.example"}), "ask"),
+            (json!({"to": "kim@northwind.example", "cc": "x@globex.example"}), "ask"),
+            (json!({"to": "kim@northwind.example", "bcc": ["x@globex.example"]}), "ask"),
+            (json!({"to": "\"kim@northwind.example\" <x@globex.example>"}), "ask"),
+            (json!({"to": "kim@northw\u{456}nd.example"}), "ask"),
+            (json!({"to": "kim@\u{ff4e}orthwind.example"}), "ask"),
+            (json!({"to": "kim@northwind.example <x@globex.example>"}), "error"),
+            (json!({"to": "x%globex.example@northwind.example"}), "error"),
+            (json!({"to": "kim@northwind.example\nBcc: x@globex.example"}), "error"),
+            (json!({"to": "kim@xn--a.example"}), "error"),
+            (json!({"to": []}), "error"),
+            (json!({}), "error"),
+        ];
+        for (input, expected) in table {
+            assert_eq!(word(&guard, input.clone()), expected, "{input}");
+        }
+    }
+
+    #[test]
+    fn blocking_denies_and_no_message_holds_an_address() {
+        let block = build(settings("block")).unwrap();
+        let input = json!({"to": "kim@globex.example"});
+        let found = block.check(input.as_object().unwrap()).unwrap();
+        assert!(matches!(found, Finding::Deny { .. }));
+        assert!(!format!("{found:?}").contains("globex"));
+        let odd = json!({"to": "secret-name@@"});
+        let error = block.check(odd.as_object().unwrap()).unwrap_err();
+        assert!(!error.to_string().contains("secret-name"));
+    }
+
+    #[test]
+    fn settings_report_every_fault() {
+        let mut wrong = settings("ask");
+        wrong["known"] = json!(["localhost"]);
+        wrong["pointers"] = json!(["to"]);
+        let faults = build(wrong.clone()).unwrap_err();
+        assert_eq!(faults.len(), 4, "{faults:?}");
+        wrong["ask"] = json!("nobody");
+        assert!(build(wrong).unwrap_err().concat().contains("nobody"));
+        let mut odd = settings("block");
+        odd["chat"] = json!("no");
+        assert!(build(odd).is_err());
+    }
+}

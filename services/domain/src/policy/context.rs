@@ -1,0 +1,177 @@
+//! What a policy sees of one request.
+
+use cedar_policy::{Context, RestrictedExpression as Expression};
+use countersign_schemas::events::CheckedRequester;
+use rust_decimal::Decimal;
+use serde_json::{Map, Value};
+
+use super::input_schema::{CedarType, Member};
+use super::template::plain;
+use super::tool::Tool;
+use crate::guardrails;
+
+/// Decimals that Cedar keeps.
+const CEDAR_SCALE: u32 = 4;
+/// The largest and smallest decimals that Cedar holds: `i64` ten-thousandths.
+const CEDAR_MANTISSA_MAX: i128 = i64::MAX as i128;
+
+/// The context of one request. A value that is there but that Cedar cannot hold becomes an
+/// empty record, which no comparison takes: a rule that reads it fails to evaluate, and
+/// that is a deny. Leaving it out would let `context has amount` step around the rule.
+pub(crate) fn context(
+    tool: &Tool,
+    input: &Map<String, Value>,
+    requester: &CheckedRequester,
+) -> Result<Context, String> {
+    let mut pairs = vec![
+        ("operation".to_owned(), text(tool.operation.as_str())),
+        ("requester".to_owned(), person(requester)?),
+        ("input".to_owned(), record(&tool.members, input)?),
+    ];
+    if !tool.updatable.is_empty() {
+        let names = tool.updates(input).into_iter().map(|(name, _)| text(name));
+        pairs.push(("fields".to_owned(), Expression::new_set(names)));
+    }
+    if !tool.recipients.is_empty() {
+        let domains = match guardrails::recipient_domains(&tool.recipients, input) {
+            Some(domains) => Expression::new_set(domains.iter().map(|domain| text(domain))),
+            None => unfit()?,
+        };
+        pairs.push(("recipient_domains".to_owned(), domains));
+    }
+    if let Some(value) = tool.amount_value(input) {
+        let whole = tool.amount.as_ref().is_some_and(|amount| amount.whole);
+        let kind = if whole { CedarType::Long } else { CedarType::Decimal };
+        pairs.push(("amount".to_owned(), expression(&kind, value)?));
+    }
+    Context::from_pairs(pairs).map_err(|error| error.to_string())
+}
+
+impl Tool {
+    /// The value at the amount's place.
+    fn amount_value<'i>(&self, input: &'i Map<String, Value>) -> Option<&'i Value> {
+        let amount = self.amount.as_ref()?;
+        amount.pointer.find(input).into_iter().next()
+    }
+
+    /// The amount as decimal text, where the input holds one.
+    pub(crate) fn amount_text(&self, input: &Map<String, Value>) -> Option<String> {
+        let number = decimal(self.amount_value(input)?)?;
+        Some(number.normalize().to_string())
+    }
+}
+
+fn text(value: &str) -> Expression {
+    Expression::new_string(value.to_owned())
+}
+
+fn person(requester: &CheckedRequester) -> Result<Expression, String> {
+    let members = [
+        ("id".to_owned(), text(requester.id.as_str())),
+        ("verified".to_owned(), Expression::new_bool(requester.verified)),
+    ];
+    Expression::new_record(members).map_err(|error| error.to_string())
+}
+
+fn unfit() -> Result<Expression, String> {
+    Expression::new_record([]).map_err(|error| error.to_string())
+}
+
+fn record(members: &[Member], object: &Map<String, Value>) -> Result<Expression, String> {
+    let mut pairs = Vec::with_capacity(members.len());
+    for member in members {
+        if let Some(value) = object.get(&member.name) {
+            pairs.push((member.name.clone(), expression(&member.kind, value)?));
+        }
+    }
+    Expression::new_record(pairs).map_err(|error| error.to_string())
+}
+
+fn expression(kind: &CedarType, value: &Value) -> Result<Expression, String> {
+    let held = match (kind, value) {
+        (CedarType::Text, Value::String(value)) => Some(text(value)),
+        (CedarType::Bool, Value::Bool(value)) => Some(Expression::new_bool(*value)),
+        (CedarType::Long, value) => long(value).map(Expression::new_long),
+        (CedarType::Decimal, value) => cedar_decimal(value).map(Expression::new_decimal),
+        (CedarType::TextSet, Value::Array(items)) => texts(items),
+        (CedarType::Record(members), Value::Object(object)) => Some(record(members, object)?),
+        (CedarType::Text | CedarType::Bool | CedarType::TextSet | CedarType::Record(_), _) => None,
+    };
+    held.map_or_else(unfit, Ok)
+}
+
+fn texts(items: &[Value]) -> Option<Expression> {
+    let all: Option<Vec<Expression>> = items.iter().map(|item| item.as_str().map(text)).collect();
+    all.map(Expression::new_set)
+}
+
+/// A whole number that Cedar holds; `1.0` is one too, as in JSON Schema.
+fn long(value: &Value) -> Option<i64> {
+    let number = decimal(value)?.normalize();
+    (number.scale() == 0).then(|| i64::try_from(number.mantissa()).ok()).flatten()
+}
+
+/// A number, or text that is one, exactly.
+fn decimal(value: &Value) -> Option<Decimal> {
+    let written = match value {
+        Value::Number(_) | Value::String(_) => plain(value)?,
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    };
+    let is_plain = written.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
+    match is_plain {
+        true => Decimal::from_str_exact(&written).ok(),
+        // JSON numbers such as `1e3`; text must be written out.
+        false if value.is_number() => Decimal::from_scientific(&written).ok(),
+        false => None,
+    }
+}
+
+/// A number as Cedar writes decimals: one to four places.
+fn cedar_decimal(value: &Value) -> Option<String> {
+    let mut number = decimal(value)?.normalize();
+    if number.scale() > CEDAR_SCALE {
+        return None;
+    }
+    number.rescale(CEDAR_SCALE);
+    let fits = number.scale() == CEDAR_SCALE && number.mantissa().abs() <= CEDAR_MANTISSA_MAX;
+    fits.then(|| number.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn decimals_fit_exactly_or_not_at_all() {
+        let table = [
+            (json!(12), Some("12.0000")),
+            (json!(12.5), Some("12.5000")),
+            (json!("0.0001"), Some("0.0001")),
+            (json!("-3.10"), Some("-3.1000")),
+            (json!(1e3), Some("1000.0000")),
+            (json!("922337203685477.5807"), Some("922337203685477.5807")),
+            (json!("922337203685477.5808"), None),
+            (json!("0.00001"), None),
+            (json!("1e3"), None),
+            (json!("1,000.00"), None),
+            (json!(" 1"), None),
+            (json!("١"), None),
+            (json!(1e40), None),
+            (json!(true), None),
+        ];
+        for (value, expected) in table {
+            assert_eq!(cedar_decimal(&value).as_deref(), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_fit_exactly_or_not_at_all() {
+        assert_eq!(long(&json!(7)), Some(7));
+        assert_eq!(long(&json!(7.0)), Some(7));
+        assert_eq!(long(&json!(i64::MAX)), Some(i64::MAX));
+        assert_eq!(long(&json!(u64::MAX)), None);
+        assert_eq!(long(&json!(7.5)), None);
+        assert_eq!(long(&json!("x")), None);
+    }
+}

@@ -1,0 +1,37 @@
+//! Policy: a bundle of rules, tools and people, and the judgement of one intent by it.
+
+mod annotations;
+pub(crate) mod ask;
+mod bundle;
+mod catalog;
+mod cedar_schema;
+mod context;
+mod directory;
+mod fields;
+mod input_schema;
+mod judge;
+mod matching;
+mod pointer;
+mod problem;
+mod refusal;
+mod rules;
+mod show;
+mod template;
+mod tool;
+mod tool_file;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+pub use ask::{AskError, AskRule};
+pub use bundle::Bundle;
+pub use catalog::Catalog;
+pub use directory::{AgentEntry, Directory};
+pub use fields::Shown;
+pub use judge::{Judging, judge, judge_without_bundle};
+pub use matching::MatchKey;
+pub use pointer::{Pointer, PointerError};
+pub use problem::{BundleErrors, Problem};
+pub use template::{Template, TemplateError};
+pub use tool::{Tool, Worker};
