@@ -18,8 +18,9 @@ impl Domain {
         let ascii = idna::domain_to_ascii_cow(text.as_bytes(), AsciiDenyList::STD3).ok()?;
         let folded = !text.is_ascii() && !ascii.split('.').any(|label| label.starts_with("xn--"));
         let sound = ascii.contains('.') && idna::uts46::verify_dns_length(&ascii, false);
+        let dashed = ascii.split('.').any(|label| label.starts_with('-') || label.ends_with('-'));
         let numeric = ascii.rsplit('.').next().is_none_or(|last| last.bytes().all(|b| b.is_ascii_digit()));
-        (sound && !numeric).then(|| Self {
+        (sound && !dashed && !numeric).then(|| Self {
             ascii: ascii.into_owned(),
             folded: folded || mixes(text),
         })

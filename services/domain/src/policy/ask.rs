@@ -115,7 +115,7 @@ impl AskRule {
 ///
 /// # Errors
 /// When the text is not teams with quorums, or names a team twice.
-pub fn parse_teams(text: &str) -> Result<BTreeMap<TeamId, u32>, AskError> {
+pub(crate) fn parse_teams(text: &str) -> Result<BTreeMap<TeamId, u32>, AskError> {
     let refuse = || AskError::Teams(cut(text));
     let mut teams = BTreeMap::new();
     for part in text.split('&') {
@@ -136,7 +136,7 @@ pub fn parse_teams(text: &str) -> Result<BTreeMap<TeamId, u32>, AskError> {
 ///
 /// # Errors
 /// When the text is not a span, is zero, or is longer than `max`.
-pub fn parse_span(text: &str, max: Duration) -> Result<Duration, AskError> {
+pub(crate) fn parse_span(text: &str, max: Duration) -> Result<Duration, AskError> {
     let refuse = || AskError::Span(cut(text));
     let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(refuse)?;
     let (count, unit) = text.split_at_checked(unit_at).ok_or_else(refuse)?;
@@ -158,7 +158,7 @@ pub fn parse_span(text: &str, max: Duration) -> Result<Duration, AskError> {
 
 /// The longest window that a rule may grant.
 #[must_use]
-pub fn window_max() -> Duration {
+pub(crate) fn window_max() -> Duration {
     Duration::from_secs(WINDOW_SECONDS_MAX)
 }
 
@@ -166,7 +166,7 @@ pub fn window_max() -> Duration {
 ///
 /// # Errors
 /// When the text is neither.
-pub fn parse_flag(text: &str, yes: &str, no: &str, both: &'static str) -> Result<bool, AskError> {
+pub(crate) fn parse_flag(text: &str, yes: &str, no: &str, both: &'static str) -> Result<bool, AskError> {
     match text {
         word if word == yes => Ok(true),
         word if word == no => Ok(false),

@@ -150,8 +150,16 @@ impl RulesReader {
         };
         let found = Validator::new(schema.clone()).validate(&all, ValidationMode::Strict);
         for error in found.validation_errors() {
-            let place = self.place(error.policy_id().as_ref());
-            problems.add(&place, error.to_string(), "mend the policy, or the fields of the tool in the catalog");
+            let id = error.policy_id();
+            let what = format!("policy `{id}`: {error}");
+            problems.add(&self.place(id.as_ref()), what, "mend the policy, or the fields of the tool in the catalog");
+        }
+        // A rule that can never apply protects nobody; most often it names a field that
+        // policies do not see.
+        for warning in found.validation_warnings() {
+            let id = warning.policy_id();
+            let what = format!("policy `{id}`: {warning}");
+            problems.add(&self.place(id.as_ref()), what, "mend the policy: classified fields alone are in its context");
         }
     }
 
