@@ -1,3 +1,12 @@
-//! The service as its own binary.
+//! The policy checker as its own process.
 
-fn main() {}
+use std::process::ExitCode;
+
+use countersign_policy_checker::{NAME, Settings, run};
+
+fn main() -> ExitCode {
+    countersign_runtime::service::main(NAME, |context, config| {
+        let settings = Settings::from(&config);
+        run(context, settings)
+    })
+}

@@ -165,8 +165,9 @@ mod tests {
     }
 
     fn build(settings: Value) -> Result<EmailDomains, Vec<String>> {
-        let leads: BTreeSet<PersonId> = ["lee".parse().unwrap()].into();
-        let settings: EmailDomainsSettings = serde_json::from_value(settings).unwrap();
+        let leads: BTreeSet<PersonId> = "lee".parse().into_iter().collect();
+        let settings: EmailDomainsSettings =
+            serde_json::from_value(settings).map_err(|error| vec![error.to_string()])?;
         EmailDomains::new(&settings, |team| (team.as_str() == "leads").then_some(&leads))
     }
 

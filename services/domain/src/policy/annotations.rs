@@ -115,7 +115,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Rule, Vec<(String, &'static str)>> {
-        Rule::read(&Policy::parse(None, text).unwrap())
+        let policy = Policy::parse(None, text).map_err(|error| vec![(error.to_string(), "")])?;
+        Rule::read(&policy)
     }
 
     #[test]

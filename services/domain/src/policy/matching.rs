@@ -16,6 +16,11 @@ struct Covered<'a> {
     input: &'a JsonObject,
 }
 
+/// A key file does not hold a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a match key is one line, `<key id>:<base64url of 32 bytes>`; `countersign init` writes one")]
+pub struct MatchKeyError;
+
 /// The deployment's key for [`MatchKey::input_match`].
 #[derive(Clone)]
 pub struct MatchKey {
@@ -30,6 +35,17 @@ impl std::fmt::Debug for MatchKey {
 }
 
 impl MatchKey {
+    /// Reads the one line of a key file: `<key id>:<base64url of 32 bytes>`.
+    ///
+    /// # Errors
+    /// When the line has another form; the error holds nothing of it.
+    pub fn parse(line: &str) -> Result<Self, MatchKeyError> {
+        let (id, encoded) = line.trim().split_once(':').ok_or(MatchKeyError)?;
+        let bytes = URL_SAFE_NO_PAD.decode(encoded).map(Zeroizing::new).map_err(|_| MatchKeyError)?;
+        let bytes: [u8; 32] = bytes.as_slice().try_into().map_err(|_| MatchKeyError)?;
+        Ok(Self::new(id.parse().map_err(|_| MatchKeyError)?, bytes))
+    }
+
     /// A key and its name.
     #[must_use]
     pub fn new(id: Token, bytes: [u8; 32]) -> Self {
@@ -72,5 +88,18 @@ mod tests {
         assert_ne!(base, tag(&key(2), "a", json!({"x": 1, "y": 2})));
         assert_ne!(base, tag(&key(1), "b", json!({"x": 1, "y": 2})));
         assert!(!format!("{:?}", key(1)).contains("1, 1"));
+    }
+
+    #[test]
+    fn a_key_file_is_one_line() {
+        let line = format!("k1:{}\n", URL_SAFE_NO_PAD.encode([5; 32]));
+        let input = JsonObject::default();
+        let read = MatchKey::parse(&line).unwrap();
+        let made = MatchKey::new("k1".parse().unwrap(), [5; 32]);
+        let tool = "t".parse().unwrap();
+        assert_eq!(read.input_match(&tool, &input).unwrap(), made.input_match(&tool, &input).unwrap());
+        for bad in ["", "k1", "k1:", "k1:AAAA", ":AAAA", "k 1:AAAA"] {
+            assert_eq!(MatchKey::parse(bad).unwrap_err(), MatchKeyError);
+        }
     }
 }

@@ -30,7 +30,7 @@ pub use catalog::Catalog;
 pub use directory::{AgentEntry, Directory};
 pub use fields::Shown;
 pub use judge::{Judging, judge, judge_without_bundle};
-pub use matching::MatchKey;
+pub use matching::{MatchKey, MatchKeyError};
 pub use pointer::{Pointer, PointerError};
 pub use problem::{BundleErrors, Problem};
 pub use template::{Template, TemplateError};

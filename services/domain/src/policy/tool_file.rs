@@ -132,7 +132,8 @@ impl Check<'_> {
     fn tool(&mut self, table: ToolTable, digest: Digest) -> Option<Tool> {
         let validator = self.validator(&table.input);
         let (fields, classes) = self.fields(&table);
-        let amount = self.amount(&table);
+        // A wrong amount is a noted fault, so the tool is not built without it.
+        let amount = table.amount.as_deref().and_then(|text| self.amount(text, &table));
         let updatable = self.updatable(&table);
         let summary = self.template("summary", &table.summary, &table.input, &fields);
         let resource = table.resource.as_deref().unwrap_or(self.name.as_str());
@@ -152,7 +153,7 @@ impl Check<'_> {
             validator: validator?,
             fields,
             classes,
-            amount: amount?,
+            amount,
             updatable,
             summary: summary?,
             resource: resource?,
@@ -211,16 +212,15 @@ impl Check<'_> {
         self.keep(FieldClass::parse(word), "class", "use public, internal, personal:<type> or secret")
     }
 
-    /// `Some(None)`: the tool has no amount. `None`: it has a wrong one.
-    #[expect(clippy::option_option, reason = "no amount and a wrong one differ")]
-    fn amount(&mut self, table: &ToolTable) -> Option<Option<Amount>> {
-        let Some(text) = &table.amount else {
-            return Some(None);
-        };
+    fn amount(&mut self, text: &str, table: &ToolTable) -> Option<Amount> {
         let pointer = self.pointer("amount", text, &table.input)?;
         let (schema, required) = match input_schema::lookup(&table.input, &pointer) {
             Lookup::Found(schema, required) => (schema, required),
-            Lookup::Missing | Lookup::Unclear => return None,
+            Lookup::Missing => return None,
+            Lookup::Unclear => {
+                self.fault("`amount` lies where the schema does not describe it plainly", "describe it with `properties`");
+                return None;
+            }
         };
         let whole = match input_schema::type_word(schema) {
             Some("integer") => true,
@@ -234,11 +234,11 @@ impl Check<'_> {
         if pointer.is_pattern() {
             self.fault("`amount` names several fields", "name the one field with the total");
         }
-        Some(Some(Amount {
+        Some(Amount {
             pointer,
             whole,
             required,
-        }))
+        })
     }
 
     /// An update must say which fields it may change, and its input must not be able to

@@ -1,0 +1,219 @@
+//! Carries each message to its end: a stored verdict, a stored refusal, or silence for a
+//! copy of what was judged before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_runtime::bus::metrics::alarm;
+use countersign_runtime::bus::{Append, Bus, Failure, Handler, Incoming, Meta, Outgoing, StoredMessage};
+use countersign_runtime::clock::Clock;
+use countersign_runtime::service::{ServiceContext, ServiceError};
+use countersign_runtime::telemetry::TraceParent;
+use countersign_schemas::codec::{self, Encoding};
+use countersign_schemas::events::{PolicyChecked, ToolRequested, Verdict};
+use countersign_schemas::headers::{CE_TYPE, ce_type};
+use countersign_schemas::{Address, AgentId, IntentId, ServiceId, Stream};
+use tokio::time::Instant;
+
+use crate::intake::{self, Refusal};
+use crate::judge::{Judge, Stored};
+use crate::{NAME, metrics, refusal};
+
+/// Times that a message which is not ours is overruled at the head of an id: more than
+/// one means that somebody writes there on purpose, and a person must look.
+const FOREIGN_HEADS_MAX: usize = 3;
+
+/// The checker's handler.
+pub(crate) struct Checker {
+    bus: Bus,
+    clock: Arc<dyn Clock>,
+    judge: Judge,
+    horizon: Duration,
+    encoding: Encoding,
+    source: ServiceId,
+}
+
+/// What holds an intent id.
+enum Holder {
+    /// A verdict of ours.
+    Verdict(Box<PolicyChecked>),
+    /// Something else, up to this sequence.
+    Foreign(u64),
+}
+
+impl Checker {
+    pub(crate) fn new(context: ServiceContext, judge: Judge) -> Result<Self, ServiceError> {
+        Ok(Self {
+            horizon: Duration::from_secs(context.deployment.horizon_s),
+            encoding: context.deployment.encoding,
+            source: NAME.parse().map_err(ServiceError::failed)?,
+            bus: context.bus,
+            clock: context.clock,
+            judge,
+        })
+    }
+
+    async fn intent(&self, message: &Incoming, agent: &AgentId) -> Result<(), Failure> {
+        let started = Instant::now();
+        let request = match intake::read(&message.payload, message.header(CE_TYPE)) {
+            Ok(request) => request,
+            Err(refusal) => return self.refuse(message, agent, refusal).await,
+        };
+        let late = intake::out_of_time(request.intent_id, message.stored_at, self.horizon);
+        if let Some(late) = late {
+            return self.out_of_time(message, agent, &request, late).await;
+        }
+        let stored = Stored {
+            agent,
+            request: refusal::request_ref(message),
+            at: message.stored_at,
+            salt: rand::random(),
+        };
+        let checked = self.judge.verdict(&request, stored);
+        metrics::judged(checked.verdict, started.elapsed());
+        self.store(message, agent, checked).await
+    }
+
+    /// Stores a verdict, or finds out who holds the id already.
+    async fn store(&self, message: &Incoming, agent: &AgentId, checked: PolicyChecked) -> Result<(), Failure> {
+        let intent = checked.intent_id;
+        let address = Address::PolicyChecked {
+            agent: agent.clone(),
+            intent,
+        };
+        let filter = Address::checked_filter(intent);
+        let (verdict, code) = (checked.verdict, first_code(&checked));
+        let outgoing = Outgoing::event(&address, &checked, &self.meta_for(message))?;
+        let mut expected = 0;
+        for _ in 0..FOREIGN_HEADS_MAX {
+            match self.bus.append(outgoing.clone(), &filter, expected).await? {
+                Append::Stored(seq) => {
+                    tracing::info!(%intent, %agent, %verdict, code, seq, "judged");
+                    return Ok(());
+                }
+                Append::Lost(head) => match holder(&head, intent) {
+                    Holder::Verdict(held) => return self.repeated(message, agent, intent, &held).await,
+                    Holder::Foreign(seq) => expected = seq,
+                },
+            }
+        }
+        Err(Failure::transient(format!("the id of intent {intent} is held by messages that are not ours")))
+    }
+
+    /// An id out of time may still be a copy of what was judged in time.
+    async fn out_of_time(
+        &self,
+        message: &Incoming,
+        agent: &AgentId,
+        request: &ToolRequested,
+        late: Refusal,
+    ) -> Result<(), Failure> {
+        let intent = request.intent_id;
+        let filter = Address::checked_filter(intent);
+        let head = self.bus.last_by_subject(Stream::Events, &filter).await?;
+        match head.map(|head| holder(&head, intent)) {
+            Some(Holder::Verdict(held)) => self.repeated(message, agent, intent, &held).await,
+            Some(Holder::Foreign(_)) | None => self.refuse(message, agent, late).await,
+        }
+    }
+
+    /// The id has its verdict: our own redelivery and a copy are done, all else is refused.
+    async fn repeated(
+        &self,
+        message: &Incoming,
+        agent: &AgentId,
+        intent: IntentId,
+        held: &PolicyChecked,
+    ) -> Result<(), Failure> {
+        if held.agent != *agent {
+            let refusal = Refusal::conflict(intent, "by another agent");
+            return self.refuse(message, agent, refusal).await;
+        }
+        let own = refusal::request_ref(message);
+        if held.request == own {
+            return Ok(());
+        }
+        // A sequence of another life of the stream names some other message.
+        let same_life = held.request.stream == own.stream && held.request.incarnation == own.incarnation;
+        let first = match same_life {
+            true => self.bus.by_seq(message.stream, held.request.seq).await?,
+            false => None,
+        };
+        match first {
+            Some(first) if first.subject == message.subject && intake::same_content(&first.payload, &message.payload) => {
+                metrics::copy();
+                tracing::debug!(%intent, %agent, "a copy");
+                Ok(())
+            }
+            Some(_) => self.refuse(message, agent, Refusal::conflict(intent, "with other content")).await,
+            None => {
+                let how = "by a message that is no longer stored, so the two cannot be compared";
+                self.refuse(message, agent, Refusal::conflict(intent, how)).await
+            }
+        }
+    }
+
+    async fn refuse(&self, message: &Incoming, agent: &AgentId, refusal: Refusal) -> Result<(), Failure> {
+        let code = refusal.code;
+        let event = refusal::event(message, agent, refusal, &self.judge.redactor);
+        let address = refusal::address(message, agent);
+        let outgoing = Outgoing::event(&address, &event, &self.meta_for(message))?;
+        self.bus.store_once(outgoing).await?;
+        metrics::refused(code);
+        tracing::info!(%agent, seq = message.seq, %code, "refused");
+        Ok(())
+    }
+
+    fn meta_for(&self, message: &Incoming) -> Meta {
+        let trace = TraceParent::in_headers(&message.headers);
+        Meta {
+            traceparent: trace.map(|trace| trace.to_string()),
+            ..self.meta()
+        }
+    }
+}
+
+impl Handler for Checker {
+    async fn handle(&self, message: Incoming) -> Result<(), Failure> {
+        match &message.address {
+            Address::ToolRequested { agent } => self.intent(&message, &agent.clone()).await,
+            _ => Err(Failure::poison(format!("`{}` is not an intent", message.address.event()))),
+        }
+    }
+
+    fn meta(&self) -> Meta {
+        Meta {
+            source: self.source.clone(),
+            encoding: self.encoding,
+            claimed_at: self.clock.now(),
+            traceparent: None,
+        }
+    }
+}
+
+/// The code that a log line names; of a deny it says why.
+fn first_code(checked: &PolicyChecked) -> Option<String> {
+    let first = checked.reasons.first().filter(|_| checked.verdict == Verdict::Deny);
+    first.map(|reason| reason.code.clone())
+}
+
+/// Who holds an id. A message is ours only if its type, agent and intent equal its
+/// subject: a reply-to trick can land other bytes there.
+fn holder(head: &StoredMessage, intent: IntentId) -> Holder {
+    let genuine = genuine(head, intent);
+    if genuine.is_none() {
+        alarm("foreign_verdict", &format!("message {} on `{}` is not a verdict of ours", head.seq, head.subject));
+    }
+    genuine.map_or(Holder::Foreign(head.seq), |checked| Holder::Verdict(Box::new(checked)))
+}
+
+fn genuine(head: &StoredMessage, intent: IntentId) -> Option<PolicyChecked> {
+    let checked: PolicyChecked = codec::decode(&head.payload).ok()?;
+    let address = Address::PolicyChecked {
+        agent: checked.agent.clone(),
+        intent: checked.intent_id,
+    };
+    let typed = head.header(CE_TYPE) == Some(ce_type::<PolicyChecked>().as_str());
+    let placed = head.address() == Some(address) && checked.intent_id == intent;
+    (typed && placed).then_some(checked)
+}

@@ -1,0 +1,42 @@
+//! One judgement, with whatever bundle is in force. Pure.
+
+use countersign_domain::policy::{self, Bundle, Judging, MatchKey};
+use countersign_domain::redact::Redactor;
+use countersign_schemas::events::{PolicyChecked, RequestRef, ToolRequested};
+use countersign_schemas::{AgentId, Timestamp};
+
+/// The bundle in force and the keys.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    /// The bundle, or why there is none.
+    pub(crate) bundle: Result<Bundle, String>,
+    pub(crate) redactor: Redactor,
+    pub(crate) match_key: MatchKey,
+}
+
+/// Where, when and by whom an intent was stored, and fresh random bytes.
+#[derive(Debug)]
+pub(crate) struct Stored<'a> {
+    pub(crate) agent: &'a AgentId,
+    pub(crate) request: RequestRef,
+    pub(crate) at: Timestamp,
+    pub(crate) salt: [u8; 16],
+}
+
+impl Judge {
+    /// Always a verdict; without a bundle a deny in words.
+    pub(crate) fn verdict(&self, request: &ToolRequested, stored: Stored<'_>) -> PolicyChecked {
+        let judging = Judging {
+            agent: stored.agent,
+            request,
+            request_ref: stored.request,
+            stored_at: stored.at,
+            salt: stored.salt,
+            match_key: &self.match_key,
+        };
+        match &self.bundle {
+            Ok(bundle) => policy::judge(bundle, &self.redactor, judging),
+            Err(why) => policy::judge_without_bundle(&self.redactor, judging, why),
+        }
+    }
+}

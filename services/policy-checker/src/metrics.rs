@@ -1,0 +1,36 @@
+//! What the checker counts. Labels are verdicts and codes, never anything of an input.
+
+use std::time::Duration;
+
+use countersign_schemas::events::{RefusedCode, Verdict};
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+
+/// Intents judged, by verdict.
+pub const VERDICTS: &str = "countersign_verdicts_total";
+/// Messages refused without a verdict, by code.
+pub const REFUSED: &str = "countersign_refused_total";
+/// Copies of an intent that was judged before.
+pub const COPIES: &str = "countersign_copies_total";
+/// From reading an intent to its verdict, without storing it.
+pub const JUDGE_SECONDS: &str = "countersign_judge_seconds";
+
+/// Tells the exporter units and descriptions.
+pub(crate) fn describe() {
+    describe_counter!(VERDICTS, Unit::Count, "intents judged");
+    describe_counter!(REFUSED, Unit::Count, "messages refused without a verdict");
+    describe_counter!(COPIES, Unit::Count, "copies of an intent judged before");
+    describe_histogram!(JUDGE_SECONDS, Unit::Seconds, "from reading an intent to its verdict");
+}
+
+pub(crate) fn judged(verdict: Verdict, took: Duration) {
+    counter!(VERDICTS, "verdict" => verdict.as_str()).increment(1);
+    histogram!(JUDGE_SECONDS).record(took.as_secs_f64());
+}
+
+pub(crate) fn refused(code: RefusedCode) {
+    counter!(REFUSED, "code" => code.as_str()).increment(1);
+}
+
+pub(crate) fn copy() {
+    counter!(COPIES).increment(1);
+}
