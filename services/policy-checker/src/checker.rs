@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_runtime::bus::metrics::alarm;
-use countersign_runtime::bus::{Append, Bus, Failure, Handler, Incoming, Meta, Outgoing, StoredMessage};
+use countersign_runtime::bus::{
+    Append, Bus, Failure, Handler, Incoming, Meta, Outgoing, StoredMessage,
+};
 use countersign_runtime::clock::Clock;
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_runtime::telemetry::TraceParent;
@@ -75,7 +77,12 @@ impl Checker {
     }
 
     /// Stores a verdict, or finds out who holds the id already.
-    async fn store(&self, message: &Incoming, agent: &AgentId, checked: PolicyChecked) -> Result<(), Failure> {
+    async fn store(
+        &self,
+        message: &Incoming,
+        agent: &AgentId,
+        checked: PolicyChecked,
+    ) -> Result<(), Failure> {
         let intent = checked.intent_id;
         let address = Address::PolicyChecked {
             agent: agent.clone(),
@@ -92,12 +99,16 @@ impl Checker {
                     return Ok(());
                 }
                 Append::Lost(head) => match holder(&head, intent) {
-                    Holder::Verdict(held) => return self.repeated(message, agent, intent, &held).await,
+                    Holder::Verdict(held) => {
+                        return self.repeated(message, agent, intent, &held).await;
+                    }
                     Holder::Foreign(seq) => expected = seq,
                 },
             }
         }
-        Err(Failure::transient(format!("the id of intent {intent} is held by messages that are not ours")))
+        Err(Failure::transient(format!(
+            "the id of intent {intent} is held by messages that are not ours"
+        )))
     }
 
     /// An id out of time may still be a copy of what was judged in time.
@@ -134,26 +145,43 @@ impl Checker {
             return Ok(());
         }
         // A sequence of another life of the stream names some other message.
-        let same_life = held.request.stream == own.stream && held.request.incarnation == own.incarnation;
+        let same_life =
+            held.request.stream == own.stream && held.request.incarnation == own.incarnation;
         let first = match same_life {
             true => self.bus.by_seq(message.stream, held.request.seq).await?,
             false => None,
         };
         match first {
-            Some(first) if first.subject == message.subject && intake::same_content(&first.payload, &message.payload) => {
+            Some(first)
+                if first.subject == message.subject
+                    && intake::same_content(&first.payload, &message.payload) =>
+            {
                 metrics::copy();
                 tracing::debug!(%intent, %agent, "a copy");
                 Ok(())
             }
-            Some(_) => self.refuse(message, agent, Refusal::conflict(intent, "with other content")).await,
+            Some(_) => {
+                self.refuse(
+                    message,
+                    agent,
+                    Refusal::conflict(intent, "with other content"),
+                )
+                .await
+            }
             None => {
                 let how = "by a message that is no longer stored, so the two cannot be compared";
-                self.refuse(message, agent, Refusal::conflict(intent, how)).await
+                self.refuse(message, agent, Refusal::conflict(intent, how))
+                    .await
             }
         }
     }
 
-    async fn refuse(&self, message: &Incoming, agent: &AgentId, refusal: Refusal) -> Result<(), Failure> {
+    async fn refuse(
+        &self,
+        message: &Incoming,
+        agent: &AgentId,
+        refusal: Refusal,
+    ) -> Result<(), Failure> {
         let code = refusal.code;
         let event = refusal::event(message, agent, refusal, &self.judge.redactor);
         let address = refusal::address(message, agent);
@@ -177,7 +205,10 @@ impl Handler for Checker {
     async fn handle(&self, message: Incoming) -> Result<(), Failure> {
         match &message.address {
             Address::ToolRequested { agent } => self.intent(&message, &agent.clone()).await,
-            _ => Err(Failure::poison(format!("`{}` is not an intent", message.address.event()))),
+            _ => Err(Failure::poison(format!(
+                "`{}` is not an intent",
+                message.address.event()
+            ))),
         }
     }
 
@@ -193,7 +224,10 @@ impl Handler for Checker {
 
 /// The code that a log line names; of a deny it says why.
 fn first_code(checked: &PolicyChecked) -> Option<String> {
-    let first = checked.reasons.first().filter(|_| checked.verdict == Verdict::Deny);
+    let first = checked
+        .reasons
+        .first()
+        .filter(|_| checked.verdict == Verdict::Deny);
     first.map(|reason| reason.code.clone())
 }
 
@@ -202,9 +236,17 @@ fn first_code(checked: &PolicyChecked) -> Option<String> {
 fn holder(head: &StoredMessage, intent: IntentId) -> Holder {
     let genuine = genuine(head, intent);
     if genuine.is_none() {
-        alarm("foreign_verdict", &format!("message {} on `{}` is not a verdict of ours", head.seq, head.subject));
+        alarm(
+            "foreign_verdict",
+            &format!(
+                "message {} on `{}` is not a verdict of ours",
+                head.seq, head.subject
+            ),
+        );
     }
-    genuine.map_or(Holder::Foreign(head.seq), |checked| Holder::Verdict(Box::new(checked)))
+    genuine.map_or(Holder::Foreign(head.seq), |checked| {
+        Holder::Verdict(Box::new(checked))
+    })
 }
 
 fn genuine(head: &StoredMessage, intent: IntentId) -> Option<PolicyChecked> {

@@ -23,7 +23,11 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(code: RefusedCode, intent: Option<IntentId>, message: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        code: RefusedCode,
+        intent: Option<IntentId>,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             code,
             message: message.into(),
@@ -42,13 +46,25 @@ impl Refusal {
 /// agent may leave it out, since its identity is in the subject, but not get it wrong.
 pub(crate) fn read(body: &[u8], told: Option<&str>) -> Result<ToolRequested, Refusal> {
     if body.len() > BODY_BYTES_MAX {
-        let message = format!("the body has {} bytes; at most {BODY_BYTES_MAX} are judged", body.len());
-        return Err(Refusal::new(RefusedCode::TooLarge, intent_in(body), message));
+        let message = format!(
+            "the body has {} bytes; at most {BODY_BYTES_MAX} are judged",
+            body.len()
+        );
+        return Err(Refusal::new(
+            RefusedCode::TooLarge,
+            intent_in(body),
+            message,
+        ));
     }
     let wanted = ce_type::<ToolRequested>();
     if told.is_some_and(|told| told != wanted) {
-        let message = format!("the header `ce-type` is not `{wanted}`; send it so, or leave it out");
-        return Err(Refusal::new(RefusedCode::Unreadable, intent_in(body), message));
+        let message =
+            format!("the header `ce-type` is not `{wanted}`; send it so, or leave it out");
+        return Err(Refusal::new(
+            RefusedCode::Unreadable,
+            intent_in(body),
+            message,
+        ));
     }
     codec::decode::<ToolRequested>(body)
         .map_err(|error| Refusal::new(RefusedCode::Unreadable, intent_in(body), error.to_string()))
@@ -61,20 +77,35 @@ struct OnlyId {
 
 /// The intent that a message names although it cannot be judged, if it can be told.
 fn intent_in(body: &[u8]) -> Option<IntentId> {
-    serde_json::from_slice::<OnlyId>(body).ok().map(|found| found.intent_id)
+    serde_json::from_slice::<OnlyId>(body)
+        .ok()
+        .map(|found| found.intent_id)
 }
 
 /// Refuses an id that is dated too far from the time at which its message was stored.
-pub(crate) fn out_of_time(intent: IntentId, stored_at: Timestamp, horizon: Duration) -> Option<Refusal> {
+pub(crate) fn out_of_time(
+    intent: IntentId,
+    stored_at: Timestamp,
+    horizon: Duration,
+) -> Option<Refusal> {
     let made = intent.made_at();
     let message = if made > stored_at.plus(Duration::from_secs(INTENT_FUTURE_SECONDS_MAX)) {
-        format!("the intent id is dated more than {INTENT_FUTURE_SECONDS_MAX} s ahead of the server's clock; set the clock and choose a new id")
+        format!(
+            "the intent id is dated more than {INTENT_FUTURE_SECONDS_MAX} s ahead of the server's clock; set the clock and choose a new id"
+        )
     } else if stored_at > made.plus(horizon + Duration::from_secs(CLOCK_SKEW_SECONDS)) {
-        format!("the intent id is older than {} s; choose a new id", horizon.as_secs())
+        format!(
+            "the intent id is older than {} s; choose a new id",
+            horizon.as_secs()
+        )
     } else {
         return None;
     };
-    Some(Refusal::new(RefusedCode::IntentOutOfTime, Some(intent), message))
+    Some(Refusal::new(
+        RefusedCode::IntentOutOfTime,
+        Some(intent),
+        message,
+    ))
 }
 
 /// Whether two bodies say the same: every field, in whatever order, spacing or encoding.
@@ -131,15 +162,33 @@ mod tests {
         let intent = read(sound.to_string().as_bytes(), None).unwrap().intent_id;
         let mut long = sound.clone();
         long["purpose"] = json!("x".repeat(BODY_BYTES_MAX));
-        assert_eq!(code(long.to_string().as_bytes(), None), (RefusedCode::TooLarge, Some(intent)));
+        assert_eq!(
+            code(long.to_string().as_bytes(), None),
+            (RefusedCode::TooLarge, Some(intent))
+        );
         let other = Some("dev.countersign.tool.withdrawn.v1");
-        assert_eq!(code(sound.to_string().as_bytes(), other), (RefusedCode::Unreadable, Some(intent)));
+        assert_eq!(
+            code(sound.to_string().as_bytes(), other),
+            (RefusedCode::Unreadable, Some(intent))
+        );
         let mut less = sound.clone();
         less.as_object_mut().unwrap().remove("tool");
-        assert_eq!(code(less.to_string().as_bytes(), None), (RefusedCode::Unreadable, Some(intent)));
-        let doubled = sound.to_string().replacen("{\"query\"", "{\"query\":\"y\",\"query\"", 1);
+        assert_eq!(
+            code(less.to_string().as_bytes(), None),
+            (RefusedCode::Unreadable, Some(intent))
+        );
+        let doubled = sound
+            .to_string()
+            .replacen("{\"query\"", "{\"query\":\"y\",\"query\"", 1);
         assert_eq!(code(doubled.as_bytes(), None).0, RefusedCode::Unreadable);
-        for garbage in [&b""[..], b"{", b"[]", b"\xc3\x01garbage", b"\xff\xff", b"null"] {
+        for garbage in [
+            &b""[..],
+            b"{",
+            b"[]",
+            b"\xc3\x01garbage",
+            b"\xff\xff",
+            b"null",
+        ] {
             assert_eq!(code(garbage, None), (RefusedCode::Unreadable, None));
         }
         let large = vec![b'{'; BODY_BYTES_MAX + 1];
@@ -153,7 +202,11 @@ mod tests {
         let horizon = Duration::from_secs(3_600);
         let word = |seconds: i64| {
             let span = Duration::from_secs(seconds.unsigned_abs());
-            let at = if seconds < 0 { made.minus(span) } else { made.plus(span) };
+            let at = if seconds < 0 {
+                made.minus(span)
+            } else {
+                made.plus(span)
+            };
             out_of_time(intent, at, horizon).map(|refusal| refusal.message)
         };
         for fits in [-300, 0, 3_600, 3_605] {
@@ -167,11 +220,22 @@ mod tests {
     fn content_is_every_field_and_nothing_else() {
         let one = body(Timestamp::EPOCH);
         let text = one.to_string();
-        assert!(same_content(text.as_bytes(), serde_json::to_string_pretty(&one).unwrap().as_bytes()));
-        for (field, value) in [("purpose", json!("other")), ("unknown", json!(1)), ("dry_run", json!(true)), ("input", json!({"query": "y"}))] {
+        assert!(same_content(
+            text.as_bytes(),
+            serde_json::to_string_pretty(&one).unwrap().as_bytes()
+        ));
+        for (field, value) in [
+            ("purpose", json!("other")),
+            ("unknown", json!(1)),
+            ("dry_run", json!(true)),
+            ("input", json!({"query": "y"})),
+        ] {
             let mut other = one.clone();
             other[field] = value;
-            assert!(!same_content(text.as_bytes(), other.to_string().as_bytes()), "{field}");
+            assert!(
+                !same_content(text.as_bytes(), other.to_string().as_bytes()),
+                "{field}"
+            );
         }
         assert!(!same_content(b"garbage", b"other garbage"));
     }

@@ -91,12 +91,18 @@ fn load_bundle(settings: &Settings) -> Result<Bundle, String> {
     })?;
     Bundle::from_files(&found).map_err(|errors| {
         tracing::error!(%errors, "the policy bundle is broken");
-        format!("it has {} problem(s); `countersign policy check` lists them", errors.problems().len())
+        format!(
+            "it has {} problem(s); `countersign policy check` lists them",
+            errors.problems().len()
+        )
     })
 }
 
 fn fingerprint_key(settings: &Settings) -> Result<FingerprintKey, ServiceError> {
-    let line = files::secret("fingerprint key", &settings.keys_dir.join("fingerprint.key"))?;
+    let line = files::secret(
+        "fingerprint key",
+        &settings.keys_dir.join("fingerprint.key"),
+    )?;
     FingerprintKey::parse(&line).map_err(ServiceError::configured)
 }
 

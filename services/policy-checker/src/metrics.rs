@@ -19,7 +19,11 @@ pub(crate) fn describe() {
     describe_counter!(VERDICTS, Unit::Count, "intents judged");
     describe_counter!(REFUSED, Unit::Count, "messages refused without a verdict");
     describe_counter!(COPIES, Unit::Count, "copies of an intent judged before");
-    describe_histogram!(JUDGE_SECONDS, Unit::Seconds, "from reading an intent to its verdict");
+    describe_histogram!(
+        JUDGE_SECONDS,
+        Unit::Seconds,
+        "from reading an intent to its verdict"
+    );
 }
 
 pub(crate) fn judged(verdict: Verdict, took: Duration) {

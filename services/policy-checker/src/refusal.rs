@@ -1,9 +1,9 @@
 //! `tool.refused`: the answer to a message that gets no verdict.
 
-use countersign_schemas::events::{RequestRef, ToolRefused};
-use countersign_schemas::{Address, AgentId};
 use countersign_domain::redact::Redactor;
 use countersign_runtime::bus::Incoming;
+use countersign_schemas::events::{RequestRef, ToolRefused};
+use countersign_schemas::{Address, AgentId};
 
 use crate::intake::Refusal;
 
@@ -29,7 +29,12 @@ pub(crate) fn address(message: &Incoming, agent: &AgentId) -> Address {
 
 /// The refusal as an event. Its sentence is scanned once more: a reader's complaint may
 /// quote what it could not read.
-pub(crate) fn event(message: &Incoming, agent: &AgentId, refusal: Refusal, redactor: &Redactor) -> ToolRefused {
+pub(crate) fn event(
+    message: &Incoming,
+    agent: &AgentId,
+    refusal: Refusal,
+    redactor: &Redactor,
+) -> ToolRefused {
     let sentence = redactor.text(&refusal.message).text;
     ToolRefused {
         schema_version: 1,

@@ -64,7 +64,10 @@ fn write_key(dir: &Path, name: &str) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let path = dir.join(name);
     std::fs::write(&path, format!("k1:{}", "A".repeat(43)))?;
-    Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?)
+    Ok(std::fs::set_permissions(
+        path,
+        std::fs::Permissions::from_mode(0o600),
+    )?)
 }
 
 impl Fixture {
@@ -89,7 +92,12 @@ impl Fixture {
     async fn check_with(&self, policy_dir: PathBuf) -> Result<Running> {
         let shutdown = CancellationToken::new();
         let bus = connect(&self.server, NAME).await?;
-        let context = ServiceContext::new(self.deployment.clone(), bus, Arc::new(SystemClock), shutdown.clone());
+        let context = ServiceContext::new(
+            self.deployment.clone(),
+            bus,
+            Arc::new(SystemClock),
+            shutdown.clone(),
+        );
         let health = context.health.clone();
         let settings = Settings {
             policy_dir,
@@ -108,13 +116,21 @@ impl Fixture {
     }
 
     /// Publishes as an agent does and gives the sequence.
-    async fn send(&self, agent: &str, body: impl Into<Vec<u8>>, ce_type: Option<&str>) -> Result<u64> {
+    async fn send(
+        &self,
+        agent: &str,
+        body: impl Into<Vec<u8>>,
+        ce_type: Option<&str>,
+    ) -> Result<u64> {
         let mut headers = HeaderMap::new();
         if let Some(ce_type) = ce_type {
             headers.insert("ce-type", ce_type);
         }
         let subject = format!("tool.requested.{agent}");
-        let sent = self.bus.jetstream().publish_with_headers(subject, headers, body.into().into());
+        let sent = self
+            .bus
+            .jetstream()
+            .publish_with_headers(subject, headers, body.into().into());
         Ok(sent.await?.await?.sequence)
     }
 
@@ -124,14 +140,19 @@ impl Fixture {
             let jetstream = self.bus.jetstream();
             let mut stream = jetstream.get_stream(Stream::Intents.name()).await?;
             let published = stream.info().await?.state.last_sequence;
-            let mut consumer: async_nats::jetstream::consumer::PullConsumer =
-                stream.get_consumer(CHECKER_INTENTS.name).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+            let mut consumer: async_nats::jetstream::consumer::PullConsumer = stream
+                .get_consumer(CHECKER_INTENTS.name)
+                .await
+                .map_err(|error| anyhow::anyhow!("{error}"))?;
             let info = consumer.info().await?;
             Ok(info.ack_floor.stream_sequence == published && info.num_ack_pending == 0)
         };
         let deadline = tokio::time::Instant::now() + PATIENCE;
         while !last().await? {
-            ensure!(tokio::time::Instant::now() < deadline, "the checker did not finish");
+            ensure!(
+                tokio::time::Instant::now() < deadline,
+                "the checker did not finish"
+            );
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -143,22 +164,33 @@ impl Fixture {
 
     async fn verdict(&self, intent: IntentId) -> Result<PolicyChecked> {
         let found = self.last(&Address::checked_filter(intent)).await?;
-        Ok(codec::decode(&found.context("there is no verdict")?.payload)?)
+        Ok(codec::decode(
+            &found.context("there is no verdict")?.payload,
+        )?)
     }
 
     async fn refusal(&self, agent: &str, seq: u64) -> Result<Option<ToolRefused>> {
         let found = self.last(&format!("tool.refused.{agent}.*.{seq}")).await?;
-        found.map(|found| Ok(codec::decode(&found.payload)?)).transpose()
+        found
+            .map(|found| Ok(codec::decode(&found.payload)?))
+            .transpose()
     }
 
     async fn refused(&self, agent: &str, seq: u64) -> Result<RefusedCode> {
-        let refusal = self.refusal(agent, seq).await?.context("there is no refusal")?;
+        let refusal = self
+            .refusal(agent, seq)
+            .await?
+            .context("there is no refusal")?;
         ensure!(refusal.request.seq == seq && refusal.agent.as_str() == agent);
         Ok(refusal.code)
     }
 
     async fn events(&self) -> Result<u64> {
-        let mut stream = self.bus.jetstream().get_stream(Stream::Events.name()).await?;
+        let mut stream = self
+            .bus
+            .jetstream()
+            .get_stream(Stream::Events.name())
+            .await?;
         Ok(stream.info().await?.state.messages)
     }
 }
@@ -181,19 +213,35 @@ async fn one_intent_has_one_verdict_whoever_repeats_it() -> Result<()> {
     let fixture = Fixture::start().await?;
     let running = fixture.check().await?;
     let id = IntentId::new_at(now());
-    let first = fixture.send("support", intent(id).to_string(), None).await?;
+    let first = fixture
+        .send("support", intent(id).to_string(), None)
+        .await?;
     fixture.settle().await?;
     let verdict = fixture.verdict(id).await?;
-    ensure!(verdict.verdict == Verdict::Allow && verdict.request.seq == first, "{verdict:?}");
+    ensure!(
+        verdict.verdict == Verdict::Allow && verdict.request.seq == first,
+        "{verdict:?}"
+    );
     ensure!(running.health.is_ready());
 
-    let copy = fixture.send("support", pretty(&intent(id)), Some("dev.countersign.tool.requested.v1")).await?;
+    let copy = fixture
+        .send(
+            "support",
+            pretty(&intent(id)),
+            Some("dev.countersign.tool.requested.v1"),
+        )
+        .await?;
     let mut other = intent(id);
     other["purpose"] = json!("something else");
     let changed = fixture.send("support", other.to_string(), None).await?;
-    let stolen = fixture.send("billing", intent(id).to_string(), None).await?;
+    let stolen = fixture
+        .send("billing", intent(id).to_string(), None)
+        .await?;
     fixture.settle().await?;
-    ensure!(fixture.refusal("support", copy).await?.is_none(), "a copy was refused");
+    ensure!(
+        fixture.refusal("support", copy).await?.is_none(),
+        "a copy was refused"
+    );
     ensure!(fixture.refused("support", changed).await? == RefusedCode::IntentConflict);
     ensure!(fixture.refused("billing", stolen).await? == RefusedCode::IntentConflict);
     ensure!(fixture.verdict(id).await? == verdict, "the verdict changed");
@@ -201,12 +249,19 @@ async fn one_intent_has_one_verdict_whoever_repeats_it() -> Result<()> {
 
     // Everything is delivered again to a new instance: nothing is said twice.
     let events = fixture.events().await?;
-    let stream = fixture.bus.jetstream().get_stream(Stream::Intents.name()).await?;
+    let stream = fixture
+        .bus
+        .jetstream()
+        .get_stream(Stream::Intents.name())
+        .await?;
     stream.delete_consumer(CHECKER_INTENTS.name).await?;
     layout::ensure(&fixture.bus, LayoutOptions::default()).await?;
     let running = fixture.check().await?;
     fixture.settle().await?;
-    ensure!(fixture.events().await? == events, "a redelivery said something new");
+    ensure!(
+        fixture.events().await? == events,
+        "a redelivery said something new"
+    );
     running.stop().await
 }
 
@@ -222,12 +277,36 @@ async fn what_cannot_be_judged_is_refused_in_words() -> Result<()> {
     let table = [
         (large.to_string().into_bytes(), None, RefusedCode::TooLarge),
         (vec![b'x'; 900 * 1024], None, RefusedCode::TooLarge),
-        (b"{\"intent_id\": nonsense".to_vec(), None, RefusedCode::Unreadable),
-        (b"\xc3\x01\0\0\0\0\0\0\0\0\0".to_vec(), None, RefusedCode::Unreadable),
+        (
+            b"{\"intent_id\": nonsense".to_vec(),
+            None,
+            RefusedCode::Unreadable,
+        ),
+        (
+            b"\xc3\x01\0\0\0\0\0\0\0\0\0".to_vec(),
+            None,
+            RefusedCode::Unreadable,
+        ),
         (Vec::new(), None, RefusedCode::Unreadable),
-        (intent(id()).to_string().into_bytes(), wrong, RefusedCode::Unreadable),
-        (intent(IntentId::new_at(now().plus(Duration::from_secs(600)))).to_string().into_bytes(), None, RefusedCode::IntentOutOfTime),
-        (intent(IntentId::new_at(now().minus(day * 2))).to_string().into_bytes(), None, RefusedCode::IntentOutOfTime),
+        (
+            intent(id()).to_string().into_bytes(),
+            wrong,
+            RefusedCode::Unreadable,
+        ),
+        (
+            intent(IntentId::new_at(now().plus(Duration::from_secs(600))))
+                .to_string()
+                .into_bytes(),
+            None,
+            RefusedCode::IntentOutOfTime,
+        ),
+        (
+            intent(IntentId::new_at(now().minus(day * 2)))
+                .to_string()
+                .into_bytes(),
+            None,
+            RefusedCode::IntentOutOfTime,
+        ),
     ];
     for (body, ce_type, expected) in table {
         let seq = fixture.send("support", body, ce_type).await?;
@@ -235,7 +314,10 @@ async fn what_cannot_be_judged_is_refused_in_words() -> Result<()> {
         let code = fixture.refused("support", seq).await?;
         ensure!(code == expected, "{code} instead of {expected}");
     }
-    ensure!(fixture.last("policy.checked.>").await?.is_none(), "something was judged");
+    ensure!(
+        fixture.last("policy.checked.>").await?.is_none(),
+        "something was judged"
+    );
     running.stop().await
 }
 
@@ -246,7 +328,9 @@ async fn a_copy_is_known_before_its_age_is() -> Result<()> {
     let running = fixture.check().await?;
     // Accepted now, with two seconds to spare; beyond the horizon soon.
     let id = IntentId::new_at(now().minus(Duration::from_secs(13)));
-    fixture.send("support", intent(id).to_string(), None).await?;
+    fixture
+        .send("support", intent(id).to_string(), None)
+        .await?;
     fixture.settle().await?;
     let verdict = fixture.verdict(id).await?;
     let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -259,7 +343,10 @@ async fn a_copy_is_known_before_its_age_is() -> Result<()> {
     other["purpose"] = json!("something else");
     let changed = fixture.send("support", other.to_string(), None).await?;
     fixture.settle().await?;
-    ensure!(fixture.refusal("support", copy).await?.is_none(), "a copy was refused for its age");
+    ensure!(
+        fixture.refusal("support", copy).await?.is_none(),
+        "a copy was refused for its age"
+    );
     ensure!(fixture.refused("support", changed).await? == RefusedCode::IntentConflict);
     ensure!(fixture.verdict(id).await? == verdict);
     running.stop().await
@@ -273,12 +360,22 @@ async fn without_a_sound_bundle_every_intent_is_denied_in_words() -> Result<()> 
     for dir in [empty, fixture.dir.path().join("missing")] {
         let running = fixture.check_with(dir).await?;
         let id = IntentId::new_at(now());
-        fixture.send("support", intent(id).to_string(), None).await?;
+        fixture
+            .send("support", intent(id).to_string(), None)
+            .await?;
         fixture.settle().await?;
         let verdict = fixture.verdict(id).await?;
         let reason = verdict.reasons.first().context("no reason")?;
-        ensure!(verdict.verdict == Verdict::Deny && reason.code == "policy_error", "{verdict:?}");
-        ensure!(!reason.message.contains(fixture.dir.path().to_str().unwrap_or("?")), "a path was told");
+        ensure!(
+            verdict.verdict == Verdict::Deny && reason.code == "policy_error",
+            "{verdict:?}"
+        );
+        ensure!(
+            !reason
+                .message
+                .contains(fixture.dir.path().to_str().unwrap_or("?")),
+            "a path was told"
+        );
         ensure!(!running.health.is_ready());
         running.stop().await?;
     }
@@ -290,11 +387,21 @@ async fn bytes_that_are_not_ours_hold_no_intent_id() -> Result<()> {
     let fixture = Fixture::start().await?;
     let id = IntentId::new_at(now());
     let subject = format!("policy.checked.support.{id}");
-    let planted = fixture.bus.jetstream().publish(subject, "{\"seq\":1}".into()).await?.await?;
+    let planted = fixture
+        .bus
+        .jetstream()
+        .publish(subject, "{\"seq\":1}".into())
+        .await?
+        .await?;
     let running = fixture.check().await?;
-    fixture.send("support", intent(id).to_string(), None).await?;
+    fixture
+        .send("support", intent(id).to_string(), None)
+        .await?;
     fixture.settle().await?;
-    let head = fixture.last(&Address::checked_filter(id)).await?.context("nothing")?;
+    let head = fixture
+        .last(&Address::checked_filter(id))
+        .await?
+        .context("nothing")?;
     ensure!(head.seq > planted.sequence && fixture.verdict(id).await?.verdict == Verdict::Allow);
     running.stop().await
 }

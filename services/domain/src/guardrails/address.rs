@@ -40,7 +40,10 @@ pub(crate) struct Address {
 }
 
 /// Every recipient at `pointers`.
-pub(crate) fn recipients(pointers: &[Pointer], input: &Map<String, Value>) -> Result<Vec<Address>, AddressError> {
+pub(crate) fn recipients(
+    pointers: &[Pointer],
+    input: &Map<String, Value>,
+) -> Result<Vec<Address>, AddressError> {
     let mut found = Vec::new();
     for value in pointers.iter().flat_map(|pointer| pointer.find(input)) {
         collect(value, &mut found)?;
@@ -73,7 +76,10 @@ pub(crate) fn list(text: &str) -> Result<Vec<Address>, AddressError> {
     if text.chars().any(is_hidden) {
         return Err(AddressError::Control);
     }
-    split(text)?.into_iter().map(|part| mailbox(part.trim())).collect()
+    split(text)?
+        .into_iter()
+        .map(|part| mailbox(part.trim()))
+        .collect()
 }
 
 /// Splits at separators outside quotes and angle brackets.
@@ -118,7 +124,9 @@ fn mailbox(text: &str) -> Result<Address, AddressError> {
 
 /// A name that no software can take for an address, a group or a comment.
 fn is_display_name(name: &str) -> bool {
-    let quoted = name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let quoted = name
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'));
     match quoted {
         Some(inside) => !inside.contains(['"', '\\']),
         None => !name.contains(['"', '@', ':', '(', ')', '[', ']', '\\', '<', '>']),
@@ -141,7 +149,9 @@ fn address(text: &str) -> Result<Address, AddressError> {
         return Err(AddressError::Unclear);
     }
     let (local, domain) = if text.starts_with('"') {
-        let rest = text.strip_prefix('"').and_then(|rest| rest.split_once("\"@"));
+        let rest = text
+            .strip_prefix('"')
+            .and_then(|rest| rest.split_once("\"@"));
         let (inside, domain) = rest.ok_or(AddressError::Unclear)?;
         if !is_quoted_local(inside) {
             return Err(AddressError::Unclear);
@@ -154,7 +164,8 @@ fn address(text: &str) -> Result<Address, AddressError> {
         }
         (local, domain)
     };
-    let domain_is_plain = !domain.is_empty() && !domain.contains(|c: char| c.is_whitespace() || "@<>()[]\",:;\\%!".contains(c));
+    let domain_is_plain = !domain.is_empty()
+        && !domain.contains(|c: char| c.is_whitespace() || "@<>()[]\",:;\\%!".contains(c));
     if !domain_is_plain || local.is_empty() || local.len() > LOCAL_BYTES_MAX {
         return Err(AddressError::Unclear);
     }
@@ -168,7 +179,9 @@ fn address(text: &str) -> Result<Address, AddressError> {
 /// `!`, by which old relays route a letter on to somewhere else.
 fn is_local(local: &str) -> bool {
     let sign = |c: char| c.is_alphanumeric() || "#$&'*+-/=?^_`{|}~".contains(c);
-    local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(sign))
+    local
+        .split('.')
+        .all(|atom| !atom.is_empty() && atom.chars().all(sign))
 }
 
 /// A quoted local part that no relay takes for a route or a second address.
@@ -199,9 +212,15 @@ mod tests {
     fn what_has_one_reading_is_read() {
         let table: &[(&str, &[&str])] = &[
             ("a@x.example", &["x.example"]),
-            (" a@x.example , b@y.example;c@z.example ", &["x.example", "y.example", "z.example"]),
+            (
+                " a@x.example , b@y.example;c@z.example ",
+                &["x.example", "y.example", "z.example"],
+            ),
             ("Lee Chan <a@x.example>", &["x.example"]),
-            ("\"Chan, Lee\" <a@x.example>, b@y.example", &["x.example", "y.example"]),
+            (
+                "\"Chan, Lee\" <a@x.example>, b@y.example",
+                &["x.example", "y.example"],
+            ),
             ("\"lee@known.example\" <a@evil.example>", &["evil.example"]),
             ("<a@x.example>", &["x.example"]),
             ("a+tag@x.example", &["x.example"]),
@@ -217,13 +236,40 @@ mod tests {
     #[test]
     fn what_has_two_readings_or_none_is_refused() {
         let table = [
-            "", " ", ",", "a@x.example,", "a", "@x.example", "a@", "a@b@x.example", "a..b@x.example",
-            ".a@x.example", "a b@x.example", "a@x.example b@y.example", "a@x.example <b@y.example>",
-            "Team: a@x.example, b@y.example;", "a@x.example (comment)", "a(c)@x.example", "a@[1.2.3.4]",
-            "\"a@b\"@x.example", "\"a\"b@x.example", "a%evil.example@x.example", "evil.example!a@x.example",
-            "<@relay.example:a@x.example>", "<a@x.example", "a@x.example>", "<<a@x.example>>", "\"a@x.example",
-            "a@x.example\r\nBcc: b@y.example", "a@x.exam\u{200b}ple", "a@x.example\u{202e}", "a\\@b@x.example",
-            "\"a\\\"\"@x.example", "N \"q\" <a@x.example>", "<a@x.example> b", "a@x.example\0",
+            "",
+            " ",
+            ",",
+            "a@x.example,",
+            "a",
+            "@x.example",
+            "a@",
+            "a@b@x.example",
+            "a..b@x.example",
+            ".a@x.example",
+            "a b@x.example",
+            "a@x.example b@y.example",
+            "a@x.example <b@y.example>",
+            "Team: a@x.example, b@y.example;",
+            "a@x.example (comment)",
+            "a(c)@x.example",
+            "a@[1.2.3.4]",
+            "\"a@b\"@x.example",
+            "\"a\"b@x.example",
+            "a%evil.example@x.example",
+            "evil.example!a@x.example",
+            "<@relay.example:a@x.example>",
+            "<a@x.example",
+            "a@x.example>",
+            "<<a@x.example>>",
+            "\"a@x.example",
+            "a@x.example\r\nBcc: b@y.example",
+            "a@x.exam\u{200b}ple",
+            "a@x.example\u{202e}",
+            "a\\@b@x.example",
+            "\"a\\\"\"@x.example",
+            "N \"q\" <a@x.example>",
+            "<a@x.example> b",
+            "a@x.example\0",
         ];
         for text in table {
             assert!(list(text).is_err(), "{text:?}");
@@ -234,12 +280,24 @@ mod tests {
 
     #[test]
     fn fields_may_hold_text_or_lists_of_text() {
-        let pointers = [Pointer::parse("/to").unwrap(), Pointer::parse("/cc").unwrap()];
-        let read = |value: Value| recipients(&pointers, value.as_object().unwrap()).map(|all| all.len());
+        let pointers = [
+            Pointer::parse("/to").unwrap(),
+            Pointer::parse("/cc").unwrap(),
+        ];
+        let read =
+            |value: Value| recipients(&pointers, value.as_object().unwrap()).map(|all| all.len());
         use serde_json::json;
-        assert_eq!(read(json!({"to": "a@x.example", "cc": ["b@y.example, c@z.example"]})), Ok(3));
+        assert_eq!(
+            read(json!({"to": "a@x.example", "cc": ["b@y.example, c@z.example"]})),
+            Ok(3)
+        );
         assert_eq!(read(json!({"cc": null})), Ok(0));
-        for bad in [json!({"to": 1}), json!({"to": [["a@x.example"]]}), json!({"to": {"a": "a@x.example"}}), json!({"to": [null]})] {
+        for bad in [
+            json!({"to": 1}),
+            json!({"to": [["a@x.example"]]}),
+            json!({"to": {"a": "a@x.example"}}),
+            json!({"to": [null]}),
+        ] {
             assert_eq!(read(bad), Err(AddressError::NotText));
         }
         let many: Vec<String> = (0..1001).map(|n| format!("a{n}@x.example")).collect();

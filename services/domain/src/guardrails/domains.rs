@@ -18,8 +18,13 @@ impl Domain {
         let ascii = idna::domain_to_ascii_cow(text.as_bytes(), AsciiDenyList::STD3).ok()?;
         let folded = !text.is_ascii() && !ascii.split('.').any(|label| label.starts_with("xn--"));
         let sound = ascii.contains('.') && idna::uts46::verify_dns_length(&ascii, false);
-        let dashed = ascii.split('.').any(|label| label.starts_with('-') || label.ends_with('-'));
-        let numeric = ascii.rsplit('.').next().is_none_or(|last| last.bytes().all(|b| b.is_ascii_digit()));
+        let dashed = ascii
+            .split('.')
+            .any(|label| label.starts_with('-') || label.ends_with('-'));
+        let numeric = ascii
+            .rsplit('.')
+            .next()
+            .is_none_or(|last| last.bytes().all(|b| b.is_ascii_digit()));
         (sound && !dashed && !numeric).then(|| Self {
             ascii: ascii.into_owned(),
             folded: folded || mixes(text),
@@ -66,9 +71,15 @@ impl Known {
         }
         match self {
             Self::Exactly(name) => domain.ascii == *name,
-            Self::Below(suffix) => domain.ascii.strip_suffix(suffix.as_str()).is_some_and(|labels| {
-                !labels.is_empty() && !labels.split('.').any(|label| label.starts_with("xn--"))
-            }),
+            Self::Below(suffix) => {
+                domain
+                    .ascii
+                    .strip_suffix(suffix.as_str())
+                    .is_some_and(|labels| {
+                        !labels.is_empty()
+                            && !labels.split('.').any(|label| label.starts_with("xn--"))
+                    })
+            }
         }
     }
 }
@@ -126,7 +137,15 @@ mod tests {
 
     #[test]
     fn known_lists_refuse_odd_entries() {
-        for bad in ["", "*", "*.", "**.x.example", "a.*.example", "localhost", "\u{ff4b}nown.example"] {
+        for bad in [
+            "",
+            "*",
+            "*.",
+            "**.x.example",
+            "a.*.example",
+            "localhost",
+            "\u{ff4b}nown.example",
+        ] {
             assert_eq!(Known::read(bad), None, "{bad}");
         }
     }

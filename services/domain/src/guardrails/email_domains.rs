@@ -62,22 +62,35 @@ impl EmailDomains {
     ) -> Result<Self, Vec<String>> {
         let mut faults = Vec::new();
         let mut note = |fault: String| faults.push(fault);
-        let read = |text: &String| Pointer::parse(text).map_err(|error| note(error.to_string())).ok();
+        let read = |text: &String| {
+            Pointer::parse(text)
+                .map_err(|error| note(error.to_string()))
+                .ok()
+        };
         let pointers: Vec<Pointer> = settings.pointers.iter().filter_map(read).collect();
         let mut known = Vec::new();
         for text in &settings.known {
             match Known::read(text) {
                 Some(entry) => known.push(entry),
-                None => faults.push(format!("`known` has `{text}`, which is no domain such as `x.example` or `*.x.example`")),
+                None => faults.push(format!(
+                    "`known` has `{text}`, which is no domain such as `x.example` or `*.x.example`"
+                )),
             }
         }
         if pointers.is_empty() {
             faults.push("`pointers` names no field".to_owned());
         }
         let ask = ask_rule(settings, &mut faults);
-        faults.extend(ask.iter().flat_map(|rule| ask::impossible_teams(rule, &members)));
+        faults.extend(
+            ask.iter()
+                .flat_map(|rule| ask::impossible_teams(rule, &members)),
+        );
         match faults.is_empty() {
-            true => Ok(Self { pointers, known, ask }),
+            true => Ok(Self {
+                pointers,
+                known,
+                ask,
+            }),
             false => Err(faults),
         }
     }
@@ -117,7 +130,8 @@ impl Guardrail for EmailDomains {
 
     fn check(&self, input: &Map<String, Value>) -> Result<Finding, GuardrailError> {
         let refuse = |what: String| GuardrailError { name: NAME, what };
-        let found = address::recipients(&self.pointers, input).map_err(|error| refuse(error.to_string()))?;
+        let found = address::recipients(&self.pointers, input)
+            .map_err(|error| refuse(error.to_string()))?;
         if found.is_empty() {
             return Err(refuse("there is no recipient".to_owned()));
         }
@@ -132,7 +146,8 @@ impl Guardrail for EmailDomains {
             let message = format!("all {all} recipient(s) are at known domains");
             return Ok(Finding::Pass { message });
         }
-        let message = format!("{strangers} of {all} recipient(s) are at domains that are not known");
+        let message =
+            format!("{strangers} of {all} recipient(s) are at domains that are not known");
         Ok(match &self.ask {
             Some(ask) => Finding::Ask {
                 message,
@@ -141,7 +156,8 @@ impl Guardrail for EmailDomains {
             },
             None => Finding::Deny {
                 message,
-                need: "only recipients at known domains, or the domain added to the catalog".to_owned(),
+                need: "only recipients at known domains, or the domain added to the catalog"
+                    .to_owned(),
             },
         })
     }
@@ -168,7 +184,9 @@ mod tests {
         let leads: BTreeSet<PersonId> = "lee".parse().into_iter().collect();
         let settings: EmailDomainsSettings =
             serde_json::from_value(settings).map_err(|error| vec![error.to_string()])?;
-        EmailDomains::new(&settings, |team| (team.as_str() == "leads").then_some(&leads))
+        EmailDomains::new(&settings, |team| {
+            (team.as_str() == "leads").then_some(&leads)
+        })
     }
 
     fn asking() -> EmailDomains {
@@ -195,18 +213,39 @@ mod tests {
             (json!({"to": "kim@northwind.example"}), "pass"),
             (json!({"to": "Kim <kim+x@NORTHWIND.example>"}), "pass"),
             (json!({"to": "kim@eu.partners.example"}), "pass"),
-            (json!({"to": ["kim@northwind.example", "lee@northwind.example; jo@northwind.example"]}), "pass"),
+            (
+                json!({"to": ["kim@northwind.example", "lee@northwind.example; jo@northwind.example"]}),
+                "pass",
+            ),
             (json!({"to": "kim@partners.example"}), "ask"),
             (json!({"to": "kim@sub.northwind.example"}), "ask"),
-            (json!({"to": "kim@northwind.example, x@globex.example"}), "ask"),
-            (json!({"to": "kim@northwind.example", "cc": "x@globex.example"}), "ask"),
-            (json!({"to": "kim@northwind.example", "bcc": ["x@globex.example"]}), "ask"),
-            (json!({"to": "\"kim@northwind.example\" <x@globex.example>"}), "ask"),
+            (
+                json!({"to": "kim@northwind.example, x@globex.example"}),
+                "ask",
+            ),
+            (
+                json!({"to": "kim@northwind.example", "cc": "x@globex.example"}),
+                "ask",
+            ),
+            (
+                json!({"to": "kim@northwind.example", "bcc": ["x@globex.example"]}),
+                "ask",
+            ),
+            (
+                json!({"to": "\"kim@northwind.example\" <x@globex.example>"}),
+                "ask",
+            ),
             (json!({"to": "kim@northw\u{456}nd.example"}), "ask"),
             (json!({"to": "kim@\u{ff4e}orthwind.example"}), "ask"),
-            (json!({"to": "kim@northwind.example <x@globex.example>"}), "error"),
+            (
+                json!({"to": "kim@northwind.example <x@globex.example>"}),
+                "error",
+            ),
             (json!({"to": "x%globex.example@northwind.example"}), "error"),
-            (json!({"to": "kim@northwind.example\nBcc: x@globex.example"}), "error"),
+            (
+                json!({"to": "kim@northwind.example\nBcc: x@globex.example"}),
+                "error",
+            ),
             (json!({"to": "kim@xn--a.example"}), "error"),
             (json!({"to": []}), "error"),
             (json!({}), "error"),

@@ -91,16 +91,18 @@ impl GuardrailSettings {
         members: impl Fn(&TeamId) -> Option<&'p BTreeSet<PersonId>>,
     ) -> Result<Box<dyn Guardrail>, Vec<String>> {
         match self {
-            Self::EmailDomains(settings) => {
-                EmailDomains::new(settings, members).map(|guard| -> Box<dyn Guardrail> { Box::new(guard) })
-            }
+            Self::EmailDomains(settings) => EmailDomains::new(settings, members)
+                .map(|guard| -> Box<dyn Guardrail> { Box::new(guard) }),
         }
     }
 }
 
 /// The domains of every recipient at `pointers`, in lower-case ASCII form, or `None` if
 /// one cannot be read with certainty.
-pub(crate) fn recipient_domains(pointers: &[Pointer], input: &Map<String, Value>) -> Option<BTreeSet<String>> {
+pub(crate) fn recipient_domains(
+    pointers: &[Pointer],
+    input: &Map<String, Value>,
+) -> Option<BTreeSet<String>> {
     let found = address::recipients(pointers, input).ok()?;
     found
         .iter()

@@ -32,30 +32,52 @@ impl Rule {
         let mut faults = Vec::new();
         for (key, value) in policy.annotations() {
             if !KNOWN.contains(&key) {
-                faults.push((format!("annotation `@{key}` has no meaning"), "mend its spelling or use a comment"));
+                faults.push((
+                    format!("annotation `@{key}` has no meaning"),
+                    "mend its spelling or use a comment",
+                ));
             }
             if value.chars().count() > SENTENCE_CHARS_MAX {
-                faults.push((format!("`@{key}` is longer than {SENTENCE_CHARS_MAX} characters"), "shorten it"));
+                faults.push((
+                    format!("`@{key}` is longer than {SENTENCE_CHARS_MAX} characters"),
+                    "shorten it",
+                ));
             }
         }
-        let text = |key: &str| policy.annotation(key).map(str::trim).filter(|text| !text.is_empty());
+        let text = |key: &str| {
+            policy
+                .annotation(key)
+                .map(str::trim)
+                .filter(|text| !text.is_empty())
+        };
         let id = match text("id") {
             Some(id) if is_id(id) => Some(id.to_owned()),
             Some(_) => {
-                faults.push(("its `@id` is not a name".to_owned(), "use 1 to 64 of a-z A-Z 0-9 _ - ."));
+                faults.push((
+                    "its `@id` is not a name".to_owned(),
+                    "use 1 to 64 of a-z A-Z 0-9 _ - .",
+                ));
                 None
             }
             None => {
-                faults.push(("it has no `@id`".to_owned(), "give it one: every reason names its rule"));
+                faults.push((
+                    "it has no `@id`".to_owned(),
+                    "give it one: every reason names its rule",
+                ));
                 None
             }
         };
         let ask = read_ask(policy, &mut faults);
         let because = match (text("because"), policy.effect()) {
             (Some(sentence), _) => sentence.to_owned(),
-            (None, Effect::Permit) => format!("rule `{}` allows it", id.as_deref().unwrap_or_default()),
+            (None, Effect::Permit) => {
+                format!("rule `{}` allows it", id.as_deref().unwrap_or_default())
+            }
             (None, Effect::Forbid) => {
-                faults.push(("it forbids without `@because`".to_owned(), "say why in a sentence"));
+                faults.push((
+                    "it forbids without `@because`".to_owned(),
+                    "say why in a sentence",
+                ));
                 String::new()
             }
         };
@@ -72,20 +94,29 @@ impl Rule {
 }
 
 fn is_id(text: &str) -> bool {
-    text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+    text.len() <= 64
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
 }
 
 fn read_ask(policy: &Policy, faults: &mut Vec<(String, &'static str)>) -> Option<AskRule> {
     let Some(teams) = policy.annotation("ask") else {
         for key in ["expires", "chat", "window", "self"] {
             if policy.annotation(key).is_some() {
-                faults.push((format!("`@{key}` stands without `@ask`"), "add `@ask` or drop it"));
+                faults.push((
+                    format!("`@{key}` stands without `@ask`"),
+                    "add `@ask` or drop it",
+                ));
             }
         }
         return None;
     };
     if policy.effect() == Effect::Permit {
-        faults.push(("`@ask` stands on a permit".to_owned(), "put it on a forbid: people lift what forbids"));
+        faults.push((
+            "`@ask` stands on a permit".to_owned(),
+            "put it on a forbid: people lift what forbids",
+        ));
     }
     let mut keep = |result: Result<(), AskError>, key: &str| {
         if let Err(error) = result {
@@ -93,15 +124,27 @@ fn read_ask(policy: &Policy, faults: &mut Vec<(String, &'static str)>) -> Option
         }
     };
     let mut rule = AskRule::of_teams(Default::default());
-    keep(ask::parse_teams(teams).map(|teams| rule.teams = teams), "ask");
+    keep(
+        ask::parse_teams(teams).map(|teams| rule.teams = teams),
+        "ask",
+    );
     if let Some(text) = policy.annotation("expires") {
-        keep(ask::parse_span(text, ask::EXPIRES_MAX).map(|span| rule.expires = span), "expires");
+        keep(
+            ask::parse_span(text, ask::EXPIRES_MAX).map(|span| rule.expires = span),
+            "expires",
+        );
     }
     if let Some(text) = policy.annotation("chat") {
-        keep(ask::parse_flag(text, "yes", "no", "`yes`, `no`").map(|flag| rule.chat = flag), "chat");
+        keep(
+            ask::parse_flag(text, "yes", "no", "`yes`, `no`").map(|flag| rule.chat = flag),
+            "chat",
+        );
     }
     if let Some(text) = policy.annotation("window") {
-        keep(ask::parse_span(text, ask::window_max()).map(|span: Duration| rule.window = Some(span)), "window");
+        keep(
+            ask::parse_span(text, ask::window_max()).map(|span: Duration| rule.window = Some(span)),
+            "window",
+        );
     }
     if let Some(text) = policy.annotation("self") {
         let read = ask::parse_flag(text, "allowed", "excluded", "`allowed`, `excluded`");
@@ -127,11 +170,17 @@ mod tests {
                forbid(principal, action, resource);"#,
         )
         .unwrap();
-        assert_eq!((rule.id.as_str(), rule.because.as_str()), ("big", "Large sums."));
+        assert_eq!(
+            (rule.id.as_str(), rule.because.as_str()),
+            ("big", "Large sums.")
+        );
         assert_eq!(rule.need.as_deref(), Some("Two of finance."));
         let ask = rule.ask.unwrap();
         assert_eq!(ask.words(), "2 of finance and one of security");
-        assert_eq!((ask.expires.as_secs(), ask.window), (1800, Some(Duration::from_secs(3600))));
+        assert_eq!(
+            (ask.expires.as_secs(), ask.window),
+            (1800, Some(Duration::from_secs(3600)))
+        );
         assert!(!ask.chat && ask.self_allowed);
     }
 
@@ -140,11 +189,23 @@ mod tests {
         let table = [
             (r#"forbid(principal, action, resource);"#, 2),
             (r#"@id("a b") permit(principal, action, resource);"#, 1),
-            (r#"@id("a") @ask("x") permit(principal, action, resource);"#, 1),
-            (r#"@id("a") @because("b") @chat("no") forbid(principal, action, resource);"#, 1),
-            (r#"@id("a") @because("b") @asks("x") forbid(principal, action, resource);"#, 1),
-            (r#"@id("a") @because("b") @ask("x") @chat("never") @expires("9d") @window("2d") @self("yes")
-               forbid(principal, action, resource);"#, 4),
+            (
+                r#"@id("a") @ask("x") permit(principal, action, resource);"#,
+                1,
+            ),
+            (
+                r#"@id("a") @because("b") @chat("no") forbid(principal, action, resource);"#,
+                1,
+            ),
+            (
+                r#"@id("a") @because("b") @asks("x") forbid(principal, action, resource);"#,
+                1,
+            ),
+            (
+                r#"@id("a") @because("b") @ask("x") @chat("never") @expires("9d") @window("2d") @self("yes")
+               forbid(principal, action, resource);"#,
+                4,
+            ),
         ];
         for (text, count) in table {
             assert_eq!(read(text).unwrap_err().len(), count, "{text}");

@@ -120,7 +120,10 @@ pub(crate) fn parse_teams(text: &str) -> Result<BTreeMap<TeamId, u32>, AskError>
     let mut teams = BTreeMap::new();
     for part in text.split('&') {
         let (team, quorum) = match part.trim().split_once(':') {
-            Some((team, quorum)) => (team.trim(), quorum.trim().parse::<u32>().map_err(|_| refuse())?),
+            Some((team, quorum)) => (
+                team.trim(),
+                quorum.trim().parse::<u32>().map_err(|_| refuse())?,
+            ),
             None => (part.trim(), 1),
         };
         let team: TeamId = team.parse().map_err(|_| refuse())?;
@@ -138,7 +141,9 @@ pub(crate) fn parse_teams(text: &str) -> Result<BTreeMap<TeamId, u32>, AskError>
 /// When the text is not a span, is zero, or is longer than `max`.
 pub(crate) fn parse_span(text: &str, max: Duration) -> Result<Duration, AskError> {
     let refuse = || AskError::Span(cut(text));
-    let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(refuse)?;
+    let unit_at = text
+        .find(|c: char| !c.is_ascii_digit())
+        .ok_or_else(refuse)?;
     let (count, unit) = text.split_at_checked(unit_at).ok_or_else(refuse)?;
     let unit: u64 = match unit {
         "s" => 1,
@@ -166,7 +171,12 @@ pub(crate) fn window_max() -> Duration {
 ///
 /// # Errors
 /// When the text is neither.
-pub(crate) fn parse_flag(text: &str, yes: &str, no: &str, both: &'static str) -> Result<bool, AskError> {
+pub(crate) fn parse_flag(
+    text: &str,
+    yes: &str,
+    no: &str,
+    both: &'static str,
+) -> Result<bool, AskError> {
     match text {
         word if word == yes => Ok(true),
         word if word == no => Ok(false),
@@ -207,7 +217,9 @@ mod tests {
         let read = parse_teams(" finance:2 & security ").unwrap();
         let words: Vec<(String, u32)> = read.iter().map(|(t, q)| (t.to_string(), *q)).collect();
         assert_eq!(words, [("finance".into(), 2), ("security".into(), 1)]);
-        for bad in ["", "&", "a &", "a:0", "a:x", "a:21", "a & a", "a b", "a | b", "a:1:2"] {
+        for bad in [
+            "", "&", "a &", "a:0", "a:x", "a:21", "a & a", "a b", "a | b", "a:1:2",
+        ] {
             assert!(parse_teams(bad).is_err(), "{bad}");
         }
     }
@@ -216,7 +228,18 @@ mod tests {
     fn spans_are_bounded() {
         assert_eq!(parse_span("30m", EXPIRES_MAX).unwrap().as_secs(), 1800);
         assert_eq!(parse_span("2d", EXPIRES_MAX).unwrap().as_secs(), 172_800);
-        for bad in ["", "30", "m", "0s", "-1s", "1.5h", "7d", "1w", "99999999999999999999d", "25ü"] {
+        for bad in [
+            "",
+            "30",
+            "m",
+            "0s",
+            "-1s",
+            "1.5h",
+            "7d",
+            "1w",
+            "99999999999999999999d",
+            "25ü",
+        ] {
             assert!(parse_span(bad, EXPIRES_MAX).is_err(), "{bad}");
         }
         assert!(parse_span("25h", window_max()).is_err());
@@ -235,7 +258,10 @@ mod tests {
         assert_eq!(both, second.clone().and(first.clone()));
         assert_eq!(both.words(), "2 of finance and 3 of security");
         assert_eq!(both.expires.as_secs(), 60);
-        assert_eq!((both.chat, both.window, both.self_allowed), (false, None, true));
+        assert_eq!(
+            (both.chat, both.window, both.self_allowed),
+            (false, None, true)
+        );
         second.self_allowed = false;
         assert!(!first.and(second).self_allowed);
         assert_eq!(AskRule::merge([]), None);

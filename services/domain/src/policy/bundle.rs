@@ -46,7 +46,11 @@ impl Bundle {
         let directory = match files.get(directory::FILE) {
             Some(bytes) => Directory::read(bytes, &mut problems),
             None => {
-                problems.add(&Place::file(directory::FILE), "is missing", "add it, with agents, roles, people and teams");
+                problems.add(
+                    &Place::file(directory::FILE),
+                    "is missing",
+                    "add it, with agents, roles, people and teams",
+                );
                 Directory::default()
             }
         };
@@ -67,7 +71,11 @@ impl Bundle {
         match Self::build(catalog, directory, reader, digest, &mut problems) {
             Ok(bundle) => problems.finish().map(|()| bundle),
             Err(error) => {
-                problems.add(&Place::file("catalog"), error, "rename what Cedar does not take");
+                problems.add(
+                    &Place::file("catalog"),
+                    error,
+                    "rename what Cedar does not take",
+                );
                 Err(problems.into_errors())
             }
         }
@@ -80,7 +88,8 @@ impl Bundle {
         digest: Digest,
         problems: &mut Problems,
     ) -> Result<Self, String> {
-        let schema = Schema::from_json_value(cedar_schema::schema_json(&catalog)).map_err(|error| error.to_string())?;
+        let schema = Schema::from_json_value(cedar_schema::schema_json(&catalog))
+            .map_err(|error| error.to_string())?;
         let entities = cedar_schema::entities(&catalog, &directory, &schema)?;
         let agents: Result<BTreeMap<AgentId, EntityUid>, String> = directory
             .agents()
@@ -128,7 +137,11 @@ fn digest(files: &BTreeMap<String, Vec<u8>>, problems: &mut Problems) -> Digest 
     let bytes: usize = files.values().map(Vec::len).sum();
     if files.len() > FILES_MAX || bytes > BYTES_MAX {
         let what = format!("has more than {FILES_MAX} files or {BYTES_MAX} bytes");
-        problems.add(&Place::file("."), what, "keep only policy files in the folder");
+        problems.add(
+            &Place::file("."),
+            what,
+            "keep only policy files in the folder",
+        );
     }
     let parts: BTreeMap<&str, Digest> = files
         .iter()
@@ -151,7 +164,10 @@ fn kind(path: &str) -> Option<Kind> {
 
 /// The readable files with their kinds; a file that would be ignored is a problem, since a
 /// misnamed policy would be a policy that is missing.
-fn texts<'f>(files: &'f BTreeMap<String, Vec<u8>>, problems: &mut Problems) -> Vec<(&'f str, Kind, &'f str)> {
+fn texts<'f>(
+    files: &'f BTreeMap<String, Vec<u8>>,
+    problems: &mut Problems,
+) -> Vec<(&'f str, Kind, &'f str)> {
     let mut found = Vec::new();
     for (path, bytes) in files {
         let place = Place::file(path);

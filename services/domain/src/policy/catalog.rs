@@ -53,7 +53,11 @@ impl Catalog {
                 let place = error
                     .span()
                     .map_or(Place::file(file), |span| Place::at(file, text, span.start));
-                return problems.add(&place, error.message(), "write TOML with tables `[tools.\"name\"]`");
+                return problems.add(
+                    &place,
+                    error.message(),
+                    "write TOML with tables `[tools.\"name\"]`",
+                );
             }
         };
         for (name, table) in parsed.tools {
@@ -61,7 +65,11 @@ impl Catalog {
             self.add(name.get_ref(), &table, directory, place, problems);
         }
         if self.tools.len() > TOOLS_MAX {
-            problems.add(&Place::file(file), format!("more than {TOOLS_MAX} tools"), "split the deployment");
+            problems.add(
+                &Place::file(file),
+                format!("more than {TOOLS_MAX} tools"),
+                "split the deployment",
+            );
         }
     }
 
@@ -78,7 +86,11 @@ impl Catalog {
             Err(error) => return problems.add(&place, error.to_string(), "rename the tool"),
         };
         if self.tools.contains_key(&name) {
-            return problems.add(&place, format!("tool `{name}` is defined twice"), "keep one definition");
+            return problems.add(
+                &place,
+                format!("tool `{name}` is defined twice"),
+                "keep one definition",
+            );
         }
         if let Some(tool) = tool_file::build(name.clone(), table, directory, place, problems) {
             self.tools.insert(name, tool);

@@ -65,7 +65,11 @@ fn context(tool: &Tool) -> Value {
         add("recipient_domains", texts(), true);
     }
     if let Some(amount) = &tool.amount {
-        let kind = if amount.whole { CedarType::Long } else { CedarType::Decimal };
+        let kind = if amount.whole {
+            CedarType::Long
+        } else {
+            CedarType::Decimal
+        };
         add("amount", type_json(&kind), amount.required);
     }
     Value::Object(attributes)
@@ -117,12 +121,20 @@ pub(crate) fn entities(
         groups.extend(parents);
     }
     rows.extend(groups.iter().map(|group| row("ToolGroup", group, "", &[])));
-    rows.extend(directory.roles().map(|role| row("Role", role.as_str(), "", &[])));
+    rows.extend(
+        directory
+            .roles()
+            .map(|role| row("Role", role.as_str(), "", &[])),
+    );
     for (id, agent) in directory.agents() {
         let roles: Vec<&str> = agent.roles.iter().map(|role| role.as_str()).collect();
         rows.push(row("Agent", id.as_str(), "Role", &roles));
     }
-    rows.extend(directory.teams().map(|(team, _)| row("Team", team.as_str(), "", &[])));
+    rows.extend(
+        directory
+            .teams()
+            .map(|(team, _)| row("Team", team.as_str(), "", &[])),
+    );
     for person in directory.people() {
         let of = |(team, members): (&'_ countersign_schemas::TeamId, &BTreeSet<_>)| {
             members.contains(person).then(|| team.to_string())

@@ -41,7 +41,11 @@ pub(crate) fn context(
     }
     if let Some(value) = tool.amount_value(input) {
         let whole = tool.amount.as_ref().is_some_and(|amount| amount.whole);
-        let kind = if whole { CedarType::Long } else { CedarType::Decimal };
+        let kind = if whole {
+            CedarType::Long
+        } else {
+            CedarType::Decimal
+        };
         pairs.push(("amount".to_owned(), expression(&kind, value)?));
     }
     Context::from_pairs(pairs).map_err(|error| error.to_string())
@@ -68,7 +72,10 @@ fn text(value: &str) -> Expression {
 fn person(requester: &CheckedRequester) -> Result<Expression, String> {
     let members = [
         ("id".to_owned(), text(requester.id.as_str())),
-        ("verified".to_owned(), Expression::new_bool(requester.verified)),
+        (
+            "verified".to_owned(),
+            Expression::new_bool(requester.verified),
+        ),
     ];
     Expression::new_record(members).map_err(|error| error.to_string())
 }
@@ -108,7 +115,9 @@ fn texts(items: &[Value]) -> Option<Expression> {
 /// A whole number that Cedar holds; `1.0` is one too, as in JSON Schema.
 fn long(value: &Value) -> Option<i64> {
     let number = decimal(value)?.normalize();
-    (number.scale() == 0).then(|| i64::try_from(number.mantissa()).ok()).flatten()
+    (number.scale() == 0)
+        .then(|| i64::try_from(number.mantissa()).ok())
+        .flatten()
 }
 
 /// A number, or text that is one, exactly.
@@ -117,7 +126,9 @@ fn decimal(value: &Value) -> Option<Decimal> {
         Value::Number(_) | Value::String(_) => plain(value)?,
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
     };
-    let is_plain = written.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
+    let is_plain = written
+        .bytes()
+        .all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
     match is_plain {
         true => Decimal::from_str_exact(&written).ok(),
         // JSON numbers such as `1e3`; text must be written out.

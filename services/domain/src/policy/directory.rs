@@ -127,7 +127,8 @@ impl Directory {
     /// Reads `entities.json`; faults are noted and what is sound is kept, so that the rest
     /// of the bundle can be checked in the same run.
     pub(crate) fn read(bytes: &[u8], problems: &mut Problems) -> Self {
-        let strict = countersign_schemas::json::check_strict(bytes).map_err(|error| (error.to_string(), None));
+        let strict = countersign_schemas::json::check_strict(bytes)
+            .map_err(|error| (error.to_string(), None));
         let parsed = strict.and_then(|()| {
             serde_json::from_slice::<EntitiesFile>(bytes)
                 .map_err(|error| (error.to_string(), Some(error.line())))
@@ -136,22 +137,32 @@ impl Directory {
             Ok(file) => Self::check(file, problems),
             Err((what, line)) => {
                 let place = Place { file: FILE, line };
-                problems.add(&place, what, "give it the objects teams, people, roles and agents");
+                problems.add(
+                    &place,
+                    what,
+                    "give it the objects teams, people, roles and agents",
+                );
                 Self::default()
             }
         }
     }
 
     fn check(file: EntitiesFile, problems: &mut Problems) -> Self {
-        let mut teams: BTreeMap<TeamId, BTreeSet<PersonId>> =
-            file.teams.into_keys().map(|team| (team, BTreeSet::new())).collect();
-        let mut fault = |what: String| problems.add(&Place::file(FILE), what, "add it or mend the name");
+        let mut teams: BTreeMap<TeamId, BTreeSet<PersonId>> = file
+            .teams
+            .into_keys()
+            .map(|team| (team, BTreeSet::new()))
+            .collect();
+        let mut fault =
+            |what: String| problems.add(&Place::file(FILE), what, "add it or mend the name");
         let mut people = BTreeMap::new();
         for (id, person) in file.people {
             for team in person.teams {
                 match teams.get_mut(&team) {
                     Some(members) => drop(members.insert(id.clone())),
-                    None => fault(format!("person `{id}` is in team `{team}`, which is not in `teams`")),
+                    None => fault(format!(
+                        "person `{id}` is in team `{team}`, which is not in `teams`"
+                    )),
                 }
             }
             people.insert(id, person.name);
@@ -159,14 +170,25 @@ impl Directory {
         let roles: BTreeSet<Token> = file.roles.into_keys().collect();
         let mut agents = BTreeMap::new();
         for (id, row) in file.agents {
-            for person in row.owners.union(&row.users).filter(|id| !people.contains_key(*id)) {
-                fault(format!("agent `{id}` names person `{person}`, who is not in `people`"));
+            for person in row
+                .owners
+                .union(&row.users)
+                .filter(|id| !people.contains_key(*id))
+            {
+                fault(format!(
+                    "agent `{id}` names person `{person}`, who is not in `people`"
+                ));
             }
             for role in row.roles.difference(&roles) {
-                fault(format!("agent `{id}` has role `{role}`, which is not in `roles`"));
+                fault(format!(
+                    "agent `{id}` has role `{role}`, which is not in `roles`"
+                ));
             }
             if !teams.contains_key(&row.team) {
-                fault(format!("agent `{id}` is helped by team `{}`, which is not in `teams`", row.team));
+                fault(format!(
+                    "agent `{id}` is helped by team `{}`, which is not in `teams`",
+                    row.team
+                ));
             }
             agents.insert(
                 id,
@@ -197,7 +219,10 @@ mod tests {
         let mut problems = Problems::default();
         let directory = Directory::read(value.to_string().as_bytes(), &mut problems);
         let faults = problems.finish().err();
-        let texts = faults.iter().flat_map(|all| all.problems()).map(ToString::to_string);
+        let texts = faults
+            .iter()
+            .flat_map(|all| all.problems())
+            .map(ToString::to_string);
         (directory, texts.collect())
     }
 
@@ -214,7 +239,13 @@ mod tests {
         assert!(directory.members(&"leads".parse().unwrap()).contains(&lee));
         assert!(directory.members(&"none".parse().unwrap()).is_empty());
         assert_eq!(directory.person(&lee), Some("Lee"));
-        assert!(directory.agent(&"bot".parse().unwrap()).unwrap().users.is_empty());
+        assert!(
+            directory
+                .agent(&"bot".parse().unwrap())
+                .unwrap()
+                .users
+                .is_empty()
+        );
     }
 
     #[test]
@@ -228,10 +259,14 @@ mod tests {
 
     #[test]
     fn unknown_and_double_keys_are_faults() {
-        let (_, faults) = read(&json!({"teams": {}, "people": {}, "roles": {}, "agents": {}, "x": 1}));
+        let (_, faults) =
+            read(&json!({"teams": {}, "people": {}, "roles": {}, "agents": {}, "x": 1}));
         assert!(faults.concat().contains("unknown field"), "{faults:?}");
         let mut problems = Problems::default();
-        Directory::read(br#"{"teams":{},"teams":{},"people":{},"roles":{},"agents":{}}"#, &mut problems);
+        Directory::read(
+            br#"{"teams":{},"teams":{},"people":{},"roles":{},"agents":{}}"#,
+            &mut problems,
+        );
         assert_eq!(problems.count(), 1);
     }
 }

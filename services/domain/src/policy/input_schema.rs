@@ -114,7 +114,9 @@ pub(crate) fn lookup<'s>(schema: &'s Value, pointer: &Pointer) -> Lookup<'s> {
         let next = match segment.as_str() {
             "*" => {
                 always = false;
-                let open = node.get("items").or_else(|| node.get("additionalProperties"));
+                let open = node
+                    .get("items")
+                    .or_else(|| node.get("additionalProperties"));
                 open.filter(|schema| schema.is_object())
             }
             name => {
@@ -174,7 +176,10 @@ mod tests {
         let key = Pointer::parse("/key").unwrap();
         tree.insert(&key, Field::new(FieldClass::Secret, None));
         let found = members(&schema(), tree.cursor());
-        let names: Vec<(&str, bool)> = found.iter().map(|one| (one.name.as_str(), one.required)).collect();
+        let names: Vec<(&str, bool)> = found
+            .iter()
+            .map(|one| (one.name.as_str(), one.required))
+            .collect();
         let others = ["total", "tags", "kind", "nested"].map(|name| (name, false));
         assert_eq!(names, [&[("id", true)], others.as_slice()].concat());
     }
@@ -188,7 +193,10 @@ mod tests {
         assert_eq!(find("/tags/0"), Lookup::Missing);
         assert_eq!(find("/nested/m"), Lookup::Missing);
         let composed = json!({"allOf": []});
-        assert_eq!(lookup(&composed, &Pointer::parse("/x").unwrap()), Lookup::Unclear);
+        assert_eq!(
+            lookup(&composed, &Pointer::parse("/x").unwrap()),
+            Lookup::Unclear
+        );
         assert!(is_closed(&schema) && !is_closed(&composed));
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use countersign_schemas::events::{
-    Ask, BlockedCode, Change, CheckedRequester, GuardrailFinding, GuardrailResult, Need, PolicyChecked,
-    Reason, RequestRef, ToolRequested, Verdict,
+    Ask, BlockedCode, Change, CheckedRequester, GuardrailFinding, GuardrailResult, Need,
+    PolicyChecked, Reason, RequestRef, ToolRequested, Verdict,
 };
 use countersign_schemas::limits::{PURPOSE_CHARS_MAX, STORED_BYTES_MAX};
 use countersign_schemas::{AgentId, Digest, JsonObject, PersonId, Timestamp};
@@ -54,13 +54,20 @@ pub fn judge(bundle: &Bundle, redactor: &Redactor, judging: Judging<'_>) -> Poli
     let agent = bundle.directory.agent(judging.agent);
     let finding = find(bundle, redactor, &judging, agent, tool);
     let copies = Copies::of(redactor, judging.request, tool, &finding);
-    let helper = tool.and_then(Tool::helper).or(agent.map(|agent| &agent.team)).cloned();
+    let helper = tool
+        .and_then(Tool::helper)
+        .or(agent.map(|agent| &agent.team))
+        .cloned();
     let mut checked = event(judging, finding, copies, bundle.digest());
     checked.helper = helper;
     if let Some(tool) = tool {
         checked.operation = Some(tool.operation);
         checked.tool_digest = Some(tool.digest);
-        checked.expose = tool.output.keys().map(|pointer| pointer.as_str().to_owned()).collect();
+        checked.expose = tool
+            .output
+            .keys()
+            .map(|pointer| pointer.as_str().to_owned())
+            .collect();
     }
     checked
 }
@@ -140,12 +147,21 @@ impl Case<'_> {
             Ruling::Deny(rules) if rules.is_empty() => self.not_permitted(),
             Ruling::Deny(rules) => forbidden(&rules),
             Ruling::Allow(rules) => {
-                let reasons = rules.iter().map(|rule| rule_reason("permitted", rule)).collect();
+                let reasons = rules
+                    .iter()
+                    .map(|rule| rule_reason("permitted", rule))
+                    .collect();
                 self.guarded(reasons, Vec::new(), None, input)
             }
             Ruling::Ask(rules) => {
-                let reasons = rules.iter().map(|rule| rule_reason("approval_required", rule)).collect();
-                let needs = rules.iter().filter_map(|rule| approval_need(rule)).collect();
+                let reasons = rules
+                    .iter()
+                    .map(|rule| rule_reason("approval_required", rule))
+                    .collect();
+                let needs = rules
+                    .iter()
+                    .filter_map(|rule| approval_need(rule))
+                    .collect();
                 let ask = AskRule::merge(rules.iter().filter_map(|rule| rule.ask.clone()));
                 self.guarded(reasons, needs, ask, input)
             }
@@ -157,7 +173,10 @@ impl Case<'_> {
         Finding::deny(
             BlockedCode::PolicyDenied,
             format!("no rule permits agent `{agent}` to use `{tool}` in this way"),
-            format!("a rule that permits it; team `{}` can help", self.agent.team),
+            format!(
+                "a rule that permits it; team `{}` can help",
+                self.agent.team
+            ),
         )
     }
 
@@ -174,7 +193,11 @@ impl Case<'_> {
             let name = guard.name();
             let (result, message) = match guard.check(input) {
                 Ok(guardrails::Finding::Pass { message }) => (GuardrailFinding::Pass, message),
-                Ok(guardrails::Finding::Ask { message, need, ask: more }) => {
+                Ok(guardrails::Finding::Ask {
+                    message,
+                    need,
+                    ask: more,
+                }) => {
                     ask = AskRule::merge(ask.into_iter().chain([more]));
                     reasons.push(reason("approval_required", message.clone()));
                     needs.push(need_of("approval", need));
@@ -186,17 +209,28 @@ impl Case<'_> {
                 }
                 Err(error) => {
                     let message = error.to_string();
-                    refusals.push((message.clone(), "an input that the guardrail can read".to_owned()));
+                    refusals.push((
+                        message.clone(),
+                        "an input that the guardrail can read".to_owned(),
+                    ));
                     (GuardrailFinding::Deny, message)
                 }
             };
-            results.push(GuardrailResult { name: name.to_owned(), result, message });
+            results.push(GuardrailResult {
+                name: name.to_owned(),
+                result,
+                message,
+            });
         }
         if !refusals.is_empty() {
             return violated(refusals, results);
         }
         Finding {
-            verdict: if ask.is_some() { Verdict::Ask } else { Verdict::Allow },
+            verdict: if ask.is_some() {
+                Verdict::Ask
+            } else {
+                Verdict::Allow
+            },
             ask: ask.map(|rule| self.asked(&rule, &mut needs)),
             reasons,
             needs,
@@ -218,11 +252,18 @@ impl Case<'_> {
         };
         let approvers = rule.quorums(more);
         for wanted in &approvers {
-            let able = self.directory.members(&wanted.team).difference(&excluded).count();
+            let able = self
+                .directory
+                .members(&wanted.team)
+                .difference(&excluded)
+                .count();
             if able < wanted.quorum as usize {
                 needs.push(need_of(
                     "too_few_approvers",
-                    format!("team `{}` has too few members who may decide this", wanted.team),
+                    format!(
+                        "team `{}` has too few members who may decide this",
+                        wanted.team
+                    ),
                 ));
             }
         }
@@ -282,8 +323,14 @@ fn violated(refusals: Vec<(String, String)>, guardrails: Vec<GuardrailResult>) -
     let (messages, needs): (Vec<String>, Vec<String>) = refusals.into_iter().unzip();
     Finding {
         verdict: Verdict::Deny,
-        reasons: messages.into_iter().map(|message| reason(code, message)).collect(),
-        needs: needs.into_iter().map(|need| need_of("guardrail", need)).collect(),
+        reasons: messages
+            .into_iter()
+            .map(|message| reason(code, message))
+            .collect(),
+        needs: needs
+            .into_iter()
+            .map(|need| need_of("guardrail", need))
+            .collect(),
         ask: None,
         guardrails,
     }
@@ -301,9 +348,16 @@ struct Copies {
 }
 
 impl Copies {
-    fn of(redactor: &Redactor, request: &ToolRequested, tool: Option<&Tool>, finding: &Finding) -> Self {
+    fn of(
+        redactor: &Redactor,
+        request: &ToolRequested,
+        tool: Option<&Tool>,
+        finding: &Finding,
+    ) -> Self {
         let Some(tool) = tool else {
-            let redacted = redactor.json(&request.input, &FieldClasses::everything()).value;
+            let redacted = redactor
+                .json(&request.input, &FieldClasses::everything())
+                .value;
             return Self {
                 summary: format!("call the tool `{}`", request.tool),
                 ..Self::default()
@@ -313,11 +367,22 @@ impl Copies {
         let raw = &request.input.0;
         let clean = redactor.json(&request.input, &tool.classes).value;
         let fits = !finding.is_invalid_input();
-        let view = View { redactor, personal: fits };
+        let view = View {
+            redactor,
+            personal: fits,
+        };
         let shown = view.object(raw, &clean.0, tool.fields.cursor());
         // In an input that does not fit its schema a value may stand in the wrong field.
-        let redacted = if fits { clean } else { JsonObject(shown.clone()) };
-        let names: Vec<&str> = tool.updates(raw).into_iter().map(|(name, _)| name).collect();
+        let redacted = if fits {
+            clean
+        } else {
+            JsonObject(shown.clone())
+        };
+        let names: Vec<&str> = tool
+            .updates(raw)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
         Self {
             summary: line(&tool.summary.fill(&redacted.0, &names)),
             changes: changes(tool, &redacted.0),
@@ -344,7 +409,9 @@ fn changes(tool: &Tool, redacted: &Map<String, Value>) -> Vec<Change> {
         resource: resource.clone(),
         field: field.to_owned(),
         before: None,
-        after: Some(line(&super::template::plain(value).unwrap_or_else(|| value.to_string()))),
+        after: Some(line(
+            &super::template::plain(value).unwrap_or_else(|| value.to_string()),
+        )),
     };
     tool.updates(redacted).into_iter().map(one).collect()
 }
@@ -381,7 +448,12 @@ fn weight_of_text(text: &str) -> usize {
     4 + text.bytes().map(byte).sum::<usize>()
 }
 
-fn event(judging: Judging<'_>, finding: Finding, copies: Copies, policy_digest: Digest) -> PolicyChecked {
+fn event(
+    judging: Judging<'_>,
+    finding: Finding,
+    copies: Copies,
+    policy_digest: Digest,
+) -> PolicyChecked {
     let request = judging.request;
     let salt = input::salt_text(judging.salt);
     let digest = input::input_digest(request.intent_id, &request.tool, &request.input, &salt);

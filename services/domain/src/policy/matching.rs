@@ -18,7 +18,9 @@ struct Covered<'a> {
 
 /// A key file does not hold a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a match key is one line, `<key id>:<base64url of 32 bytes>`; `countersign init` writes one")]
+#[error(
+    "a match key is one line, `<key id>:<base64url of 32 bytes>`; `countersign init` writes one"
+)]
 pub struct MatchKeyError;
 
 /// The deployment's key for [`MatchKey::input_match`].
@@ -41,7 +43,10 @@ impl MatchKey {
     /// When the line has another form; the error holds nothing of it.
     pub fn parse(line: &str) -> Result<Self, MatchKeyError> {
         let (id, encoded) = line.trim().split_once(':').ok_or(MatchKeyError)?;
-        let bytes = URL_SAFE_NO_PAD.decode(encoded).map(Zeroizing::new).map_err(|_| MatchKeyError)?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(encoded)
+            .map(Zeroizing::new)
+            .map_err(|_| MatchKeyError)?;
         let bytes: [u8; 32] = bytes.as_slice().try_into().map_err(|_| MatchKeyError)?;
         Ok(Self::new(id.parse().map_err(|_| MatchKeyError)?, bytes))
     }
@@ -60,7 +65,11 @@ impl MatchKey {
     ///
     /// # Errors
     /// When the input has no canonical JSON form, which a strictly read input always has.
-    pub fn input_match(&self, tool: &ToolName, input: &JsonObject) -> Result<String, serde_json::Error> {
+    pub fn input_match(
+        &self,
+        tool: &ToolName,
+        input: &JsonObject,
+    ) -> Result<String, serde_json::Error> {
         let covered = canonical_json(&Covered { tool, input })?;
         let mac = Hmac::<Sha256>::new_from_slice(self.bytes.as_slice());
         let mut mac = mac.map_err(serde::ser::Error::custom)?;
@@ -97,7 +106,10 @@ mod tests {
         let read = MatchKey::parse(&line).unwrap();
         let made = MatchKey::new("k1".parse().unwrap(), [5; 32]);
         let tool = "t".parse().unwrap();
-        assert_eq!(read.input_match(&tool, &input).unwrap(), made.input_match(&tool, &input).unwrap());
+        assert_eq!(
+            read.input_match(&tool, &input).unwrap(),
+            made.input_match(&tool, &input).unwrap()
+        );
         for bad in ["", "k1", "k1:", "k1:AAAA", ":AAAA", "k 1:AAAA"] {
             assert_eq!(MatchKey::parse(bad).unwrap_err(), MatchKeyError);
         }

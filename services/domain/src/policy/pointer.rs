@@ -28,7 +28,8 @@ impl Pointer {
         let refuse = || PointerError(text.chars().take(64).collect());
         let rest = text.strip_prefix('/').ok_or_else(refuse)?;
         let segments: Option<Vec<String>> = rest.split('/').map(unescape).collect();
-        let segments = segments.filter(|all| all.len() <= SEGMENTS_MAX && all.iter().all(|one| !one.is_empty()));
+        let segments = segments
+            .filter(|all| all.len() <= SEGMENTS_MAX && all.iter().all(|one| !one.is_empty()));
         Ok(Self {
             text: text.to_owned(),
             segments: segments.ok_or_else(refuse)?,
@@ -67,7 +68,10 @@ impl Pointer {
         };
         let mut found: Vec<&Value> = object.get(first).into_iter().collect();
         for segment in rest {
-            found = found.into_iter().flat_map(|value| step(value, segment)).collect();
+            found = found
+                .into_iter()
+                .flat_map(|value| step(value, segment))
+                .collect();
         }
         found
     }
@@ -80,7 +84,10 @@ fn step<'v>(value: &'v Value, segment: &str) -> Vec<&'v Value> {
         Value::Array(items) if segment == "*" => items.iter().collect(),
         Value::Array(items) => {
             let index = segment.parse::<usize>().ok();
-            index.and_then(|index| items.get(index)).into_iter().collect()
+            index
+                .and_then(|index| items.get(index))
+                .into_iter()
+                .collect()
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }

@@ -32,7 +32,11 @@ pub(crate) struct Finding {
 
 impl Finding {
     /// A deny with one reason and one need.
-    pub(crate) fn deny(code: BlockedCode, message: impl Into<String>, need: impl Into<String>) -> Self {
+    pub(crate) fn deny(
+        code: BlockedCode,
+        message: impl Into<String>,
+        need: impl Into<String>,
+    ) -> Self {
         Self {
             verdict: Verdict::Deny,
             reasons: vec![reason(code.as_str(), message)],
@@ -62,21 +66,35 @@ pub(crate) fn reason(code: &str, message: impl Into<String>) -> Reason {
 }
 
 fn invalid(message: impl Into<String>) -> Finding {
-    Finding::deny(BlockedCode::InvalidInput, message, "a new intent whose fields fit")
+    Finding::deny(
+        BlockedCode::InvalidInput,
+        message,
+        "a new intent whose fields fit",
+    )
 }
 
 /// Refuses what is wrong around the input.
 pub(crate) fn of_frame(request: &ToolRequested) -> Option<Finding> {
     if request.purpose.chars().count() > PURPOSE_CHARS_MAX {
-        return Some(invalid(format!("`purpose` is longer than {PURPOSE_CHARS_MAX} characters")));
+        return Some(invalid(format!(
+            "`purpose` is longer than {PURPOSE_CHARS_MAX} characters"
+        )));
     }
     let session = request.session_id.as_deref().unwrap_or_default();
     if session.chars().count() > SESSION_CHARS_MAX {
-        return Some(invalid(format!("`session_id` is longer than {SESSION_CHARS_MAX} characters")));
+        return Some(invalid(format!(
+            "`session_id` is longer than {SESSION_CHARS_MAX} characters"
+        )));
     }
     let bundle = request.bundle.as_ref();
-    let fits = bundle.is_none_or(|bundle| (1..=BUNDLE_ITEMS_MAX).contains(&bundle.size) && bundle.index < bundle.size);
-    (!fits).then(|| invalid(format!("`bundle` has no size between 1 and {BUNDLE_ITEMS_MAX} with an index below it")))
+    let fits = bundle.is_none_or(|bundle| {
+        (1..=BUNDLE_ITEMS_MAX).contains(&bundle.size) && bundle.index < bundle.size
+    });
+    (!fits).then(|| {
+        invalid(format!(
+            "`bundle` has no size between 1 and {BUNDLE_ITEMS_MAX} with an index below it"
+        ))
+    })
 }
 
 /// Refuses an input that does not fit the tool's schema. The message names places and
@@ -88,12 +106,26 @@ pub(crate) fn of_schema(tool: &Tool, input: &Value, redactor: &Redactor) -> Opti
     let mut faults = BTreeSet::new();
     for error in tool.validator.iter_errors(input).take(FAULTS_MAX) {
         let place = error.instance_path().as_str();
-        let place: String = redactor.text(place).text.chars().take(POINTER_CHARS_MAX).flat_map(char::escape_debug).collect();
-        let place = if place.is_empty() { "the input".to_owned() } else { format!("`{place}`") };
+        let place: String = redactor
+            .text(place)
+            .text
+            .chars()
+            .take(POINTER_CHARS_MAX)
+            .flat_map(char::escape_debug)
+            .collect();
+        let place = if place.is_empty() {
+            "the input".to_owned()
+        } else {
+            format!("`{place}`")
+        };
         faults.insert(format!("{place} breaks `{}`", error.kind().keyword()));
     }
     let faults: Vec<String> = faults.into_iter().collect();
-    Some(invalid(format!("the input does not fit the schema of `{}`: {}", tool.name, faults.join("; "))))
+    Some(invalid(format!(
+        "the input does not fit the schema of `{}`: {}",
+        tool.name,
+        faults.join("; ")
+    )))
 }
 
 static SURROGATE: LazyLock<Option<Regex>> =
@@ -103,15 +135,23 @@ static SURROGATE: LazyLock<Option<Regex>> =
 /// a worker must never see one.
 pub(crate) fn of_surrogates(input: &Map<String, Value>) -> Option<Finding> {
     // A pattern that does not compile would find nothing, so it refuses everything.
-    let holds = SURROGATE.as_ref().is_none_or(|pattern| object_holds(input, pattern));
+    let holds = SURROGATE
+        .as_ref()
+        .is_none_or(|pattern| object_holds(input, pattern));
     holds.then(|| {
         let message = "the input holds a surrogate, and no vault is deployed to reveal it";
-        Finding::deny(BlockedCode::Unavailable, message, "the vault, or an intent without surrogates")
+        Finding::deny(
+            BlockedCode::Unavailable,
+            message,
+            "the vault, or an intent without surrogates",
+        )
     })
 }
 
 fn object_holds(object: &Map<String, Value>, pattern: &Regex) -> bool {
-    object.iter().any(|(name, value)| pattern.is_match(name) || holds(value, pattern))
+    object
+        .iter()
+        .any(|(name, value)| pattern.is_match(name) || holds(value, pattern))
 }
 
 fn holds(value: &Value, pattern: &Regex) -> bool {

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{
-    ActionConstraint, Entities, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
+    ActionConstraint, Entities, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode,
+    Validator,
 };
 use countersign_schemas::ToolName;
 use miette::Diagnostic;
@@ -53,14 +54,19 @@ impl RulesReader {
             Err(errors) => {
                 let errors: cedar_policy::ParseErrors = errors;
                 for error in errors.iter() {
-                    let place = label(error).map_or(Place::file(file), |at| Place::at(file, text, at));
+                    let place =
+                        label(error).map_or(Place::file(file), |at| Place::at(file, text, at));
                     problems.add(&place, error.to_string(), "write Cedar policies");
                 }
                 return;
             }
         };
         if parsed.num_of_templates() > 0 {
-            problems.add(&Place::file(file), "has a policy template", "write each policy out: nothing links templates");
+            problems.add(
+                &Place::file(file),
+                "has a policy template",
+                "write each policy out: nothing links templates",
+            );
         }
         for policy in parsed.policies() {
             self.add(file, text, policy, problems);
@@ -69,7 +75,9 @@ impl RulesReader {
 
     fn add(&mut self, file: &str, text: &str, policy: &Policy, problems: &mut Problems) {
         let annotated = policy.annotation("id").unwrap_or_default();
-        let offset = text.find(&format!("@id(\"{annotated}\")")).unwrap_or_default();
+        let offset = text
+            .find(&format!("@id(\"{annotated}\")"))
+            .unwrap_or_default();
         let place = Place::at(file, text, offset);
         let rule = match Rule::read(policy) {
             Ok(rule) => rule,
@@ -81,10 +89,15 @@ impl RulesReader {
             }
         };
         if self.said.contains_key(&rule.id) {
-            return problems.add(&place, format!("policy `{}` is there twice", rule.id), "give one another `@id`");
+            return problems.add(
+                &place,
+                format!("policy `{}` is there twice", rule.id),
+                "give one another `@id`",
+            );
         }
         let named = policy.new_id(PolicyId::new(&rule.id));
-        self.policies.push((named, file.to_owned(), place.line.unwrap_or_default()));
+        self.policies
+            .push((named, file.to_owned(), place.line.unwrap_or_default()));
         self.said.insert(rule.id.clone(), rule);
     }
 
@@ -104,7 +117,11 @@ impl RulesReader {
         for tool in catalog.tools() {
             match self.index(&tool.name, tool.operation.as_str()) {
                 Ok(rules) => drop(tools.insert(tool.name.clone(), rules)),
-                Err(error) => problems.add(&Place::file("policies"), error, "report this as a fault of the checker"),
+                Err(error) => problems.add(
+                    &Place::file("policies"),
+                    error,
+                    "report this as a fault of the checker",
+                ),
             }
         }
         Rules {
@@ -114,7 +131,10 @@ impl RulesReader {
     }
 
     fn place<'a>(&'a self, id: &str) -> Place<'a> {
-        let found = self.policies.iter().find(|(policy, ..)| AsRef::<str>::as_ref(policy.id()) == id);
+        let found = self
+            .policies
+            .iter()
+            .find(|(policy, ..)| AsRef::<str>::as_ref(policy.id()) == id);
         found.map_or(Place::file("policies"), |(_, file, line)| Place {
             file,
             line: Some(*line),
@@ -123,7 +143,11 @@ impl RulesReader {
 
     fn check_teams(&self, directory: &Directory, problems: &mut Problems) {
         for rule in self.said.values() {
-            for fault in rule.ask.iter().flat_map(|ask| ask::impossible_teams(ask, |team| directory.team(team))) {
+            for fault in rule
+                .ask
+                .iter()
+                .flat_map(|ask| ask::impossible_teams(ask, |team| directory.team(team)))
+            {
                 let what = format!("policy `{}`: {fault}", rule.id);
                 problems.add(&self.place(&rule.id), what, "name a team that can decide");
             }
@@ -135,31 +159,52 @@ impl RulesReader {
         for (policy, ..) in &self.policies {
             let named: BTreeSet<EntityUid> = policy.entity_literals().into_iter().collect();
             for uid in named.iter().filter(|uid| entities.get(uid).is_none()) {
-                let what = format!("policy `{}` names `{uid}`, which does not exist", policy.id());
-                problems.add(&self.place(policy.id().as_ref()), what, "add it to entities.json or the catalog, or mend the name");
+                let what = format!(
+                    "policy `{}` names `{uid}`, which does not exist",
+                    policy.id()
+                );
+                problems.add(
+                    &self.place(policy.id().as_ref()),
+                    what,
+                    "add it to entities.json or the catalog, or mend the name",
+                );
             }
         }
     }
 
     fn validate(&self, schema: &Schema, problems: &mut Problems) {
-        let all = match PolicySet::from_policies(self.policies.iter().map(|(policy, ..)| policy.clone())) {
-            Ok(all) => all,
-            Err(error) => {
-                return problems.add(&Place::file("policies"), error.to_string(), "give each policy its own `@id`");
-            }
-        };
+        let all =
+            match PolicySet::from_policies(self.policies.iter().map(|(policy, ..)| policy.clone()))
+            {
+                Ok(all) => all,
+                Err(error) => {
+                    return problems.add(
+                        &Place::file("policies"),
+                        error.to_string(),
+                        "give each policy its own `@id`",
+                    );
+                }
+            };
         let found = Validator::new(schema.clone()).validate(&all, ValidationMode::Strict);
         for error in found.validation_errors() {
             let id = error.policy_id();
             let what = format!("policy `{id}`: {error}");
-            problems.add(&self.place(id.as_ref()), what, "mend the policy, or the fields of the tool in the catalog");
+            problems.add(
+                &self.place(id.as_ref()),
+                what,
+                "mend the policy, or the fields of the tool in the catalog",
+            );
         }
         // A rule that can never apply protects nobody; most often it names a field that
         // policies do not see.
         for warning in found.validation_warnings() {
             let id = warning.policy_id();
             let what = format!("policy `{id}`: {warning}");
-            problems.add(&self.place(id.as_ref()), what, "mend the policy: classified fields alone are in its context");
+            problems.add(
+                &self.place(id.as_ref()),
+                what,
+                "mend the policy: classified fields alone are in its context",
+            );
         }
     }
 
@@ -171,13 +216,19 @@ impl RulesReader {
             ActionConstraint::Eq(one) => one == action,
             ActionConstraint::In(all) => all.contains(&action) || all.contains(&group),
         };
-        let mine = self.policies.iter().map(|(policy, ..)| policy).filter(|policy| matches(policy));
+        let mine = self
+            .policies
+            .iter()
+            .map(|(policy, ..)| policy)
+            .filter(|policy| matches(policy));
         let is_ask = |policy: &Policy| {
             let rule = self.said.get(AsRef::<str>::as_ref(policy.id()));
             rule.is_some_and(|rule| rule.ask.is_some())
         };
         let (asks, firm): (Vec<Policy>, Vec<Policy>) = mine.cloned().partition(is_ask);
-        let set = |policies: Vec<Policy>| PolicySet::from_policies(policies).map_err(|error| error.to_string());
+        let set = |policies: Vec<Policy>| {
+            PolicySet::from_policies(policies).map_err(|error| error.to_string())
+        };
         Ok(ToolRules {
             firm: set(firm)?,
             asks: set(asks)?,

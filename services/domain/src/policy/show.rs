@@ -22,12 +22,19 @@ pub(crate) struct View<'a> {
 
 impl View<'_> {
     /// The view of an object; `clean` is the same object, redacted.
-    pub(crate) fn object(self, raw: &Map<String, Value>, clean: &Map<String, Value>, cursor: Cursor<'_>) -> Map<String, Value> {
+    pub(crate) fn object(
+        self,
+        raw: &Map<String, Value>,
+        clean: &Map<String, Value>,
+        cursor: Cursor<'_>,
+    ) -> Map<String, Value> {
         let mut shown = Map::new();
         for (name, value) in raw {
             // A name that was redacted itself is found under another one, and is hidden.
             match clean.get(name) {
-                Some(clean) => shown.insert(name.clone(), self.value(value, clean, cursor.member(name))),
+                Some(clean) => {
+                    shown.insert(name.clone(), self.value(value, clean, cursor.member(name)))
+                }
                 None => shown.insert(HIDDEN.to_owned(), hidden()),
             };
         }
@@ -36,28 +43,43 @@ impl View<'_> {
 
     fn value(self, raw: &Value, clean: &Value, cursor: Cursor<'_>) -> Value {
         match (raw, clean) {
-            (Value::Object(raw), Value::Object(clean)) => Value::Object(self.object(raw, clean, cursor)),
+            (Value::Object(raw), Value::Object(clean)) => {
+                Value::Object(self.object(raw, clean, cursor))
+            }
             (Value::Array(raw), Value::Array(clean)) if raw.len() == clean.len() => {
                 let pairs = raw.iter().zip(clean);
-                pairs.map(|(raw, clean)| self.value(raw, clean, cursor.element())).collect()
+                pairs
+                    .map(|(raw, clean)| self.value(raw, clean, cursor.element()))
+                    .collect()
             }
             (Value::Object(_) | Value::Array(_), _) => hidden(),
             (Value::Null, _) => Value::Null,
-            (Value::Bool(_) | Value::Number(_) | Value::String(_), _) => self.leaf(raw, clean, cursor.field),
+            (Value::Bool(_) | Value::Number(_) | Value::String(_), _) => {
+                self.leaf(raw, clean, cursor.field)
+            }
         }
     }
 
     fn leaf(self, raw: &Value, clean: &Value, field: Option<&Field>) -> Value {
         let Some(field) = field else {
-            return if raw.is_boolean() { raw.clone() } else { hidden() };
+            return if raw.is_boolean() {
+                raw.clone()
+            } else {
+                hidden()
+            };
         };
         match (&field.class, field.shown) {
             (FieldClass::Secret, _) => Value::String("[secret]".to_owned()),
             (FieldClass::Public | FieldClass::Internal, Shown::Full) => clean.clone(),
             (FieldClass::Personal(kind), _) if !self.personal => Value::String(format!("[{kind}]")),
             (FieldClass::Personal(_), Shown::Full) => self.full(raw),
-            (_, Shown::Domain) => raw.as_str().and_then(domain).map_or_else(hidden, Value::String),
-            (_, Shown::Last4) => super::template::plain(raw).and_then(|text| last4(&text)).map_or_else(hidden, Value::String),
+            (_, Shown::Domain) => raw
+                .as_str()
+                .and_then(domain)
+                .map_or_else(hidden, Value::String),
+            (_, Shown::Last4) => super::template::plain(raw)
+                .and_then(|text| last4(&text))
+                .map_or_else(hidden, Value::String),
             (FieldClass::Personal(kind), Shown::Redacted) => Value::String(format!("[{kind}]")),
             (FieldClass::Public | FieldClass::Internal, Shown::Redacted) => hidden(),
         }
@@ -80,7 +102,13 @@ fn hidden() -> Value {
 /// `*@x.example`, for each address of a list.
 fn domain(text: &str) -> Option<String> {
     let shown = crate::guardrails::shown_domains(text)?;
-    Some(shown.iter().map(|domain| format!("*@{domain}")).collect::<Vec<_>>().join(", "))
+    Some(
+        shown
+            .iter()
+            .map(|domain| format!("*@{domain}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+    )
 }
 
 fn last4(text: &str) -> Option<String> {
@@ -97,7 +125,10 @@ mod tests {
     fn short_values_keep_their_end_to_themselves() {
         assert_eq!(last4("12345678").as_deref(), Some("…5678"));
         assert_eq!(last4("1234567"), None);
-        assert_eq!(domain("Kim <kim@x.example>, lee@y.example").as_deref(), Some("*@x.example, *@y.example"));
+        assert_eq!(
+            domain("Kim <kim@x.example>, lee@y.example").as_deref(),
+            Some("*@x.example, *@y.example")
+        );
         assert_eq!(domain("not an address"), None);
     }
 }

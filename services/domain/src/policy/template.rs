@@ -120,7 +120,9 @@ fn words(values: &[&Value]) -> String {
         Value::Array(items) => items.iter().collect(),
         other => vec![*other],
     });
-    let texts: Vec<String> = flat.map(|value| plain(value).unwrap_or_else(|| "…".to_owned())).collect();
+    let texts: Vec<String> = flat
+        .map(|value| plain(value).unwrap_or_else(|| "…".to_owned()))
+        .collect();
     match texts.is_empty() {
         true => "(none)".to_owned(),
         false => texts.join(", "),
@@ -157,8 +159,14 @@ mod tests {
     #[test]
     fn fills_values_and_names() {
         let input = json!({"id": "C-1", "n": 3, "to": ["a", "b"], "o": {"x": 1}});
-        assert_eq!(fill("Change {fields} of {/id}", &input), "Change email, phone of C-1");
-        assert_eq!(fill("{/n} to {/to} {/none} {/o}", &input), "3 to a, b (none) …");
+        assert_eq!(
+            fill("Change {fields} of {/id}", &input),
+            "Change email, phone of C-1"
+        );
+        assert_eq!(
+            fill("{/n} to {/to} {/none} {/o}", &input),
+            "3 to a, b (none) …"
+        );
     }
 
     #[test]
@@ -174,8 +182,17 @@ mod tests {
         let template = Template::parse("/contacts/{/id}/notes").unwrap();
         let path = |id: Value| template.path(json!({ "id": id }).as_object().unwrap());
         assert_eq!(path(json!("C-1")).unwrap(), "/contacts/C-1/notes");
-        assert_eq!(path(json!("../é?#")).unwrap(), "/contacts/..%2F%C3%A9%3F%23/notes");
-        for bad in [json!(".."), json!("."), json!(""), json!(null), json!(["a"])] {
+        assert_eq!(
+            path(json!("../é?#")).unwrap(),
+            "/contacts/..%2F%C3%A9%3F%23/notes"
+        );
+        for bad in [
+            json!(".."),
+            json!("."),
+            json!(""),
+            json!(null),
+            json!(["a"]),
+        ] {
             assert_eq!(path(bad), None);
         }
     }

@@ -128,7 +128,10 @@ impl Tool {
     }
 
     /// The updatable fields that `input` names, each with its value.
-    pub(crate) fn updates<'i>(&'i self, input: &'i Map<String, Value>) -> Vec<(&'i str, &'i Value)> {
+    pub(crate) fn updates<'i>(
+        &'i self,
+        input: &'i Map<String, Value>,
+    ) -> Vec<(&'i str, &'i Value)> {
         let present = |pointer: &'i Pointer| {
             let found = pointer.find(input).into_iter().next()?;
             Some((pointer.name(), found))

@@ -113,8 +113,15 @@ impl Check<'_> {
     }
 
     /// Keeps the value, or notes why there is none.
-    fn keep<T, E: std::fmt::Display>(&mut self, result: Result<T, E>, key: &str, mend: &str) -> Option<T> {
-        result.map_err(|error| self.fault(format!("`{key}`: {error}"), mend)).ok()
+    fn keep<T, E: std::fmt::Display>(
+        &mut self,
+        result: Result<T, E>,
+        key: &str,
+        mend: &str,
+    ) -> Option<T> {
+        result
+            .map_err(|error| self.fault(format!("`{key}`: {error}"), mend))
+            .ok()
     }
 
     fn digest(&mut self, table: &toml::Value) -> Option<Digest> {
@@ -126,14 +133,21 @@ impl Check<'_> {
     fn table(&mut self, table: &toml::Value) -> Option<ToolTable> {
         let read = ToolTable::deserialize(table.clone());
         let read = read.map_err(|error| error.message().to_owned());
-        self.keep(read, "keys", "see docs of the catalog for the keys of a tool")
+        self.keep(
+            read,
+            "keys",
+            "see docs of the catalog for the keys of a tool",
+        )
     }
 
     fn tool(&mut self, table: ToolTable, digest: Digest) -> Option<Tool> {
         let validator = self.validator(&table.input);
         let (fields, classes) = self.fields(&table);
         // A wrong amount is a noted fault, so the tool is not built without it.
-        let amount = table.amount.as_deref().and_then(|text| self.amount(text, &table));
+        let amount = table
+            .amount
+            .as_deref()
+            .and_then(|text| self.amount(text, &table));
         let updatable = self.updatable(&table);
         let summary = self.template("summary", &table.summary, &table.input, &fields);
         let resource = table.resource.as_deref().unwrap_or(self.name.as_str());
@@ -157,7 +171,11 @@ impl Check<'_> {
             updatable,
             summary: summary?,
             resource: resource?,
-            recipients: guards.iter().flat_map(|guard| guard.recipients()).cloned().collect(),
+            recipients: guards
+                .iter()
+                .flat_map(|guard| guard.recipients())
+                .cloned()
+                .collect(),
             guardrails: guards,
             output,
             worker: worker?,
@@ -170,10 +188,14 @@ impl Check<'_> {
 
     fn validator(&mut self, schema: &Value) -> Option<jsonschema::Validator> {
         if input_schema::type_word(schema) != Some("object") {
-            self.fault("`input` does not have `type = \"object\"`", "describe the input as an object");
+            self.fault(
+                "`input` does not have `type = \"object\"`",
+                "describe the input as an object",
+            );
         }
         // The linear-time engine: a pattern must not make one input cost seconds.
-        let options = jsonschema::draft202012::options().with_pattern_options(PatternOptions::regex());
+        let options =
+            jsonschema::draft202012::options().with_pattern_options(PatternOptions::regex());
         let built = options.build(schema).map_err(|error| error.to_string());
         self.keep(built, "input", "write a JSON Schema of draft 2020-12")
     }
@@ -199,7 +221,10 @@ impl Check<'_> {
                 continue;
             };
             if class == FieldClass::Secret && !matches!(field.shown, None | Some(Shown::Redacted)) {
-                self.fault(format!("secret `{pointer}` is to be shown"), "drop `shown`: secrets never are");
+                self.fault(
+                    format!("secret `{pointer}` is to be shown"),
+                    "drop `shown`: secrets never are",
+                );
             }
             let added = classes.insert(text, class.clone());
             self.keep(added, "fields", "name a field as a JSON Pointer");
@@ -209,7 +234,11 @@ impl Check<'_> {
     }
 
     fn class(&mut self, word: &str) -> Option<FieldClass> {
-        self.keep(FieldClass::parse(word), "class", "use public, internal, personal:<type> or secret")
+        self.keep(
+            FieldClass::parse(word),
+            "class",
+            "use public, internal, personal:<type> or secret",
+        )
     }
 
     fn amount(&mut self, text: &str, table: &ToolTable) -> Option<Amount> {
@@ -218,7 +247,10 @@ impl Check<'_> {
             Lookup::Found(schema, required) => (schema, required),
             Lookup::Missing => return None,
             Lookup::Unclear => {
-                self.fault("`amount` lies where the schema does not describe it plainly", "describe it with `properties`");
+                self.fault(
+                    "`amount` lies where the schema does not describe it plainly",
+                    "describe it with `properties`",
+                );
                 return None;
             }
         };
@@ -227,12 +259,18 @@ impl Check<'_> {
             Some("number" | "string") => false,
             _ => {
                 let mend = "give it `type` integer (minor units), number or string (decimal text)";
-                self.fault(format!("`amount` names `{pointer}`, which is not a number"), mend);
+                self.fault(
+                    format!("`amount` names `{pointer}`, which is not a number"),
+                    mend,
+                );
                 return None;
             }
         };
         if pointer.is_pattern() {
-            self.fault("`amount` names several fields", "name the one field with the total");
+            self.fault(
+                "`amount` names several fields",
+                "name the one field with the total",
+            );
         }
         Some(Amount {
             pointer,
@@ -250,38 +288,64 @@ impl Check<'_> {
             .collect();
         if table.operation != Operation::Update {
             if !pointers.is_empty() {
-                self.fault("has `updatable` but does not update", "drop it or set `operation = \"update\"`");
+                self.fault(
+                    "has `updatable` but does not update",
+                    "drop it or set `operation = \"update\"`",
+                );
             }
             return pointers;
         }
         if pointers.is_empty() {
-            self.fault("updates, but has no `updatable` fields", "list the fields that it may change");
+            self.fault(
+                "updates, but has no `updatable` fields",
+                "list the fields that it may change",
+            );
         }
         let mut names: Vec<&str> = pointers.iter().map(Pointer::name).collect();
         names.sort_unstable();
         names.dedup();
         if names.len() != pointers.len() {
-            self.fault("two `updatable` fields have the same name", "rename one: policies know them by name");
+            self.fault(
+                "two `updatable` fields have the same name",
+                "rename one: policies know them by name",
+            );
         }
         for pointer in &pointers {
             if pointer.is_pattern() {
-                self.fault(format!("`updatable` names several fields by `{pointer}`"), "name each field");
+                self.fault(
+                    format!("`updatable` names several fields by `{pointer}`"),
+                    "name each field",
+                );
             }
             if !closed_above(&table.input, pointer) {
-                let what = format!("an object that holds `{pointer}` takes members that it does not name");
+                let what =
+                    format!("an object that holds `{pointer}` takes members that it does not name");
                 self.fault(what, "set `additionalProperties = false` there");
             }
         }
         pointers
     }
 
-    fn template(&mut self, key: &str, text: &str, schema: &Value, fields: &FieldTree) -> Option<Template> {
-        let template = self.keep(Template::parse(text), key, "write text with `{/pointer}` in it")?;
+    fn template(
+        &mut self,
+        key: &str,
+        text: &str,
+        schema: &Value,
+        fields: &FieldTree,
+    ) -> Option<Template> {
+        let template = self.keep(
+            Template::parse(text),
+            key,
+            "write text with `{/pointer}` in it",
+        )?;
         for pointer in template.pointers() {
             self.pointer(key, pointer.as_str(), schema);
             match fields.at(pointer).map(|field| &field.class) {
                 Some(FieldClass::Secret) => {
-                    self.fault(format!("`{key}` shows the secret `{pointer}`"), "leave it out");
+                    self.fault(
+                        format!("`{key}` shows the secret `{pointer}`"),
+                        "leave it out",
+                    );
                 }
                 None => {
                     let what = format!("`{key}` shows `{pointer}`, which has no class");
@@ -303,7 +367,10 @@ impl Check<'_> {
                 Ok(guard) => built.push(guard),
                 Err(faults) => {
                     for fault in faults {
-                        self.fault(format!("guardrail: {fault}"), "mend the guardrail's settings");
+                        self.fault(
+                            format!("guardrail: {fault}"),
+                            "mend the guardrail's settings",
+                        );
                     }
                     return None;
                 }
@@ -314,14 +381,24 @@ impl Check<'_> {
 
     fn output(&mut self, table: &BTreeMap<String, String>) -> BTreeMap<Pointer, FieldClass> {
         if table.len() > OUTPUT_FIELDS_MAX {
-            self.fault(format!("exposes more than {OUTPUT_FIELDS_MAX} output fields"), "expose fewer");
+            self.fault(
+                format!("exposes more than {OUTPUT_FIELDS_MAX} output fields"),
+                "expose fewer",
+            );
         }
         let mut output = BTreeMap::new();
         for (text, word) in table {
-            let pointer = self.keep(Pointer::parse(text), "output", "name a field as a JSON Pointer");
+            let pointer = self.keep(
+                Pointer::parse(text),
+                "output",
+                "name a field as a JSON Pointer",
+            );
             let class = self.class(word);
             if class == Some(FieldClass::Secret) {
-                self.fault(format!("exposes the secret output `{text}`"), "leave it out");
+                self.fault(
+                    format!("exposes the secret output `{text}`"),
+                    "leave it out",
+                );
             }
             output.extend(pointer.zip(class));
         }
@@ -332,14 +409,20 @@ impl Check<'_> {
         match (&table.kind, &table.method, &table.service, &table.path) {
             (WorkerKind::Nats, None, None, None) => Some(Worker::Nats),
             (WorkerKind::Nats, ..) => {
-                self.fault("a `nats` worker has no other keys", "drop `method`, `service` and `path`");
+                self.fault(
+                    "a `nats` worker has no other keys",
+                    "drop `method`, `service` and `path`",
+                );
                 None
             }
             (WorkerKind::Http, Some(method), Some(service), Some(path)) => {
                 self.http(method, service, path, schema)
             }
             (WorkerKind::Http, ..) => {
-                self.fault("an `http` worker lacks a key", "give it `method`, `service` and `path`");
+                self.fault(
+                    "an `http` worker lacks a key",
+                    "give it `method`, `service` and `path`",
+                );
                 None
             }
         }
@@ -347,16 +430,29 @@ impl Check<'_> {
 
     fn http(&mut self, method: &str, service: &str, path: &str, schema: &Value) -> Option<Worker> {
         if !METHODS.contains(&method) {
-            self.fault("`worker.method` is unknown", "use GET, POST, PUT, PATCH or DELETE");
+            self.fault(
+                "`worker.method` is unknown",
+                "use GET, POST, PUT, PATCH or DELETE",
+            );
         }
         if service.parse::<countersign_schemas::Token>().is_err() {
-            self.fault("`worker.service` is not a name", "use 1 to 64 of A-Z a-z 0-9 _ -");
+            self.fault(
+                "`worker.service` is not a name",
+                "use 1 to 64 of A-Z a-z 0-9 _ -",
+            );
         }
         let clean = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '\\');
         if !path.starts_with('/') || path.starts_with("//") || !path.chars().all(clean) {
-            self.fault("`worker.path` is not an absolute path", "start it with one `/`, without query");
+            self.fault(
+                "`worker.path` is not an absolute path",
+                "start it with one `/`, without query",
+            );
         }
-        let path = self.keep(Template::parse(path), "worker.path", "write a path with `{/pointer}` in it")?;
+        let path = self.keep(
+            Template::parse(path),
+            "worker.path",
+            "write a path with `{/pointer}` in it",
+        )?;
         for pointer in path.pointers() {
             self.pointer("worker.path", pointer.as_str(), schema);
         }
@@ -379,14 +475,22 @@ impl Check<'_> {
     fn names(&mut self, table: &ToolTable) {
         let team = table.helper.as_ref();
         if let Some(team) = team.filter(|team| self.directory.team(team).is_none()) {
-            self.fault(format!("`helper` names team `{team}`, which is not in entities.json"), "add the team");
+            self.fault(
+                format!("`helper` names team `{team}`, which is not in entities.json"),
+                "add the team",
+            );
         }
         if Operation::from_word(self.name.as_str()).is_some() {
             self.fault("has the name of an operation", "choose another name");
         }
         for group in &table.groups {
-            if Operation::from_word(group).is_some() || group.parse::<countersign_schemas::Token>().is_err() {
-                self.fault("a name in `groups` is not allowed", "use 1 to 64 of A-Z a-z 0-9 _ -, no operation");
+            if Operation::from_word(group).is_some()
+                || group.parse::<countersign_schemas::Token>().is_err()
+            {
+                self.fault(
+                    "a name in `groups` is not allowed",
+                    "use 1 to 64 of A-Z a-z 0-9 _ -, no operation",
+                );
             }
         }
     }

@@ -36,10 +36,18 @@ pub(crate) fn rule<'b>(
     let (action, resource) = (rules.action.clone(), rules.resource.clone());
     let request = match Request::new(principal.clone(), action, resource, context, None) {
         Ok(request) => request,
-        Err(_) => return Ruling::Error(vec!["the request does not fit the policy schema".to_owned()]),
+        Err(_) => {
+            return Ruling::Error(vec![
+                "the request does not fit the policy schema".to_owned(),
+            ]);
+        }
     };
-    let firm = bundle.authorizer.is_authorized(&request, &rules.firm, &bundle.entities);
-    let asks = bundle.authorizer.is_authorized(&request, &rules.asks, &bundle.entities);
+    let firm = bundle
+        .authorizer
+        .is_authorized(&request, &rules.firm, &bundle.entities);
+    let asks = bundle
+        .authorizer
+        .is_authorized(&request, &rules.asks, &bundle.entities);
     let errors: Vec<String> = [&firm, &asks].into_iter().flat_map(errors).collect();
     if !errors.is_empty() {
         return Ruling::Error(errors);
@@ -54,7 +62,9 @@ pub(crate) fn rule<'b>(
 
 fn said<'b>(bundle: &'b Bundle, response: &Response) -> Vec<&'b Rule> {
     let ids = response.diagnostics().reason();
-    let mut rules: Vec<&Rule> = ids.filter_map(|id| bundle.rules.said.get(id.as_ref() as &str)).collect();
+    let mut rules: Vec<&Rule> = ids
+        .filter_map(|id| bundle.rules.said.get(id.as_ref() as &str))
+        .collect();
     rules.sort_by(|a, b| a.id.cmp(&b.id));
     rules
 }
@@ -63,7 +73,10 @@ fn said<'b>(bundle: &'b Bundle, response: &Response) -> Vec<&'b Rule> {
 fn errors(response: &Response) -> Vec<String> {
     let one = |error: &cedar_policy::AuthorizationError| {
         let cedar_policy::AuthorizationError::PolicyEvaluationError(error) = error;
-        format!("rule `{}` cannot be evaluated on this input", error.policy_id())
+        format!(
+            "rule `{}` cannot be evaluated on this input",
+            error.policy_id()
+        )
     };
     let mut all: Vec<String> = response.diagnostics().errors().map(one).collect();
     all.sort();

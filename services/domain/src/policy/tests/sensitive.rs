@@ -32,19 +32,46 @@ fn approvers_see_each_field_as_the_catalog_says() {
         assert!(!archived.contains(value), "{archived}");
     }
     assert_eq!(checked.amount.as_deref(), Some("5"));
-    let mail = check(&bundle, "bot", "mail.send", json!({"to": "ann@far.example", "body": "call ann@far.example"}));
+    let mail = check(
+        &bundle,
+        "bot",
+        "mail.send",
+        json!({"to": "ann@far.example", "body": "call ann@far.example"}),
+    );
     assert_eq!(mail.input_shown.0["to"], json!("ann@far.example"));
-    assert!(!mail.input_shown.0["body"].as_str().unwrap().contains("ann@"), "{:?}", mail.input_shown);
+    assert!(
+        !mail.input_shown.0["body"]
+            .as_str()
+            .unwrap()
+            .contains("ann@"),
+        "{:?}",
+        mail.input_shown
+    );
     assert!(!self::archived(&mail).contains("far.example"), "{mail:?}");
 }
 
 #[test]
 fn changes_name_the_field_and_its_redacted_value() {
-    let checked = check(&bundle(), "bot", "contact.update", json!({"id": "c-1", "email": "ann@far.example", "limit": 7.5}));
+    let checked = check(
+        &bundle(),
+        "bot",
+        "contact.update",
+        json!({"id": "c-1", "email": "ann@far.example", "limit": 7.5}),
+    );
     assert_eq!(checked.summary, "Change email, limit of c-1");
-    let rows: Vec<(&str, &str)> = checked.changes.iter().map(|one| (one.resource.as_str(), one.field.as_str())).collect();
+    let rows: Vec<(&str, &str)> = checked
+        .changes
+        .iter()
+        .map(|one| (one.resource.as_str(), one.field.as_str()))
+        .collect();
     assert_eq!(rows, [("contact/c-1", "email"), ("contact/c-1", "limit")]);
-    assert!(checked.changes[0].after.as_deref().unwrap().starts_with("[email:k1:"));
+    assert!(
+        checked.changes[0]
+            .after
+            .as_deref()
+            .unwrap()
+            .starts_with("[email:k1:")
+    );
     assert_eq!(checked.changes[1].after.as_deref(), Some("7.5"));
 }
 
@@ -52,21 +79,36 @@ fn changes_name_the_field_and_its_redacted_value() {
 fn a_misplaced_value_is_named_nowhere() {
     // The PIN stands in a field that the schema does not have, the address where an id was
     // expected.
-    let input = json!({"id": "ann.of.far@far.example", "pin_code": "918273", "free": "my pin is 918273"});
+    let input =
+        json!({"id": "ann.of.far@far.example", "pin_code": "918273", "free": "my pin is 918273"});
     let checked = check(&bundle(), "bot", "contact.update", input);
     assert_eq!(words(&checked), "deny invalid_input");
     let all = serde_json::to_string(&checked).unwrap();
     for value in ["918273", "far.example"] {
         assert!(!all.contains(value), "{all}");
     }
-    assert!(checked.reasons[0].message.contains("`/id` breaks `maxLength`"), "{}", checked.reasons[0].message);
+    assert!(
+        checked.reasons[0]
+            .message
+            .contains("`/id` breaks `maxLength`"),
+        "{}",
+        checked.reasons[0].message
+    );
 }
 
 #[test]
 fn an_unknown_tool_leaves_marks_only() {
-    let checked = check(&bundle(), "bot", "doc.burn", json!({"a": "plain words", "b": {"c": 4711}}));
+    let checked = check(
+        &bundle(),
+        "bot",
+        "doc.burn",
+        json!({"a": "plain words", "b": {"c": 4711}}),
+    );
     let all = serde_json::to_string(&checked).unwrap();
-    assert!(!all.contains("plain words") && !all.contains("4711"), "{all}");
+    assert!(
+        !all.contains("plain words") && !all.contains("4711"),
+        "{all}"
+    );
     assert!(checked.input_shown.0.is_empty());
 }
 
@@ -81,10 +123,17 @@ fn surrogates_are_refused_wherever_they_stand() {
         json!({"id": "x", (token.clone()): 1}),
     ];
     for input in places {
-        assert_eq!(words(&check(&bundle, "bot", "doc.read", input.clone())), "deny unavailable", "{input}");
+        assert_eq!(
+            words(&check(&bundle, "bot", "doc.read", input.clone())),
+            "deny unavailable",
+            "{input}"
+        );
     }
     for innocent in ["tok_email", "tok_email_short", "token"] {
-        assert_eq!(check(&bundle, "bot", "doc.read", json!({ "id": innocent })).verdict, Verdict::Allow);
+        assert_eq!(
+            check(&bundle, "bot", "doc.read", json!({ "id": innocent })).verdict,
+            Verdict::Allow
+        );
     }
 }
 
@@ -106,12 +155,29 @@ fn digests_bind_the_exact_input() {
 #[test]
 fn copies_that_could_not_be_stored_are_left_out_and_deny() {
     let many = vec![json!("a"); 60_000];
-    let checked = check(&bundle(), "bot", "doc.read", json!({"id": "x", "more": many}));
+    let checked = check(
+        &bundle(),
+        "bot",
+        "doc.read",
+        json!({"id": "x", "more": many}),
+    );
     assert_eq!(words(&checked), "deny invalid_input");
     let bytes = serde_json::to_vec(&checked).unwrap().len();
-    assert!(bytes < countersign_schemas::limits::STORED_BYTES_MAX, "{bytes}");
+    assert!(
+        bytes < countersign_schemas::limits::STORED_BYTES_MAX,
+        "{bytes}"
+    );
     let honest: Vec<Value> = (0..5_000).map(|n| json!(n.to_string())).collect();
-    assert_eq!(check(&bundle(), "bot", "doc.read", json!({"id": "x", "more": honest})).verdict, Verdict::Allow);
+    assert_eq!(
+        check(
+            &bundle(),
+            "bot",
+            "doc.read",
+            json!({"id": "x", "more": honest})
+        )
+        .verdict,
+        Verdict::Allow
+    );
 }
 
 #[test]
@@ -130,5 +196,9 @@ fn without_a_bundle_everything_is_denied_in_words() {
     let checked = judge_without_bundle(&redactor(), judging, "the folder is empty");
     assert_eq!(words(&checked), "deny policy_error");
     assert!(checked.reasons[0].message.contains("the folder is empty"));
-    assert!(!serde_json::to_string(&checked).unwrap().contains("plain words"));
+    assert!(
+        !serde_json::to_string(&checked)
+            .unwrap()
+            .contains("plain words")
+    );
 }

@@ -122,7 +122,10 @@ pub(super) fn files() -> Files {
     BTreeMap::from([
         ("catalog/all.toml".to_owned(), CATALOG.into()),
         ("policies/all.cedar".to_owned(), POLICIES.into()),
-        ("entities.json".to_owned(), entities().to_string().into_bytes()),
+        (
+            "entities.json".to_owned(),
+            entities().to_string().into_bytes(),
+        ),
     ])
 }
 
@@ -160,7 +163,11 @@ pub(super) fn request(tool: &str, input: Value) -> ToolRequested {
     }
 }
 
-pub(super) fn judge_request(bundle: &Bundle, agent: &str, request: &ToolRequested) -> PolicyChecked {
+pub(super) fn judge_request(
+    bundle: &Bundle,
+    agent: &str,
+    request: &ToolRequested,
+) -> PolicyChecked {
     let agent: AgentId = agent.parse().unwrap();
     let key = MatchKey::new("k1".parse().unwrap(), [9; 32]);
     judge(
@@ -188,7 +195,10 @@ pub(super) fn check(bundle: &Bundle, agent: &str, tool: &str, input: Value) -> P
 /// Verdict, then the codes or policies of the reasons.
 pub(super) fn words(checked: &PolicyChecked) -> String {
     let reason = |reason: &countersign_schemas::events::Reason| {
-        reason.policy_id.clone().unwrap_or_else(|| reason.code.clone())
+        reason
+            .policy_id
+            .clone()
+            .unwrap_or_else(|| reason.code.clone())
     };
     let reasons: Vec<String> = checked.reasons.iter().map(reason).collect();
     format!("{} {}", checked.verdict, reasons.join(","))
