@@ -3,32 +3,26 @@
 use std::collections::BTreeSet;
 
 use countersign_schemas::events::{
-    Ask, BlockedCode, Change, CheckedRequester, GuardrailFinding, GuardrailResult, Need,
-    PolicyChecked, Reason, RequestRef, ToolRequested, Verdict,
+    Ask, BlockedCode, CheckedRequester, GuardrailFinding, GuardrailResult, Need, PolicyChecked,
+    Reason, RequestRef, ToolRequested, Verdict,
 };
-use countersign_schemas::limits::{PURPOSE_CHARS_MAX, STORED_BYTES_MAX};
-use countersign_schemas::{AgentId, Digest, JsonObject, PersonId, Timestamp};
+use countersign_schemas::limits::PURPOSE_CHARS_MAX;
+use countersign_schemas::{AgentId, Digest, PersonId, Timestamp};
 use serde_json::{Map, Value};
 
 use super::annotations::Rule;
 use super::ask::AskRule;
 use super::bundle::Bundle;
 use super::context;
+use super::copies::{Copies, line};
 use super::directory::{AgentEntry, Directory};
 use super::matching::MatchKey;
 use super::refusal::{self, Finding, reason};
-use super::show::View;
 use super::tool::Tool;
 use super::verdict::{self, Ruling};
 use crate::guardrails;
 use crate::input;
-use crate::redact::{FieldClasses, Redactor};
-
-/// Bytes of the two copies of an input in a verdict: marks are longer than what they
-/// stand for, and the event must still be stored whole.
-const COPIES_BYTES_MAX: usize = STORED_BYTES_MAX / 4 * 3;
-/// Characters of the summary, a resource and a changed value: one line each.
-const LINE_CHARS_MAX: usize = 300;
+use crate::redact::Redactor;
 
 /// One intent to be judged.
 #[derive(Debug)]
@@ -334,118 +328,6 @@ fn violated(refusals: Vec<(String, String)>, guardrails: Vec<GuardrailResult>) -
         ask: None,
         guardrails,
     }
-}
-
-/// What of an input goes into the verdict.
-#[derive(Default)]
-struct Copies {
-    redacted: JsonObject,
-    shown: JsonObject,
-    summary: String,
-    changes: Vec<Change>,
-    amount: Option<String>,
-    too_large: bool,
-}
-
-impl Copies {
-    fn of(
-        redactor: &Redactor,
-        request: &ToolRequested,
-        tool: Option<&Tool>,
-        finding: &Finding,
-    ) -> Self {
-        let Some(tool) = tool else {
-            let redacted = redactor
-                .json(&request.input, &FieldClasses::everything())
-                .value;
-            return Self {
-                summary: format!("call the tool `{}`", request.tool),
-                ..Self::default()
-            }
-            .bounded(redacted, JsonObject::default());
-        };
-        let raw = &request.input.0;
-        let clean = redactor.json(&request.input, &tool.classes).value;
-        let fits = !finding.is_invalid_input();
-        let view = View {
-            redactor,
-            personal: fits,
-        };
-        let shown = view.object(raw, &clean.0, tool.fields.cursor());
-        // In an input that does not fit its schema a value may stand in the wrong field.
-        let redacted = if fits {
-            clean
-        } else {
-            JsonObject(shown.clone())
-        };
-        let names: Vec<&str> = tool
-            .updates(raw)
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
-        Self {
-            summary: line(&tool.summary.fill(&redacted.0, &names)),
-            changes: changes(tool, &redacted.0),
-            amount: if fits { tool.amount_text(raw) } else { None },
-            ..Self::default()
-        }
-        .bounded(redacted, JsonObject(shown))
-    }
-
-    /// Keeps the copies if the event can still be stored with them.
-    fn bounded(mut self, redacted: JsonObject, shown: JsonObject) -> Self {
-        self.too_large = weight_of(&redacted.0) + weight_of(&shown.0) > COPIES_BYTES_MAX;
-        if !self.too_large {
-            self.redacted = redacted;
-            self.shown = shown;
-        }
-        self
-    }
-}
-
-fn changes(tool: &Tool, redacted: &Map<String, Value>) -> Vec<Change> {
-    let resource = line(&tool.resource.fill(redacted, &[]));
-    let one = |(field, value): (&str, &Value)| Change {
-        resource: resource.clone(),
-        field: field.to_owned(),
-        before: None,
-        after: Some(line(
-            &super::template::plain(value).unwrap_or_else(|| value.to_string()),
-        )),
-    };
-    tool.updates(redacted).into_iter().map(one).collect()
-}
-
-fn line(text: &str) -> String {
-    match text.char_indices().nth(LINE_CHARS_MAX) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(LINE_CHARS_MAX).chain(['…']).collect(),
-    }
-}
-
-/// About how many bytes a value takes as JSON, never too few.
-fn weight(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(_) => 6,
-        Value::Number(_) => 32,
-        Value::String(text) => weight_of_text(text),
-        Value::Array(items) => 2 + items.iter().map(weight).sum::<usize>(),
-        Value::Object(object) => weight_of(object),
-    }
-}
-
-fn weight_of(object: &Map<String, Value>) -> usize {
-    let one = |(name, value): (&String, &Value)| weight_of_text(name) + weight(value);
-    2 + object.iter().map(one).sum::<usize>()
-}
-
-fn weight_of_text(text: &str) -> usize {
-    let byte = |byte: u8| match byte {
-        0..=0x1f => 6,
-        b'"' | b'\\' => 2,
-        _ => 1,
-    };
-    4 + text.bytes().map(byte).sum::<usize>()
 }
 
 fn event(

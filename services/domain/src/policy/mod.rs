@@ -6,6 +6,7 @@ mod bundle;
 mod catalog;
 mod cedar_schema;
 mod context;
+mod copies;
 mod directory;
 mod fields;
 mod input_schema;
@@ -19,6 +20,7 @@ mod show;
 mod template;
 mod tool;
 mod tool_file;
+mod tool_table;
 mod verdict;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use countersign_schemas::events::Operation;
-use countersign_schemas::{Digest, TeamId, ToolName};
+use countersign_schemas::{Digest, ToolName};
 use jsonschema::PatternOptions;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -16,7 +16,8 @@ use super::pointer::Pointer;
 use super::problem::{Place, Problems};
 use super::template::Template;
 use super::tool::{Amount, Tool, Worker};
-use crate::guardrails::{self, GuardrailSettings};
+use super::tool_table::{ToolTable, WorkerKind, WorkerTable};
+use crate::guardrails;
 use crate::redact::{FieldClass, FieldClasses};
 
 /// How long a call may take where the catalog does not say.
@@ -28,55 +29,6 @@ const TIMEOUT_SECONDS_MAX: u64 = 300;
 const OUTPUT_FIELDS_MAX: usize = 64;
 /// The HTTP methods that a worker may be called with.
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ToolTable {
-    operation: Operation,
-    description: String,
-    summary: String,
-    input: Value,
-    worker: WorkerTable,
-    #[serde(default)]
-    groups: Vec<String>,
-    #[serde(default)]
-    fields: BTreeMap<String, FieldTable>,
-    amount: Option<String>,
-    #[serde(default)]
-    updatable: Vec<String>,
-    resource: Option<String>,
-    #[serde(default)]
-    guardrails: Vec<GuardrailSettings>,
-    #[serde(default)]
-    output: BTreeMap<String, String>,
-    timeout_s: Option<u64>,
-    #[serde(default)]
-    idempotent: bool,
-    helper: Option<TeamId>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FieldTable {
-    class: String,
-    shown: Option<Shown>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WorkerTable {
-    kind: WorkerKind,
-    method: Option<String>,
-    service: Option<String>,
-    path: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum WorkerKind {
-    Nats,
-    Http,
-}
 
 /// Checks one tool; every fault is noted, and a tool with a fault is not built.
 pub(crate) fn build(

@@ -70,141 +70,142 @@ fn workers_are_bound() {
 const TOML: &str = "catalog/all.toml";
 const CEDAR: &str = "policies/all.cedar";
 
+const CATALOG_FAULTS: &[(&str, &str, &str)] = &[
+    (
+        "operation = \"read\"",
+        "operation = \"peek\"",
+        "unknown variant",
+    ),
+    (
+        "description = \"Reads.\"",
+        "describe = \"Reads.\"",
+        "unknown field `describe`",
+    ),
+    (
+        "summary = \"Read {/id}\"",
+        "summary = \"Read {/nope}\"",
+        "which the input's schema does not have",
+    ),
+    (
+        "summary = \"Read {/id}\"",
+        "summary = \"Read {id}\"",
+        "is not a JSON Pointer",
+    ),
+    (
+        "Change {fields} of {/id}",
+        "Change {/pin}",
+        "shows the secret `/pin`",
+    ),
+    (
+        "Change {fields} of {/id}",
+        "Change {/free}",
+        "which has no class",
+    ),
+    (
+        "updatable = [\"/email\", \"/limit\", \"/pin\"]",
+        "updatable = []",
+        "has no `updatable` fields",
+    ),
+    (
+        "updatable = [\"/email\",",
+        "updatable = [\"/emial\",",
+        "which the input's schema does not have",
+    ),
+    (
+        "additionalProperties = false",
+        "additionalProperties = true",
+        "takes members that it does not name",
+    ),
+    (
+        "amount = \"/limit\"",
+        "amount = \"/none\"",
+        "which the input's schema does not have",
+    ),
+    (
+        "limit = { type = \"number\" }",
+        "limit = { type = \"boolean\" }",
+        "which is not a number",
+    ),
+    (
+        "class = \"secret\"",
+        "class = \"hidden\"",
+        "is not a field class",
+    ),
+    (
+        "class = \"secret\"",
+        "class = \"secret\", shown = \"full\"",
+        "is to be shown",
+    ),
+    ("shown = \"domain\"", "shown = \"some\"", "unknown variant"),
+    (
+        "type = \"string\", maxLength = 10",
+        "type = \"sting\"",
+        "`input`",
+    ),
+    (
+        "\"/mail\" = \"personal:email\"",
+        "\"/mail\" = \"secret\"",
+        "exposes the secret output",
+    ),
+    (
+        "method = \"PATCH\"",
+        "method = \"FETCH\"",
+        "`worker.method` is unknown",
+    ),
+    ("service = \"crm\", ", "", "lacks a key"),
+    (
+        "path = \"/c/{/id}\"",
+        "path = \"c/{/id}\"",
+        "not an absolute path",
+    ),
+    (
+        "helper = \"leads\"",
+        "helper = \"nobody\"",
+        "which is not in entities.json",
+    ),
+    (
+        "helper = \"leads\"",
+        "timeout_s = 301",
+        "not between 1 and 300",
+    ),
+    (
+        "kind = \"email_domains\"",
+        "kind = \"email_domain\"",
+        "unknown variant",
+    ),
+    (
+        "known = [\"home.example\"]",
+        "known = [\"*\"]",
+        "which is no domain",
+    ),
+    ("expires = \"30m\"", "expires = \"30\"", "is not a time"),
+    ("expires = \"30m\"", "expire = \"30m\"", "unknown field"),
+    (
+        "ask = \"leads\"",
+        "ask = \"leads:9\"",
+        "can never give 9 votes",
+    ),
+    (
+        "[tools.\"doc.read\"]",
+        "[tools.\"read\"]",
+        "name of an operation",
+    ),
+    (
+        "[tools.\"doc.read\"]",
+        "[tools.\"doc read\"]",
+        "is not a valid tool name",
+    ),
+    (
+        "[tools.\"doc.read\"]",
+        "[tool.\"doc.read\"]",
+        "unknown field `tool`",
+    ),
+    ("[tools.\"doc.read\"]", "[tools.\"doc.read\"", "write TOML"),
+];
+
 #[test]
 fn each_fault_of_the_catalog_is_named() {
-    let table = [
-        (
-            "operation = \"read\"",
-            "operation = \"peek\"",
-            "unknown variant",
-        ),
-        (
-            "description = \"Reads.\"",
-            "describe = \"Reads.\"",
-            "unknown field `describe`",
-        ),
-        (
-            "summary = \"Read {/id}\"",
-            "summary = \"Read {/nope}\"",
-            "which the input's schema does not have",
-        ),
-        (
-            "summary = \"Read {/id}\"",
-            "summary = \"Read {id}\"",
-            "is not a JSON Pointer",
-        ),
-        (
-            "Change {fields} of {/id}",
-            "Change {/pin}",
-            "shows the secret `/pin`",
-        ),
-        (
-            "Change {fields} of {/id}",
-            "Change {/free}",
-            "which has no class",
-        ),
-        (
-            "updatable = [\"/email\", \"/limit\", \"/pin\"]",
-            "updatable = []",
-            "has no `updatable` fields",
-        ),
-        (
-            "updatable = [\"/email\",",
-            "updatable = [\"/emial\",",
-            "which the input's schema does not have",
-        ),
-        (
-            "additionalProperties = false",
-            "additionalProperties = true",
-            "takes members that it does not name",
-        ),
-        (
-            "amount = \"/limit\"",
-            "amount = \"/none\"",
-            "which the input's schema does not have",
-        ),
-        (
-            "limit = { type = \"number\" }",
-            "limit = { type = \"boolean\" }",
-            "which is not a number",
-        ),
-        (
-            "class = \"secret\"",
-            "class = \"hidden\"",
-            "is not a field class",
-        ),
-        (
-            "class = \"secret\"",
-            "class = \"secret\", shown = \"full\"",
-            "is to be shown",
-        ),
-        ("shown = \"domain\"", "shown = \"some\"", "unknown variant"),
-        (
-            "type = \"string\", maxLength = 10",
-            "type = \"sting\"",
-            "`input`",
-        ),
-        (
-            "\"/mail\" = \"personal:email\"",
-            "\"/mail\" = \"secret\"",
-            "exposes the secret output",
-        ),
-        (
-            "method = \"PATCH\"",
-            "method = \"FETCH\"",
-            "`worker.method` is unknown",
-        ),
-        ("service = \"crm\", ", "", "lacks a key"),
-        (
-            "path = \"/c/{/id}\"",
-            "path = \"c/{/id}\"",
-            "not an absolute path",
-        ),
-        (
-            "helper = \"leads\"",
-            "helper = \"nobody\"",
-            "which is not in entities.json",
-        ),
-        (
-            "helper = \"leads\"",
-            "timeout_s = 301",
-            "not between 1 and 300",
-        ),
-        (
-            "kind = \"email_domains\"",
-            "kind = \"email_domain\"",
-            "unknown variant",
-        ),
-        (
-            "known = [\"home.example\"]",
-            "known = [\"*\"]",
-            "which is no domain",
-        ),
-        ("expires = \"30m\"", "expires = \"30\"", "is not a time"),
-        ("expires = \"30m\"", "expire = \"30m\"", "unknown field"),
-        (
-            "ask = \"leads\"",
-            "ask = \"leads:9\"",
-            "can never give 9 votes",
-        ),
-        (
-            "[tools.\"doc.read\"]",
-            "[tools.\"read\"]",
-            "name of an operation",
-        ),
-        (
-            "[tools.\"doc.read\"]",
-            "[tools.\"doc read\"]",
-            "is not a valid tool name",
-        ),
-        (
-            "[tools.\"doc.read\"]",
-            "[tool.\"doc.read\"]",
-            "unknown field `tool`",
-        ),
-        ("[tools.\"doc.read\"]", "[tools.\"doc.read\"", "write TOML"),
-    ];
-    for (from, to, expected) in table {
+    for (from, to, expected) in CATALOG_FAULTS {
         let found = problems(&changed(TOML, from, to));
         assert!(
             found.iter().any(|text| text.contains(expected)),

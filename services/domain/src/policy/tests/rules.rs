@@ -7,84 +7,29 @@ use serde_json::{Value, json};
 use super::support::*;
 use crate::policy::Bundle;
 
+const VERDICTS: &str = r#"bot doc.read {"id": "x"} => allow work
+idle doc.read {"id": "x"} => deny policy_denied
+nobody doc.read {"id": "x"} => deny policy_denied,unknown_agent
+bot doc.burn {} => deny unknown_tool
+bot doc.read {} => deny invalid_input
+bot contact.update {"id": "c", "limit": 100} => allow work
+bot contact.update {"id": "c", "limit": 100.01} => ask limit-asked
+bot contact.update {"id": "c", "email": "a@b.example"} => ask mail-asked
+bot contact.update {"id": "c", "email": "a@b.example", "limit": 500} => ask limit-asked,mail-asked
+bot contact.update {"id": "c", "email": "a@b.example", "limit": 5000} => deny limit-top
+idle contact.update {"id": "c", "limit": 500} => deny policy_denied
+bot mail.send {"to": "a@home.example"} => allow work
+bot mail.send {"to": "a@other.example"} => ask work,approval_required
+bot mail.send {"to": "a@@"} => deny guardrail_violated
+idle mail.send {"to": "a@other.example"} => deny policy_denied"#;
+
 #[test]
 fn verdicts_and_their_reasons() {
     let bundle = bundle();
-    let table = [
-        ("bot", "doc.read", json!({"id": "x"}), "allow work"),
-        ("idle", "doc.read", json!({"id": "x"}), "deny policy_denied"),
-        (
-            "nobody",
-            "doc.read",
-            json!({"id": "x"}),
-            "deny policy_denied,unknown_agent",
-        ),
-        ("bot", "doc.burn", json!({}), "deny unknown_tool"),
-        ("bot", "doc.read", json!({}), "deny invalid_input"),
-        (
-            "bot",
-            "contact.update",
-            json!({"id": "c", "limit": 100}),
-            "allow work",
-        ),
-        (
-            "bot",
-            "contact.update",
-            json!({"id": "c", "limit": 100.01}),
-            "ask limit-asked",
-        ),
-        (
-            "bot",
-            "contact.update",
-            json!({"id": "c", "email": "a@b.example"}),
-            "ask mail-asked",
-        ),
-        (
-            "bot",
-            "contact.update",
-            json!({"id": "c", "email": "a@b.example", "limit": 500}),
-            "ask limit-asked,mail-asked",
-        ),
-        (
-            "bot",
-            "contact.update",
-            json!({"id": "c", "email": "a@b.example", "limit": 5000}),
-            "deny limit-top",
-        ),
-        (
-            "idle",
-            "contact.update",
-            json!({"id": "c", "limit": 500}),
-            "deny policy_denied",
-        ),
-        (
-            "bot",
-            "mail.send",
-            json!({"to": "a@home.example"}),
-            "allow work",
-        ),
-        (
-            "bot",
-            "mail.send",
-            json!({"to": "a@other.example"}),
-            "ask work,approval_required",
-        ),
-        (
-            "bot",
-            "mail.send",
-            json!({"to": "a@@"}),
-            "deny guardrail_violated",
-        ),
-        (
-            "idle",
-            "mail.send",
-            json!({"to": "a@other.example"}),
-            "deny policy_denied",
-        ),
-    ];
-    for (agent, tool, input, expected) in table {
-        let checked = check(&bundle, agent, tool, input.clone());
-        assert_eq!(words(&checked), expected, "{agent} {tool} {input}");
+    for line in VERDICTS.lines() {
+        let (agent, tool, input, expected) = case(line);
+        let checked = check(&bundle, agent, tool, input);
+        assert_eq!(words(&checked), expected, "{line}");
         assert_eq!(checked.ask.is_some(), checked.verdict == Verdict::Ask);
         assert!(
             checked.verdict == Verdict::Allow || !checked.needs.is_empty(),

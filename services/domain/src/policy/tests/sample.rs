@@ -32,108 +32,31 @@ fn invoice(total: &str) -> Value {
            "lines": [{"part": "Bearing 6204", "quantity": 4, "price": "12.50"}]})
 }
 
+const ANSWERS: &str = r#"support crm.read_contact {"contact_id": "C-1042"} => allow read-contacts-and-documents
+billing docs.search {"query": "returns"} => allow read-contacts-and-documents
+ops docs.search {"query": "returns", "limit": 5} => allow read-contacts-and-documents
+support mail.send {"to": ["kim@northwind.example"], "subject": "Your order", "body": "It is on its way."} => allow support-answers-customers
+support mail.send {"to": ["pat@fabrikam.example"], "subject": "Your order", "body": "It is on its way."} => ask support-answers-customers,approval_required
+billing mail.send {"to": ["kim@northwind.example"], "subject": "Your order", "body": "It is on its way."} => deny policy_denied
+support crm.update_contact {"contact_id": "C-1042", "phone": "+49 30 901820"} => allow support-mends-contacts
+support crm.update_contact {"contact_id": "C-1042", "email": "new@fabrikam.example"} => ask new-mail-address-is-checked
+support crm.update_contact {"contact_id": "C-1042", "credit_limit": 90000} => deny credit-limit-is-finance
+billing crm.update_contact {"contact_id": "C-1042", "phone": "1"} => deny policy_denied
+billing invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "1250.00", "lines": [{"part": "Bearing 6204", "quantity": 4, "price": "12.50"}]} => allow billing-drafts-invoices
+billing invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "5000.01", "lines": [{"part": "Bearing 6204", "quantity": 4, "price": "12.50"}]} => ask large-invoices-are-seen
+billing invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "250000", "lines": [{"part": "Bearing 6204", "quantity": 4, "price": "12.50"}]} => deny no-invoices-beyond-limit
+support invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "1", "lines": [{"part": "Bearing 6204", "quantity": 4, "price": "12.50"}]} => deny policy_denied
+ops crm.read_contact {"contact_id": "1042"} => deny invalid_input"#;
+
 #[test]
 fn every_kind_of_answer_is_there() {
     let bundle = Bundle::from_files(&sample()).unwrap_or_else(|errors| panic!("{errors}"));
-    let mail = |to: &str| json!({"to": [to], "subject": "Your order", "body": "It is on its way."});
-    let change = |field: &str, value: Value| json!({"contact_id": "C-1042", (field): value});
-    let table = [
-        (
-            "support",
-            "crm.read_contact",
-            json!({"contact_id": "C-1042"}),
-            "allow read-contacts-and-documents",
-        ),
-        (
-            "billing",
-            "docs.search",
-            json!({"query": "returns"}),
-            "allow read-contacts-and-documents",
-        ),
-        (
-            "ops",
-            "docs.search",
-            json!({"query": "returns", "limit": 5}),
-            "allow read-contacts-and-documents",
-        ),
-        (
-            "support",
-            "mail.send",
-            mail("kim@northwind.example"),
-            "allow support-answers-customers",
-        ),
-        (
-            "support",
-            "mail.send",
-            mail("pat@fabrikam.example"),
-            "ask support-answers-customers,approval_required",
-        ),
-        (
-            "billing",
-            "mail.send",
-            mail("kim@northwind.example"),
-            "deny policy_denied",
-        ),
-        (
-            "support",
-            "crm.update_contact",
-            change("phone", json!("+49 30 901820")),
-            "allow support-mends-contacts",
-        ),
-        (
-            "support",
-            "crm.update_contact",
-            change("email", json!("new@fabrikam.example")),
-            "ask new-mail-address-is-checked",
-        ),
-        (
-            "support",
-            "crm.update_contact",
-            change("credit_limit", json!(90_000)),
-            "deny credit-limit-is-finance",
-        ),
-        (
-            "billing",
-            "crm.update_contact",
-            change("phone", json!("1")),
-            "deny policy_denied",
-        ),
-        (
-            "billing",
-            "invoice.create_draft",
-            invoice("1250.00"),
-            "allow billing-drafts-invoices",
-        ),
-        (
-            "billing",
-            "invoice.create_draft",
-            invoice("5000.01"),
-            "ask large-invoices-are-seen",
-        ),
-        (
-            "billing",
-            "invoice.create_draft",
-            invoice("250000"),
-            "deny no-invoices-beyond-limit",
-        ),
-        (
-            "support",
-            "invoice.create_draft",
-            invoice("1"),
-            "deny policy_denied",
-        ),
-        (
-            "ops",
-            "crm.read_contact",
-            json!({"contact_id": "1042"}),
-            "deny invalid_input",
-        ),
-    ];
-    for (agent, tool, input, expected) in table {
+    for line in ANSWERS.lines() {
+        let (agent, tool, input, expected) = case(line);
         assert_eq!(
-            words(&check(&bundle, agent, tool, input.clone())),
+            words(&check(&bundle, agent, tool, input)),
             expected,
-            "{agent} {tool} {input}"
+            "{line}"
         );
     }
 }

@@ -203,3 +203,16 @@ pub(super) fn words(checked: &PolicyChecked) -> String {
     let reasons: Vec<String> = checked.reasons.iter().map(reason).collect();
     format!("{} {}", checked.verdict, reasons.join(","))
 }
+
+/// One line of a table, `agent tool input => words`.
+pub(super) fn case(line: &str) -> (&str, &str, Value, &str) {
+    let (left, expected) = line.split_once(" => ").unwrap();
+    let mut parts = left.splitn(3, ' ');
+    let (agent, tool) = (parts.next().unwrap(), parts.next().unwrap());
+    (
+        agent,
+        tool,
+        serde_json::from_str(parts.next().unwrap()).unwrap(),
+        expected,
+    )
+}
