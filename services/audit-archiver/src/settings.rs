@@ -1,7 +1,18 @@
 //! What the archiver needs besides its connection.
 
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_domain::archive::{ManifestKey, ManifestPublicKeys};
+use countersign_domain::redact::{FingerprintKey, Redactor};
+use countersign_runtime::config::Config;
+use countersign_runtime::service::ServiceError;
+
 use crate::batch::BatchLimits;
 use crate::commit::WriterOptions;
+use crate::hooks::Hooks;
 use crate::reader::SharedScrub;
 
 /// Everything that is configured.
@@ -13,4 +24,62 @@ pub struct Settings {
     pub limits: BatchLimits,
     /// Redacts every row.
     pub scrub: SharedScrub,
+}
+
+impl Settings {
+    /// Reads the keys that the configuration names.
+    ///
+    /// # Errors
+    /// When a key is missing or unreadable; the message names its file, never its content.
+    pub fn from_config(config: &Config) -> Result<Self, ServiceError> {
+        let keys = &config.keys.dir;
+        let own = &config.audit_archiver;
+        let key = read(&keys.join("manifest.pem"), ManifestKey::from_pem)?;
+        let pinned = read(&keys.join("manifest.pub"), ManifestPublicKeys::from_pem)?;
+        let fingerprint = read(&keys.join("fingerprint.key"), FingerprintKey::parse)?;
+        Ok(Self {
+            writer: WriterOptions {
+                dir: own.dir.clone(),
+                state_file: own.state_file.clone(),
+                key,
+                pinned,
+                hooks: Hooks::default(),
+            },
+            limits: BatchLimits {
+                rows: own.batch_rows,
+                bytes: own.batch_bytes,
+                wait: Duration::from_millis(own.batch_ms),
+            },
+            scrub: Arc::new(Redactor::new(fingerprint)),
+        })
+    }
+}
+
+fn read<T, E: std::fmt::Display>(
+    path: &Path,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, ServiceError> {
+    let named = |error: &dyn std::fmt::Display| {
+        ServiceError::configured(format!("cannot use `{}`: {error}", path.display()))
+    };
+    let text = fs::read_to_string(path).map_err(|error| named(&error))?;
+    parse(&text).map_err(|error| named(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_or_broken_key_is_named_and_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.keys.dir = dir.path().to_owned();
+        let missing = Settings::from_config(&config).err().unwrap().to_string();
+        assert!(missing.contains("manifest.pem"), "{missing}");
+        fs::write(dir.path().join("manifest.pem"), "SECRET").unwrap();
+        let broken = Settings::from_config(&config).err().unwrap();
+        assert_eq!(broken.exit_code(), 64);
+        assert!(!broken.to_string().contains("SECRET"), "{broken}");
+    }
 }

@@ -1,1 +1,21 @@
-//! DESC
+//! Read-only SQL over the audit archive.
+//!
+//! - [`Archive`] opens a directory and answers one reading statement at a time, over
+//!   exactly the files that the manifest lists;
+//! - [`output`] writes an answer as table, JSON, CSV or Parquet, [`story`] tells one
+//!   intent as a person reads it;
+//! - [`run`] is the service that answers people over NATS and records each look-up first.
+
+mod archive;
+mod manifest;
+pub mod output;
+mod service;
+mod settings;
+mod store;
+pub mod story;
+pub mod table;
+
+pub use archive::{Answer, Archive, QueryError, QueryLimits, SQL_BYTES_MAX};
+pub use manifest::OpenError;
+pub use service::{QueryRequest, REPLY_BYTES_MAX, run};
+pub use settings::Settings;

@@ -1,3 +1,11 @@
 //! The service as its own binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+use countersign_audit_query::{Settings, run};
+
+fn main() -> ExitCode {
+    countersign_runtime::service::main("audit-query", |context, config| async move {
+        run(context, Settings::from_config(&config)?).await
+    })
+}

@@ -8,6 +8,7 @@ mod manifest;
 mod marks;
 mod message;
 mod named;
+mod redactor;
 mod resume;
 mod row;
 mod scrub;
