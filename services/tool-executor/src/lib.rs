@@ -1,1 +1,66 @@
-//! DESC
+//! Runs what was approved: exactly once, exactly that input, and never without a permit.
+//!
+//! One approved intent goes through these files, in order: `handler` takes it from the
+//! stream, `examine` checks the permit against the stored input, `handler` stores the one
+//! claim (`tool.started`), `run` calls the worker through `call`, `outcome` says how it
+//! ended without leaking, and `report` stores that (`tool.completed`) by way of `spool`.
+//!
+//! A crash before the claim is stored repeats the work, one after it leaves an outcome
+//! that the coordinator's sweep calls `unknown`: the tool never runs twice.
+
+mod call;
+mod chain;
+mod examine;
+mod handler;
+mod metrics;
+mod outcome;
+mod output;
+mod report;
+mod run;
+mod settings;
+mod spool;
+
+use std::sync::Arc;
+
+use countersign_runtime::bus::{ConsumeLimits, consume, layout};
+use countersign_runtime::service::{DRAIN_GRACE, ServiceContext, ServiceError};
+
+pub use settings::Settings;
+
+use handler::{Decisions, Executor};
+
+/// The service's name: of its credential, its durable consumer and its binary.
+pub const NAME: &str = "tool-executor";
+
+/// Runs approved intents until `context.shutdown`, then finishes the calls that run.
+///
+/// # Errors
+/// When the spool is in use, the consumer cannot be opened or a fault is fatal.
+pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), ServiceError> {
+    metrics::describe();
+    let limits = ConsumeLimits {
+        in_flight_max: settings.max_running,
+    };
+    let bus = context.bus.clone();
+    let shutdown = context.shutdown.clone();
+    context.watch_clock().await;
+    let part = context.health.part("runs");
+    let executor = Arc::new(Executor::new(context, settings)?);
+    executor.replay_spool().await?;
+    part.ready();
+    let handler = Arc::new(Decisions(Arc::clone(&executor)));
+    let ended = consume(&bus, layout::EXECUTOR_EVENTS, handler, limits, shutdown).await;
+    part.failing("stopping");
+    // After a fault nobody else bounds the wait for calls that still run.
+    if tokio::time::timeout(DRAIN_GRACE, executor.finish())
+        .await
+        .is_err()
+    {
+        return Err(ServiceError::DrainTimeout);
+    }
+    Ok(ended?)
+}
+
+#[cfg(test)]
+#[path = "../tests/fixture/mod.rs"]
+mod fixture;

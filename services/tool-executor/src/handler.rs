@@ -1,0 +1,320 @@
+//! From a stored decision to the one claim on it, or to its revocation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_domain::decision;
+use countersign_domain::permit::{ClaimSigner, PermitVerifier, Permitted};
+use countersign_domain::policy::{Bundle, Tool};
+use countersign_domain::redact::Redactor;
+use countersign_runtime::bus::{
+    Bus, Failure, Handler, Incoming, Meta, StoredMessage, metrics as bus_metrics,
+};
+use countersign_runtime::service::{ServiceContext, ServiceError};
+use countersign_runtime::telemetry::{TraceParent, continue_trace, outgoing_trace};
+use countersign_schemas::events::{RequestRef, ToolApproved, ToolStarted};
+use countersign_schemas::{Address, ServiceId, Stream, Timestamp, ToolName};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, Span};
+
+use crate::call::Workers;
+use crate::chain::{self, Link, Stored};
+use crate::examine::{Refusal, Trust, examine, read_approved};
+use crate::metrics;
+use crate::run::Run;
+use crate::settings::Settings;
+use crate::spool::{Spool, SpoolError};
+
+/// How much longer than the call a claim lasts: room to tell how it ended.
+const LEASE_EXTRA: Duration = Duration::from_secs(10);
+/// How long a decision waits for a free run before it is given to whoever is free: well
+/// below the 30 s after which the server would deliver it a second time by itself.
+const SLOT_WAIT: Duration = Duration::from_secs(10);
+/// Pause before a decision comes again while our clock is wrong.
+const CLOCK_RETRY: Duration = Duration::from_secs(5);
+
+/// The executor: what is needed to claim and to run.
+#[derive(Debug)]
+pub(crate) struct Executor {
+    context: Context,
+    id: ServiceId,
+    source: ServiceId,
+    bundle: Bundle,
+    redactor: Redactor,
+    permits: PermitVerifier,
+    claims: ClaimSigner,
+    workers: Workers,
+    spool: Spool,
+    slots: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+/// The service context, printable without what it connects to.
+struct Context(ServiceContext);
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Context").field(&self.0.bus.name()).finish()
+    }
+}
+
+impl Executor {
+    pub(crate) fn new(context: ServiceContext, settings: Settings) -> Result<Self, ServiceError> {
+        let client = context.bus.client().clone();
+        Ok(Self {
+            source: context
+                .bus
+                .name()
+                .parse()
+                .map_err(ServiceError::configured)?,
+            context: Context(context),
+            id: settings.id,
+            bundle: settings.bundle,
+            redactor: settings.redactor,
+            permits: PermitVerifier::new(settings.permit_keys),
+            claims: ClaimSigner::new(settings.claim_key),
+            workers: Workers::new(client, settings.http).map_err(ServiceError::Failed)?,
+            spool: Spool::open(&settings.spool_dir)?,
+            slots: Arc::new(Semaphore::new(settings.max_running)),
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.context.0.bus
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.context.0.clock.now()
+    }
+
+    pub(crate) fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    pub(crate) fn claims(&self) -> &ClaimSigner {
+        &self.claims
+    }
+
+    pub(crate) fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    pub(crate) fn tool(&self, name: &ToolName) -> Option<&Tool> {
+        self.bundle.catalog().tool(name)
+    }
+
+    pub(crate) fn own_meta(&self) -> Meta {
+        Meta {
+            source: self.source.clone(),
+            encoding: self.context.0.deployment.encoding,
+            claimed_at: self.now(),
+            traceparent: None,
+        }
+    }
+
+    /// Works on the spool away from the threads that must not block.
+    pub(crate) async fn in_spool<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Spool) -> Result<T, SpoolError> + Send + 'static,
+    ) -> Result<T, SpoolError> {
+        let spool = self.spool.clone();
+        let done = tokio::task::spawn_blocking(move || work(&spool)).await;
+        done.unwrap_or_else(|error| Err(SpoolError::Stopped(error.to_string())))
+    }
+
+    /// Waits for the runs that are under way.
+    pub(crate) async fn finish(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn slot(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let free = Arc::clone(&self.slots).acquire_owned();
+        match tokio::time::timeout(SLOT_WAIT, free).await {
+            Ok(Ok(slot)) => Ok(slot),
+            Ok(Err(_)) => Err(Failure::transient("the executor is closing")),
+            Err(_) => Err(Failure::transient("every run is taken")),
+        }
+    }
+
+    /// The raw request, if it is still there in the life of the stream that was judged.
+    async fn request(&self, request: &RequestRef) -> Result<Option<StoredMessage>, Failure> {
+        let bus = self.bus();
+        let same_life = request.stream == Stream::Intents.name()
+            && bus.incarnation(Stream::Intents).await? == request.incarnation;
+        if !same_life {
+            return Ok(None);
+        }
+        Ok(bus.by_seq(Stream::Intents, request.seq).await?)
+    }
+
+    async fn revoke(
+        &self,
+        approved: &ToolApproved,
+        seq: u64,
+        refusal: &Refusal,
+        trace: Option<TraceParent>,
+    ) -> Result<(), Failure> {
+        let (agent, intent) = (&approved.agent, approved.intent_id);
+        if refusal.alarming {
+            bus_metrics::alarm(
+                "approval_refused",
+                &format!("{intent}: {}", refusal.message),
+            );
+        }
+        let event = decision::revoked(approved, refusal.code, &refusal.message);
+        let link = Link {
+            agent,
+            intent,
+            address: Address::ToolRevoked {
+                agent: agent.clone(),
+                intent,
+            },
+            expected: seq,
+            id: &chain::message_id(),
+            event: &event,
+        };
+        match chain::store(self.bus(), link, &self.meta_in(trace)).await? {
+            Stored::Ours(_) => {
+                tracing::info!(code = %refusal.code, reason = refusal.message, "revoked");
+                metrics::revoked(refusal.code);
+            }
+            Stored::Theirs => metrics::claim_lost(),
+        }
+        Ok(())
+    }
+
+    /// Stores the claim; its sequence if it is ours.
+    async fn claim(
+        &self,
+        approved: &ToolApproved,
+        tool: &Tool,
+        seq: u64,
+        trace: Option<TraceParent>,
+    ) -> Result<Option<u64>, Failure> {
+        let (agent, intent) = (&approved.agent, approved.intent_id);
+        let event = ToolStarted {
+            schema_version: 1,
+            intent_id: intent,
+            agent: agent.clone(),
+            tool: approved.tool.clone(),
+            executor: self.id.clone(),
+            lease_until: self.now().plus(tool.timeout() + LEASE_EXTRA),
+        };
+        let link = Link {
+            agent,
+            intent,
+            address: Address::ToolStarted {
+                agent: agent.clone(),
+                intent,
+            },
+            expected: seq,
+            id: &chain::message_id(),
+            event: &event,
+        };
+        match chain::store(self.bus(), link, &self.meta_in(trace)).await? {
+            Stored::Ours(claim_seq) => Ok(Some(claim_seq)),
+            Stored::Theirs => {
+                metrics::claim_lost();
+                Ok(None)
+            }
+        }
+    }
+
+    fn meta_in(&self, trace: Option<TraceParent>) -> Meta {
+        let trace = outgoing_trace(&Span::current(), trace);
+        Meta {
+            traceparent: trace.map(|trace| trace.to_string()),
+            ..self.own_meta()
+        }
+    }
+
+    fn checked(
+        &self,
+        approved: &ToolApproved,
+        stored: Option<&StoredMessage>,
+    ) -> Result<(Permitted, &Tool), Refusal> {
+        let trust = Trust {
+            permits: &self.permits,
+            deployment: self.context.0.deployment.name.as_str(),
+            bundle: &self.bundle,
+            redactor: &self.redactor,
+        };
+        examine(&trust, approved, stored, self.now())
+    }
+}
+
+/// The consumer's handler: shares the executor with the runs that outlive a delivery.
+pub(crate) struct Decisions(pub(crate) Arc<Executor>);
+
+impl Handler for Decisions {
+    async fn handle(&self, message: Incoming) -> Result<(), Failure> {
+        let approved = read_approved(&message).map_err(|reason| {
+            bus_metrics::alarm("forged_decision", &format!("{}: {reason}", message.subject));
+            Failure::poison(reason)
+        })?;
+        let span = tracing::info_span!(
+            "run",
+            intent = %approved.intent_id,
+            agent = %approved.agent,
+            requester = %approved.requester.id,
+            tool = %approved.tool,
+        );
+        let trace = TraceParent::in_headers(&message.headers);
+        continue_trace(&span, trace);
+        self.decided(approved, message.seq, trace)
+            .instrument(span)
+            .await
+    }
+
+    fn meta(&self) -> Meta {
+        self.0.own_meta()
+    }
+}
+
+impl Decisions {
+    async fn decided(
+        &self,
+        approved: ToolApproved,
+        seq: u64,
+        trace: Option<TraceParent>,
+    ) -> Result<(), Failure> {
+        let executor = &self.0;
+        if !executor.context.0.clock_trust.is_trusted() {
+            let why = "nothing is claimed while the clock is wrong";
+            return Err(Failure::transient_in(why, CLOCK_RETRY));
+        }
+        let slot = executor.slot().await?;
+        let stored = executor.request(&approved.request).await?;
+        let (permitted, tool) = match executor.checked(&approved, stored.as_ref()) {
+            Ok(checked) => checked,
+            Err(refusal) => return executor.revoke(&approved, seq, &refusal, trace).await,
+        };
+        let claimed = Instant::now();
+        let Some(claim_seq) = executor.claim(&approved, tool, seq, trace).await? else {
+            return Ok(());
+        };
+        let run = Run {
+            approved,
+            permitted,
+            claim_seq,
+            claimed,
+            trace,
+        };
+        // The claim is stored, so the decision is done with; the run lives on by itself.
+        let executor = Arc::clone(executor);
+        let running = async move {
+            executor.run(run).await;
+            drop(slot);
+        };
+        self.0.tasks.spawn(running.in_current_span());
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! Everything the executor needs besides its context, read and checked before it starts.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use countersign_domain::keys::{KeySet, SigningKey};
+use countersign_domain::policy::{Bundle, Worker};
+use countersign_domain::redact::{FingerprintKey, Redactor};
+use countersign_runtime::config::Config;
+use countersign_runtime::files;
+use countersign_runtime::service::ServiceError;
+use countersign_schemas::ServiceId;
+
+/// What the executor is given.
+#[derive(Debug)]
+pub struct Settings {
+    /// This executor's name in claims.
+    pub id: ServiceId,
+    /// Where outcomes wait until the server has stored them.
+    pub spool_dir: PathBuf,
+    /// Tools running at once.
+    pub max_running: usize,
+    /// Base URL of each `http` worker.
+    pub http: BTreeMap<String, String>,
+    /// The bundle whose catalog says how tools are called.
+    pub bundle: Bundle,
+    /// Redacts outputs and errors.
+    pub redactor: Redactor,
+    /// Public keys that sign permits.
+    pub permit_keys: KeySet,
+    /// The key that signs claim tokens.
+    pub claim_key: SigningKey,
+}
+
+impl Settings {
+    /// Reads what the configuration names.
+    ///
+    /// # Errors
+    /// When a file cannot be used, or a tool's `http` service has no base URL.
+    pub fn load(config: &Config) -> Result<Self, ServiceError> {
+        let bundle = Bundle::from_files(&files::policy_bundle(&config.policy.dir)?)
+            .map_err(ServiceError::configured)?;
+        let key = |name: &str| config.keys.dir.join(name);
+        let line = files::secret("fingerprint key", &key("fingerprint.key"))?;
+        let fingerprint = FingerprintKey::parse(&line).map_err(ServiceError::configured)?;
+        let own = &config.tool_executor;
+        let settings = Self {
+            id: own.id.clone(),
+            spool_dir: own.spool_dir.clone(),
+            max_running: own.max_running,
+            http: own.http.clone(),
+            redactor: Redactor::new(fingerprint),
+            permit_keys: files::key_set("permit keys", &key("permit.jwks.json"))?,
+            claim_key: files::signing_key("claim key", &key("claim.pem"))?,
+            bundle,
+        };
+        settings.warn_of_missing_services();
+        Ok(settings)
+    }
+
+    /// A tool whose service has no base URL fails when it is called, in words; whoever
+    /// starts the executor should hear of it before.
+    fn warn_of_missing_services(&self) {
+        for tool in self.bundle.catalog().tools() {
+            if let Worker::Http { service, .. } = tool.worker()
+                && !self.http.contains_key(service)
+            {
+                tracing::warn!(tool = %tool.name(), service, "no base URL in tool_executor.http");
+            }
+        }
+    }
+}
