@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{approvals, completions, doctor, request, setup, withdraw};
+use crate::commands::{approvals, completions, doctor, policy, request, setup, withdraw};
 
 /// Decides what AI agents may do, asks people, and keeps the proof.
 #[derive(Debug, Parser)]
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Withdraw(withdraw::Args),
     /// See and decide what waits for people
     Approvals(approvals::Args),
+    /// Ask a policy bundle, without any server
+    Policy(policy::Args),
     /// Check a deployment and say what to do where something is wrong
     Doctor(doctor::Args),
     /// Print completions for a shell

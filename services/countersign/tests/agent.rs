@@ -71,7 +71,14 @@ mod checks {
             checks.iter().all(|check| check["state"] != "fail"),
             "{checks:?}"
         );
-        for name in ["keys", "nats", "policy-checker", "CS_EVENTS", "clock"] {
+        for name in [
+            "keys",
+            "policy",
+            "nats",
+            "policy-checker",
+            "CS_EVENTS",
+            "clock",
+        ] {
             assert!(checks.iter().any(|check| check["name"] == name), "{name}");
         }
         let again = deployment.run(&["setup"]).await;

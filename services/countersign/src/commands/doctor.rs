@@ -7,6 +7,7 @@ use countersign_runtime::config::Config;
 use serde::Serialize;
 use serde_json::json;
 
+use super::policy;
 use crate::client::Place;
 use crate::exit::{CliError, Exit};
 use crate::output::Output;
@@ -103,6 +104,11 @@ async fn all(config: &Config, output: &Output) -> Vec<Check> {
     )];
     checks.extend(files::keys(config));
     checks.extend(files::credentials(config));
+    let bundle = policy::load(&config.policy.dir);
+    checks.push(Check::of(
+        "policy",
+        bundle.map(|found| found.digest().to_string()),
+    ));
     output.progress(&format!("asking NATS at {}", config.nats.url));
     checks.extend(server::checks(config).await);
     checks

@@ -3,6 +3,7 @@
 pub(crate) mod approvals;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod policy;
 pub(crate) mod request;
 pub(crate) mod setup;
 pub(crate) mod withdraw;
@@ -19,6 +20,7 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<Exit, CliEr
         Command::Withdraw(args) => withdraw::run(args, output).await,
         Command::Approvals(args) => approvals::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
+        Command::Policy(args) => policy::run(args, output),
         Command::Completions(args) => completions::run(args, output),
     }
 }

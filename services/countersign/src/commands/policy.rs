@@ -1,0 +1,181 @@
+//! `countersign policy`: what a bundle says, without any server.
+
+use std::path::{Path, PathBuf};
+
+use countersign_domain::policy::{Bundle, Judging, MatchKey, judge};
+use countersign_domain::redact::{FingerprintKey, Redactor};
+use countersign_runtime::clock::{Clock as _, SystemClock};
+use countersign_runtime::{config, files};
+use countersign_schemas::events::{
+    PolicyChecked, RequestRef, Requester, TeamQuorum, ToolRequested, Verdict,
+};
+use countersign_schemas::{AgentId, IntentId, RequesterId, Stream, ToolName};
+use serde_json::{Value, json};
+
+use super::request::object;
+use crate::client::Place;
+use crate::exit::{CliError, Exit};
+use crate::output::{Output, pairs};
+
+/// Ask a policy bundle, without any server
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Judge one tool call; nothing is sent or stored
+    Check(Box<CheckArgs>),
+}
+
+#[derive(Debug, clap::Args)]
+struct CheckArgs {
+    /// Who would act
+    #[arg(long, value_name = "ID")]
+    agent: AgentId,
+    /// Which tool
+    #[arg(long, value_name = "NAME")]
+    tool: ToolName,
+    /// Its input: a JSON object, @FILE, or - for standard input
+    #[arg(long, value_name = "JSON")]
+    input: String,
+    /// On whose behalf
+    #[arg(long, value_name = "ID", default_value = "unknown")]
+    requester: RequesterId,
+    /// What the agent claims to know: a JSON object, @FILE, or -
+    #[arg(long, value_name = "JSON")]
+    facts: Option<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT", default_value = "not stated")]
+    purpose: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Does what was asked.
+pub(crate) fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    match args.action {
+        Action::Check(check) => {
+            let bundle = bundle(&check.place)?;
+            let checked = check.judged_by(&bundle)?;
+            output.answer(&answer(&checked), || text(&checked))?;
+            Ok(exit(checked.verdict))
+        }
+    }
+}
+
+/// The bundle of a deployment, or the one that the directory itself holds.
+fn bundle(place: &Place) -> Result<Bundle, CliError> {
+    let dir = match place.dir.join(config::FILE_NAME).try_exists() {
+        Ok(true) => place.config()?.policy.dir,
+        _ => own_bundle(place),
+    };
+    load(&dir)
+}
+
+/// The bundle in `dir`, or everything that is wrong with it.
+pub(crate) fn load(dir: &Path) -> Result<Bundle, CliError> {
+    let parts = files::policy_bundle(dir)?;
+    Bundle::from_files(&parts)
+        .map_err(|error| CliError::Configured(format!("`{}`: {error}", dir.display())))
+}
+
+fn own_bundle(place: &Place) -> PathBuf {
+    let inside = place.dir.join("policy");
+    if !place.dir.join("policies").is_dir() && inside.is_dir() {
+        return inside;
+    }
+    place.dir.clone()
+}
+
+impl CheckArgs {
+    fn judged_by(&self, bundle: &Bundle) -> Result<PolicyChecked, CliError> {
+        let now = SystemClock.now();
+        let facts = self.facts.as_deref().map(|facts| object("--facts", facts));
+        let request = ToolRequested {
+            schema_version: 1,
+            intent_id: IntentId::new_at(now),
+            tool: self.tool.clone(),
+            input: object("--input", &self.input)?,
+            requester: Requester {
+                id: self.requester.clone(),
+                mandate: None,
+            },
+            purpose: self.purpose.clone(),
+            session_id: None,
+            bundle: None,
+            facts: facts.transpose()?,
+            expires_at: None,
+            dry_run: None,
+        };
+        // Nothing of this leaves the process, so keys of the moment will do.
+        let key = FingerprintKey::new("k0", rand::random()).map_err(CliError::unexpected)?;
+        let redactor = Redactor::new(key);
+        let name = "m0".parse().map_err(CliError::unexpected)?;
+        let match_key = MatchKey::new(name, rand::random());
+        let judging = Judging {
+            agent: &self.agent,
+            request: &request,
+            request_ref: RequestRef {
+                stream: Stream::Intents.name().to_owned(),
+                incarnation: "check".parse().map_err(CliError::unexpected)?,
+                seq: 1,
+            },
+            stored_at: now,
+            salt: rand::random(),
+            match_key: &match_key,
+        };
+        Ok(judge(bundle, &redactor, judging))
+    }
+}
+
+fn exit(verdict: Verdict) -> Exit {
+    match verdict {
+        Verdict::Allow => Exit::Done,
+        Verdict::Deny => Exit::Denied,
+        Verdict::Ask => Exit::Pending,
+    }
+}
+
+fn answer(checked: &PolicyChecked) -> Value {
+    json!({
+        "verdict": checked.verdict,
+        "reasons": checked.reasons,
+        "needs": checked.needs,
+        "ask": checked.ask,
+        "guardrails": checked.guardrails,
+        "summary": checked.summary,
+        "policy_digest": checked.policy_digest,
+    })
+}
+
+fn text(checked: &PolicyChecked) -> String {
+    let mut lines = vec![
+        ("verdict", checked.verdict.to_string()),
+        ("what", checked.summary.clone()),
+    ];
+    let why = checked.reasons.iter().map(|reason| {
+        let policy = reason.policy_id.as_deref();
+        let policy = policy.map(|id| format!(" [{id}]")).unwrap_or_default();
+        ("why", format!("{}{policy}", reason.message))
+    });
+    lines.extend(why);
+    lines.extend(
+        checked
+            .needs
+            .iter()
+            .map(|need| ("needed", need.message.clone())),
+    );
+    if let Some(ask) = &checked.ask {
+        let each = |team: &TeamQuorum| format!("{} of {}", team.quorum, team.team);
+        let teams: Vec<_> = ask.approvers.iter().map(each).collect();
+        lines.push((
+            "asks",
+            format!("{} within {} s", teams.join(" and "), ask.expires_in_s),
+        ));
+    }
+    lines.push(("policy", checked.policy_digest.to_string()));
+    pairs(&lines)
+}

@@ -1,0 +1,125 @@
+//! `policy check` judges by a bundle alone: no server, no keys, nothing sent.
+
+#[cfg(test)]
+mod checks {
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+
+    use serde_json::Value;
+
+    fn bundle() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/harness/bundle")
+    }
+
+    fn check(dir: &Path, call: [&str; 3], more: &[&str]) -> (i32, Value, String) {
+        let [agent, tool, input] = call;
+        let ended = Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .args(["policy", "check", "--agent", agent, "--tool", tool])
+            .args(["--input", input])
+            .arg("--dir")
+            .arg(dir)
+            .args(more)
+            .output()
+            .unwrap();
+        let json = serde_json::from_slice(&ended.stdout).unwrap_or_default();
+        let told = [ended.stdout, ended.stderr].concat();
+        (
+            ended.status.code().unwrap(),
+            json,
+            String::from_utf8(told).unwrap(),
+        )
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let target = to.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                copy(&entry.path(), &target);
+            } else {
+                std::fs::copy(entry.path(), target).unwrap();
+            }
+        }
+    }
+
+    const READ: [&str; 3] = ["billing", "crm.read_contact", r#"{"customer_id":"C-1"}"#];
+    const EDIT: [&str; 3] = [
+        "billing",
+        "crm.update_contact",
+        r#"{"id":"C-1","email":"jo@secret.example"}"#,
+    ];
+    const BOOK: [&str; 3] = [
+        "billing",
+        "ledger.book",
+        r#"{"account":"A-1","amount":150000}"#,
+    ];
+
+    #[test]
+    fn each_verdict_has_its_exit() {
+        for (call, code, verdict) in [(READ, 0, "allow"), (EDIT, 20, "deny"), (BOOK, 21, "ask")] {
+            let (exit, json, told) = check(&bundle(), call, &["--json"]);
+            assert_eq!(exit, code, "{told}");
+            assert_eq!(json["verdict"], verdict);
+            let digest = json["policy_digest"].as_str().unwrap();
+            assert!(digest.starts_with("sha256:"), "{digest}");
+            assert_eq!(json["ask"].is_null(), verdict != "ask", "{json}");
+        }
+    }
+
+    #[test]
+    fn a_deny_says_which_rule_and_what_is_needed_but_no_value() {
+        let (_, json, _) = check(&bundle(), EDIT, &["--json"]);
+        let rules: Vec<_> = json["reasons"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|reason| reason["policy_id"].as_str())
+            .collect();
+        assert!(rules.contains(&"phone-only"), "{json}");
+        assert!(
+            json["needs"].to_string().contains("a role that may change"),
+            "{json}"
+        );
+        let (_, _, text) = check(&bundle(), EDIT, &[]);
+        assert!(text.starts_with("verdict: deny"), "{text}");
+        assert!(!text.contains("secret.example"), "{text}");
+    }
+
+    #[test]
+    fn an_ask_names_the_people() {
+        let (_, json, _) = check(&bundle(), BOOK, &["--json", "--requester", "ana"]);
+        assert_eq!(json["ask"]["approvers"][0]["team"], "finance");
+        assert_eq!(json["ask"]["expires_in_s"], 300);
+        let (_, _, text) = check(&bundle(), BOOK, &[]);
+        assert!(text.contains("of finance within 300 s"), "{text}");
+    }
+
+    #[test]
+    fn the_bundle_may_stand_in_a_deployment() {
+        let dir = tempfile::tempdir().unwrap();
+        copy(&bundle(), &dir.path().join("policy"));
+        assert_eq!(check(dir.path(), READ, &[]).0, 0);
+        std::fs::rename(dir.path().join("policy"), dir.path().join("rules")).unwrap();
+        std::fs::write(
+            dir.path().join("countersign.toml"),
+            "[policy]\ndir = \"rules\"\n",
+        )
+        .unwrap();
+        assert_eq!(check(dir.path(), READ, &[]).0, 0);
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_told_apart() {
+        let not_an_object = ["billing", "crm.read_contact", "[]"];
+        assert_eq!(check(&bundle(), not_an_object, &[]).0, 2);
+        let dir = tempfile::tempdir().unwrap();
+        copy(&bundle(), dir.path());
+        let cedar = dir.path().join("policies/company.cedar");
+        std::fs::write(cedar, "permit (principal,").unwrap();
+        let (exit, _, told) = check(dir.path(), READ, &["--json"]);
+        assert_eq!(exit, 64, "{told}");
+        assert!(told.contains("company.cedar"), "{told}");
+        assert_eq!(check(&dir.path().join("none"), READ, &[]).0, 64);
+    }
+}
