@@ -1,1 +1,7 @@
 //! Rules that every deployment and every outside client can rely on.
+
+mod golden;
+mod identities;
+mod permissions;
+mod stage;
+mod tricks;

@@ -2,10 +2,12 @@
 //! real nats-server, real credentials, the real services and workers that keep a journal.
 
 pub mod client;
+pub mod cluster;
 pub mod deployment;
 pub mod events;
 pub mod journal;
 pub mod process;
+pub mod raw;
 pub mod wait;
 pub mod worker;
 

@@ -19,6 +19,14 @@ const STREAMS: [Stream; 4] = [
     Stream::Timers,
 ];
 
+/// What became of approvals. Not `approval.>`: within one account that would also deliver
+/// the votes of others on their way to the stream, stored or not.
+const STORED_APPROVAL: [&str; 3] = [
+    "approval.requested.*",
+    "approval.voted.>",
+    "approval.resolved.*",
+];
+
 /// What the server lets one user do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Permissions {
@@ -91,7 +99,15 @@ impl Permissions {
         for subjects in ["approval.>", "window.>", "control.>"] {
             self.publish(&[&format!("$JS.API.DIRECT.GET.{}.{subjects}", Stream::Events)]);
         }
-        self.subscribe(&["handoff.>", "approval.>", "window.>", "control.>"]);
+        self.subscribe(&["handoff.>"]);
+        self.subscribe(&STORED_APPROVAL);
+        self.subscribe(&[
+            "window.opened.>",
+            "window.closed.>",
+            "control.applied.>",
+            "control.done.>",
+            "control.refused.>",
+        ]);
     }
 
     fn approver(&mut self, person: &str) {
@@ -127,7 +143,8 @@ impl Permissions {
         let durable = format!("bridge-{name}");
         self.publish(&[&format!("cs.approval.view.{name}")]);
         self.pull(Stream::Events, &durable);
-        self.subscribe(&["handoff.>", "approval.>"]);
+        self.subscribe(&["handoff.>"]);
+        self.subscribe(&STORED_APPROVAL);
     }
 
     /// Pull from one durable consumer and acknowledge, in both forms of the ack subject.

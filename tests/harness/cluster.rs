@@ -1,0 +1,100 @@
+//! A small cluster: three real servers with one set of accounts.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use countersign_runtime::identity::{Cluster as Routes, Deployment, ServerConf};
+use countersign_runtime::nats_server::{
+    NatsServer, Progress, ServerConfig, StartOptions, find_or_provision,
+};
+use futures::future::join_all;
+
+/// Servers of a cluster: the least with a majority after one is lost.
+pub const SERVERS: usize = 3;
+
+/// Three running servers. Dropping them ends them.
+#[derive(Debug)]
+pub struct Cluster {
+    servers: Vec<NatsServer>,
+}
+
+impl Cluster {
+    /// Starts the servers with the accounts of `files`, each with a configuration and a
+    /// store of its own beside them.
+    ///
+    /// # Panics
+    /// When one does not start.
+    pub async fn start(files: &Deployment) -> Self {
+        let binary = find_or_provision(Progress::Quiet).expect("a nats-server");
+        let routes: Vec<String> = free_ports()
+            .into_iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
+        let nats = files.dir().join("nats");
+        let starts = (0..SERVERS).map(|index| {
+            let store = nats.join(format!("store-{index}"));
+            std::fs::create_dir_all(&store).expect("a store directory");
+            let config = nats.join(format!("server-{index}.conf"));
+            let text = conf(index, &routes, &store).render();
+            std::fs::write(&config, text).expect("the configuration is written");
+            NatsServer::start(StartOptions::new(
+                binary.clone(),
+                ServerConfig::File(config),
+                store,
+            ))
+        });
+        let servers = join_all(starts)
+            .await
+            .into_iter()
+            .map(|server| server.expect("a server of the cluster starts"))
+            .collect();
+        Self { servers }
+    }
+
+    /// The servers.
+    pub fn servers(&mut self) -> &mut [NatsServer] {
+        &mut self.servers
+    }
+
+    /// The URL of one server.
+    ///
+    /// # Panics
+    /// When there is no such server.
+    #[must_use]
+    pub fn url(&self, index: usize) -> String {
+        self.servers[index].url()
+    }
+
+    /// The URLs of all servers, separated by commas.
+    #[must_use]
+    pub fn urls(&self) -> String {
+        let urls: Vec<String> = self.servers.iter().map(NatsServer::url).collect();
+        urls.join(",")
+    }
+}
+
+fn conf(index: usize, routes: &[String], store: &Path) -> ServerConf {
+    ServerConf {
+        name: format!("acme-{}", index + 1),
+        listen: "127.0.0.1:4222".to_owned(),
+        store_dir: store.to_owned(),
+        tls: None,
+        cluster: Some(Routes {
+            name: "acme".to_owned(),
+            listen: routes[index].clone(),
+            routes: routes.to_vec(),
+            tls: None,
+        }),
+        encryption_key_env: None,
+    }
+}
+
+/// Ports that were free a moment ago; all are held while they are picked.
+fn free_ports() -> Vec<u16> {
+    let held: Vec<TcpListener> = (0..SERVERS)
+        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
+        .collect();
+    held.iter()
+        .map(|listener| listener.local_addr().expect("an address").port())
+        .collect()
+}
