@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use countersign_runtime::bus::{Bus, ConnectOptions, layout};
 use countersign_runtime::identity::{
@@ -12,6 +12,7 @@ use countersign_tests::cluster::{Cluster, SERVERS};
 use countersign_tests::eventually;
 use countersign_tests::raw::{Delivered, Raw};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::stage::{PATIENCE, Stage, outsiders};
 
@@ -53,7 +54,7 @@ async fn a_removed_identity_is_cut_off_at_once_and_others_stay() {
     assert_eq!(servers(&change.in_force), ["acme-1"]);
     billing.closed(AT_ONCE).await.unwrap();
     assert!(stage.raw_with("billing", &seed).await.is_err());
-    assert!(!stage.files.creds(&agent("billing")).exists());
+    assert!(!stage.files.creds(&agent("billing")).try_exists().unwrap());
     stored(&crm.request("tool.requested.crm", &[], b"{}").await.unwrap());
 }
 
@@ -163,7 +164,7 @@ async fn what_a_server_refuses_to_read_is_undone() {
         std::fs::read_to_string(stage.files.accounts_conf()).unwrap(),
         accounts
     );
-    assert!(!stage.files.creds(&agent("hr")).exists());
+    assert!(!stage.files.creds(&agent("hr")).try_exists().unwrap());
     stage.raw(&agent("billing")).await;
 }
 

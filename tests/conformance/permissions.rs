@@ -364,6 +364,7 @@ async fn our_own_services_can_do_what_they_must() {
                 "$JS.API.CONSUMER.INFO.CS_EVENTS.approval-coordinator",
                 "$JS.API.CONSUMER.INFO.CS_CONTROL.approval-coordinator",
                 "$JS.API.CONSUMER.INFO.CS_TIMERS.approval-coordinator",
+                "$JS.API.CONSUMER.INFO.CS_EVENTS.tool-executor",
                 "$JS.API.STREAM.INFO.KV_CS_APPROVALS",
             ],
         ),
@@ -374,6 +375,7 @@ async fn our_own_services_can_do_what_they_must() {
         (
             Service::AuditArchiver,
             vec![
+                "$JS.API.CONSUMER.INFO.CS_EVENTS.tool-executor",
                 "$JS.API.STREAM.INFO.CS_INTENTS",
                 "$JS.API.STREAM.INFO.CS_EVENTS",
             ],

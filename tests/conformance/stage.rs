@@ -59,6 +59,10 @@ impl Stage {
         let files = identity::init(&dir.path().join("acme"), &options)
             .unwrap()
             .deployment;
+        // What is tested here does not depend on a sync for each of thousands of writes.
+        let conf = std::fs::read_to_string(files.server_conf()).unwrap();
+        let conf = conf.replace("sync_interval: always", "sync_interval: 1m");
+        std::fs::write(files.server_conf(), conf).unwrap();
         let binary = find_or_provision(Progress::Quiet).unwrap();
         let config = ServerConfig::File(files.server_conf());
         let store = files.dir().join("nats").join("jetstream");

@@ -505,7 +505,7 @@ fn outcome(traces: &BTreeSet<Trace>) -> String {
             format!("    {} {subject}: {}\n", trace.place, trace.reading.words())
         })
         .collect();
-    format!("\n{}", lines.concat())
+    format!("\n{}", Vec::from_iter(lines).concat())
 }
 
 async fn reply_tricks(stage: &Stage, watch: &mut Watch, who: &Principal, out: &mut String) -> bool {

@@ -7,7 +7,7 @@
 use countersign_schemas::Stream;
 
 use super::principal::{Account, Principal, Service};
-use crate::bus::layout::{APPROVALS, DURABLES, EXECUTOR_EVENTS};
+use crate::bus::layout::{APPROVALS, DURABLES};
 
 /// The stream beneath the bucket of approvals.
 const APPROVALS_STREAM: &str = "KV_CS_APPROVALS";
@@ -209,18 +209,7 @@ impl Permissions {
         self.publish(&[&format!("deadletter.{}.*", service.name())]);
     }
 
-    /// Every answer of the JetStream API holds the server's time; this one says nothing
-    /// else that a service should not know.
-    fn server_time(&mut self) {
-        let (stream, name) = (EXECUTOR_EVENTS.stream, EXECUTOR_EVENTS.name);
-        self.publish(&[&format!("$JS.API.CONSUMER.INFO.{stream}.{name}")]);
-    }
-
     fn service(&mut self, service: Service) {
-        match service {
-            Service::Setup | Service::Identity | Service::ToolExecutor => {}
-            _ => self.server_time(),
-        }
         match service {
             Service::Setup => self.setup(),
             Service::PolicyChecker => self.policy_checker(),

@@ -83,8 +83,8 @@ pub(super) fn judge(skew: Duration, trust: &ClockTrust, part: &HealthPart) {
 
 /// How far the clocks are apart at least, whatever the way of the answer took.
 pub(super) async fn skew(context: &ServiceContext) -> Option<Duration> {
-    // Not the stream's state: whoever may ask for that may list the subjects in it, and
-    // audit-query may not.
+    // Every answer of the JetStream API holds the server's time; this one is small and
+    // lists no subjects.
     let Durable { stream, name, .. } = EXECUTOR_EVENTS;
     let subject = format!("$JS.API.CONSUMER.INFO.{stream}.{name}");
     let before = context.clock.now();
