@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{approvals, completions, doctor, policy, request, setup, withdraw};
+use crate::commands::{
+    approvals, completions, doctor, identity, init, policy, request, setup, withdraw,
+};
 
 /// Decides what AI agents may do, asks people, and keeps the proof.
 #[derive(Debug, Parser)]
@@ -29,6 +31,10 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Make a deployment in an empty directory: settings, keys, accounts, sample policy
+    Init(init::Args),
+    /// Add, remove or rotate the keys of agents, people, workers and services
+    Identity(identity::Args),
     /// Make or update the streams, buckets and consumers of a deployment
     Setup(setup::Args),
     /// Act as an agent: ask for one tool call and wait for its end

@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod exit;
 mod output;
+mod sample;
 
 use std::process::ExitCode;
 

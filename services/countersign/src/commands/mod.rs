@@ -3,6 +3,8 @@
 pub(crate) mod approvals;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod identity;
+pub(crate) mod init;
 pub(crate) mod policy;
 pub(crate) mod request;
 pub(crate) mod setup;
@@ -15,6 +17,8 @@ use crate::output::Output;
 /// Does what was asked.
 pub(crate) async fn run(command: Command, output: &Output) -> Result<Exit, CliError> {
     match command {
+        Command::Init(args) => init::run(args, output),
+        Command::Identity(args) => identity::run(args, output).await,
         Command::Setup(args) => setup::run(args, output).await,
         Command::Request(args) => request::run(args, output).await,
         Command::Withdraw(args) => withdraw::run(args, output).await,

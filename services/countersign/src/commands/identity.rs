@@ -1,0 +1,356 @@
+//! `countersign identity`: who may connect, changed on a running system.
+
+use std::collections::BTreeSet;
+
+use countersign_runtime::bus::{Bus, ConnectOptions};
+use countersign_runtime::config::Config;
+use countersign_runtime::identity::{
+    self, Change, ChangeError, Deployment, InForce, Principal, PrincipalError, RegistryError, Role,
+    ServerAccess,
+};
+use countersign_schemas::events::IdentityChanged;
+use countersign_schemas::ids::{PersonId, ToolName};
+use countersign_schemas::subjects::service;
+use serde_json::{Value, json};
+
+use crate::client::Place;
+use crate::exit::{CliError, Exit};
+use crate::output::Output;
+
+/// Add, remove or rotate the keys of agents, people, workers and services
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Add an identity with a fresh key
+    Add(AddArgs),
+    /// Remove an identity; its connections are cut at once
+    Remove(NamedArgs),
+    /// Give an identity a fresh key; connections with the old one are cut at once
+    Rotate(NamedArgs),
+    /// Have every server read its accounts again, after they were copied to its machine
+    Reload,
+    /// List the identities
+    List,
+}
+
+#[derive(Debug, clap::Args)]
+struct AddArgs {
+    /// agent, approver, operator, worker or bridge
+    role: Role,
+    /// Its name: 1 to 64 of A-Z a-z 0-9 _ -
+    name: String,
+    /// The tools that a worker runs
+    #[arg(long, value_name = "TOOL", value_delimiter = ',')]
+    tools: Vec<ToolName>,
+    /// The people whose votes a bridge carries
+    #[arg(long, value_name = "PERSON", value_delimiter = ',')]
+    people: Vec<PersonId>,
+    #[command(flatten)]
+    by: By,
+}
+
+#[derive(Debug, clap::Args)]
+struct NamedArgs {
+    /// service, agent, approver, operator, worker or bridge
+    role: Role,
+    /// Its name
+    name: String,
+    #[command(flatten)]
+    by: By,
+}
+
+#[derive(Debug, clap::Args)]
+struct By {
+    /// Whose key signs this off in the audit log; needed only where there are several
+    #[arg(long, value_name = "OPERATOR")]
+    operator: Option<PersonId>,
+}
+
+/// Does what was asked.
+pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    let config = args.place.config()?;
+    let deployment = Deployment::at(&args.place.dir);
+    let access = ServerAccess {
+        url: config.nats.url.clone(),
+        tls_ca: config.nats.tls_ca.clone(),
+    };
+    let (change, by) = match args.command {
+        Command::List => return list(&deployment, output),
+        Command::Reload => {
+            let in_force = identity::reload(&deployment, &access).await?;
+            let text = in_force_text(&in_force);
+            output.answer(&json!({ "in_force": in_force_json(&in_force) }), || text)?;
+            return Ok(Exit::Done);
+        }
+        Command::Add(args) => {
+            let principal = principal(&args)?;
+            let change = identity::add(&deployment, &access, principal).await?;
+            (change, args.by)
+        }
+        Command::Remove(args) => {
+            let change = identity::remove(&deployment, &access, args.role, &args.name).await?;
+            (change, args.by)
+        }
+        Command::Rotate(args) => {
+            let change = identity::rotate(&deployment, &access, args.role, &args.name).await?;
+            (change, args.by)
+        }
+    };
+    if let Err(reason) = tell(&config, &deployment, &change, by.operator).await {
+        output.progress(&format!(
+            "the change is made; it is not in the audit log, because {reason}"
+        ));
+    }
+    output.answer(&change_json(&change), || change_text(&change))?;
+    Ok(Exit::Done)
+}
+
+fn principal(args: &AddArgs) -> Result<Principal, CliError> {
+    if args.role == Role::Service {
+        return Err(CliError::usage(
+            "service identities are made by `countersign init`; rotate them",
+        ));
+    }
+    let tools: BTreeSet<ToolName> = args.tools.iter().cloned().collect();
+    let people: BTreeSet<PersonId> = args.people.iter().cloned().collect();
+    Principal::new(args.role, &args.name, tools, people).map_err(|error| match error {
+        PrincipalError::Tools(..) => CliError::usage(format!("{error}; name them with --tools")),
+        PrincipalError::People(..) => CliError::usage(format!("{error}; name them with --people")),
+        other => CliError::usage(other),
+    })
+}
+
+fn list(deployment: &Deployment, output: &Output) -> Result<Exit, CliError> {
+    let registry = deployment.registry()?;
+    output.answer(&registry.entries(), || {
+        let mut table = comfy_table::Table::new();
+        table.load_preset(comfy_table::presets::NOTHING);
+        table.set_header(["ROLE", "NAME", "ACCOUNT", "KEY", "TOOLS OR PEOPLE"]);
+        for entry in registry.entries() {
+            let who = &entry.principal;
+            let tools = who.tools().into_iter().map(String::from);
+            let people = who.people().into_iter().map(String::from);
+            let extras: Vec<String> = tools.chain(people).collect();
+            table.add_row([
+                who.role().name(),
+                who.name(),
+                who.account().name(),
+                &entry.public_key,
+                &extras.join(" "),
+            ]);
+        }
+        table.trim_fmt()
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Tells the coordinator, which writes the change into the log as that operator's deed.
+async fn tell(
+    config: &Config,
+    deployment: &Deployment,
+    change: &Change,
+    by: Option<PersonId>,
+) -> Result<(), String> {
+    let (operator, seed) = operator(deployment, by)?;
+    let event = IdentityChanged {
+        schema_version: 1,
+        change: change.kind.name().to_owned(),
+        role: change.principal.role().name().to_owned(),
+        name: change.principal.name().to_owned(),
+        public_key: change.public_key.clone(),
+        operator: operator.clone(),
+    };
+    let body = serde_json::to_vec(&event).map_err(|error| error.to_string())?;
+    let bus = Bus::connect(ConnectOptions {
+        url: config.nats.url.clone(),
+        name: operator.to_string(),
+        nkey_seed: seed,
+        tls_ca: config.nats.tls_ca.clone(),
+    })
+    .await
+    .map_err(|error| error.to_string())?;
+    let subject = service::identity_changed(&operator);
+    let answer = bus
+        .client()
+        .request(subject.as_str().to_owned(), body.into());
+    let answer = answer
+        .await
+        .map_err(|error| format!("the coordinator does not answer ({error})"))?;
+    bus.close().await;
+    let refused = answer.headers.as_ref().and_then(|headers| {
+        let reason = headers.get(countersign_schemas::headers::SERVICE_ERROR)?;
+        Some(reason.to_string())
+    });
+    refused.map_or(Ok(()), Err)
+}
+
+/// The operator named, or the only one whose credential is here.
+fn operator(deployment: &Deployment, by: Option<PersonId>) -> Result<(PersonId, String), String> {
+    let registry = deployment.registry().map_err(|error| error.to_string())?;
+    let mut here = Vec::new();
+    for entry in registry.entries() {
+        if let Principal::Operator(person) = &entry.principal
+            && by.as_ref().is_none_or(|by| by == person)
+            && let Some(seed) = deployment
+                .seed(&entry.principal)
+                .map_err(|error| error.to_string())?
+        {
+            here.push((person.clone(), seed));
+        }
+    }
+    match (here.pop(), here.is_empty()) {
+        (Some(found), true) => Ok(found),
+        (Some(_), false) => Err("there are several operators: name one with --operator".to_owned()),
+        (None, _) => Err("no operator's credential is in creds/".to_owned()),
+    }
+}
+
+fn in_force_json(in_force: &InForce) -> Value {
+    match in_force {
+        InForce::NoServer => json!({ "running": false }),
+        InForce::Reloaded(seen) => json!({
+            "running": true,
+            "servers": seen.servers,
+            "not_reachable": seen.unseen,
+            "stale": seen.stale,
+        }),
+    }
+}
+
+fn change_json(change: &Change) -> Value {
+    json!({
+        "change": change.kind.name(),
+        "role": change.principal.role().name(),
+        "name": change.principal.name(),
+        "public_key": change.public_key,
+        "creds": change.creds,
+        "in_force": in_force_json(&change.in_force),
+    })
+}
+
+fn change_text(change: &Change) -> String {
+    let mut text = format!("{} is {}", change.principal, change.kind.name());
+    if let Some(creds) = &change.creds {
+        text.push_str(&format!(
+            "; its credential is {}: hand it over and delete it here",
+            creds.display()
+        ));
+    }
+    format!("{text}\n{}", in_force_text(&change.in_force))
+}
+
+fn in_force_text(in_force: &InForce) -> String {
+    let InForce::Reloaded(seen) = in_force else {
+        return "no server runs: the change holds from its next start".to_owned();
+    };
+    let mut lines = Vec::new();
+    let mut say = |servers: &[String], what: &str| {
+        if !servers.is_empty() {
+            lines.push(format!("{what}: {}", servers.join(", ")));
+        }
+    };
+    say(&seen.servers, "in force, checked on");
+    say(
+        &seen.unseen,
+        "reloaded, but not reachable from here to check",
+    );
+    say(
+        &seen.stale,
+        "NOT in force; copy nats/accounts.conf there and run `countersign identity reload`",
+    );
+    lines.join("\n")
+}
+
+impl From<RegistryError> for CliError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Exists(_)
+            | RegistryError::Shared { .. }
+            | RegistryError::Unknown { .. }
+            | RegistryError::FixedServices(_)
+            | RegistryError::Principal(_) => Self::usage(error),
+            other => Self::configured(other),
+        }
+    }
+}
+
+impl From<ChangeError> for CliError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Registry(error) => error.into(),
+            ChangeError::NotInForce(_) | ChangeError::Undone(_) => Self::unreachable(error),
+            other => Self::configured(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_runtime::identity::{InitOptions, Kind, Verified, init};
+
+    fn deployment(operators: &[&str]) -> (tempfile::TempDir, Deployment) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = InitOptions::local("acme", "127.0.0.1:4222");
+        for name in operators {
+            let person = name.parse().unwrap();
+            options.identities.push(Principal::Operator(person));
+        }
+        let made = init(&dir.path().join("d"), &options).unwrap();
+        (dir, made.deployment)
+    }
+
+    #[test]
+    fn the_operator_is_named_or_the_only_one() {
+        let (_dir, one) = deployment(&["kim"]);
+        assert_eq!(operator(&one, None).unwrap().0.as_str(), "kim");
+        let (_dir, two) = deployment(&["kim", "lee"]);
+        assert!(operator(&two, None).unwrap_err().contains("--operator"));
+        let named = operator(&two, Some("lee".parse().unwrap())).unwrap();
+        assert_eq!(named.0.as_str(), "lee");
+        let (_dir, none) = deployment(&[]);
+        assert!(operator(&none, None).is_err());
+    }
+
+    #[test]
+    fn a_server_that_lags_behind_is_named_with_what_to_do() {
+        let change = Change {
+            kind: Kind::Removed,
+            principal: Principal::Agent("billing".parse().unwrap()),
+            public_key: None,
+            creds: None,
+            in_force: InForce::Reloaded(Verified {
+                servers: vec!["a".to_owned()],
+                unseen: vec!["b".to_owned()],
+                stale: vec!["c".to_owned()],
+            }),
+        };
+        insta::assert_snapshot!(change_text(&change), @r"
+        agent billing is removed
+        in force, checked on: a
+        reloaded, but not reachable from here to check: b
+        NOT in force; copy nats/accounts.conf there and run `countersign identity reload`: c
+        ");
+    }
+
+    #[test]
+    fn a_worker_without_tools_is_told_the_flag() {
+        let args = AddArgs {
+            role: Role::Worker,
+            name: "crm".to_owned(),
+            tools: Vec::new(),
+            people: Vec::new(),
+            by: By { operator: None },
+        };
+        let error = principal(&args).unwrap_err().to_string();
+        assert!(error.contains("--tools"), "{error}");
+    }
+}
