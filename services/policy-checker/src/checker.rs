@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_domain::policy;
 use countersign_runtime::bus::metrics::alarm;
 use countersign_runtime::bus::{
     Append, Bus, Failure, Handler, Incoming, Meta, Outgoing, StoredMessage,
@@ -90,12 +91,19 @@ impl Checker {
         };
         let filter = Address::checked_filter(intent);
         let (verdict, code) = (checked.verdict, first_code(&checked));
-        let outgoing = Outgoing::event(&address, &checked, &self.meta_for(message))?;
+        let outgoing = self.outgoing(&address, checked, &self.meta_for(message))?;
         let mut expected = 0;
         for _ in 0..FOREIGN_HEADS_MAX {
             match self.bus.append(outgoing.clone(), &filter, expected).await? {
                 Append::Stored(seq) => {
-                    tracing::info!(%intent, %agent, %verdict, code, seq, "judged");
+                    // The stream is the record; a log line for each routine permit would
+                    // cost more than judging it.
+                    match verdict {
+                        Verdict::Allow => tracing::debug!(%intent, %agent, %verdict, seq, "judged"),
+                        Verdict::Ask | Verdict::Deny => {
+                            tracing::info!(%intent, %agent, %verdict, code, seq, "judged");
+                        }
+                    }
                     return Ok(());
                 }
                 Append::Lost(head) => match holder(&head, intent) {
@@ -109,6 +117,20 @@ impl Checker {
         Err(Failure::transient(format!(
             "the id of intent {intent} is held by messages that are not ours"
         )))
+    }
+
+    /// The verdict as a message. Nothing that an agent sends may stop the service: what
+    /// cannot be encoded is denied without its input.
+    fn outgoing(
+        &self,
+        address: &Address,
+        checked: PolicyChecked,
+        meta: &Meta,
+    ) -> Result<Outgoing, Failure> {
+        Outgoing::event(address, &checked, meta).or_else(|failure| {
+            alarm("verdict_not_encoded", &failure.to_string());
+            Outgoing::event(address, &policy::without_input(checked), meta)
+        })
     }
 
     /// An id out of time may still be a copy of what was judged in time.

@@ -7,7 +7,7 @@ use countersign_schemas::events::{
     Reason, RequestRef, ToolRequested, Verdict,
 };
 use countersign_schemas::limits::PURPOSE_CHARS_MAX;
-use countersign_schemas::{AgentId, Digest, PersonId, Timestamp};
+use countersign_schemas::{AgentId, Digest, JsonObject, PersonId, Timestamp};
 use serde_json::{Map, Value};
 
 use super::annotations::Rule;
@@ -76,6 +76,29 @@ pub fn judge_without_bundle(redactor: &Redactor, judging: Judging<'_>, why: &str
     );
     let copies = Copies::of(redactor, judging.request, None, &finding);
     event(judging, finding, copies, Digest::of_bytes(b""))
+}
+
+/// The same intent denied without anything of its input, for a verdict that cannot be
+/// encoded with it.
+#[must_use]
+pub fn without_input(checked: PolicyChecked) -> PolicyChecked {
+    let finding = Finding::deny(
+        BlockedCode::InvalidInput,
+        "the input cannot be written down without loss",
+        "an input of plain JSON values",
+    );
+    PolicyChecked {
+        verdict: finding.verdict,
+        reasons: finding.reasons,
+        needs: finding.needs,
+        ask: None,
+        guardrails: Vec::new(),
+        input_redacted: JsonObject::default(),
+        input_shown: JsonObject::default(),
+        changes: Vec::new(),
+        amount: None,
+        ..checked
+    }
 }
 
 fn find(

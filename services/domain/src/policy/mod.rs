@@ -31,7 +31,7 @@ pub use bundle::Bundle;
 pub use catalog::Catalog;
 pub use directory::{AgentEntry, Directory};
 pub use fields::Shown;
-pub use judge::{Judging, judge, judge_without_bundle};
+pub use judge::{Judging, judge, judge_without_bundle, without_input};
 pub use matching::{MatchKey, MatchKeyError};
 pub use pointer::{Pointer, PointerError};
 pub use problem::{BundleErrors, Problem};

@@ -85,11 +85,7 @@ impl Check<'_> {
     fn table(&mut self, table: &toml::Value) -> Option<ToolTable> {
         let read = ToolTable::deserialize(table.clone());
         let read = read.map_err(|error| error.message().to_owned());
-        self.keep(
-            read,
-            "keys",
-            "see docs of the catalog for the keys of a tool",
-        )
+        self.keep(read, "keys", "docs/policy.md lists the keys of a tool")
     }
 
     fn tool(&mut self, table: ToolTable, digest: Digest) -> Option<Tool> {

@@ -1,6 +1,8 @@
 //! Verdicts from rules and guardrails, and the denials before them.
 
 use countersign_schemas::events::{BundleRef, GuardrailFinding, Verdict};
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -263,12 +265,20 @@ fn what_the_executor_needs_travels_with_the_verdict() {
     );
 }
 
-/// The policies with every permit deleted.
-fn without_permits() -> Bundle {
-    let kept: Vec<&str> = super::support::POLICIES.split_inclusive(';').collect();
-    let kept = kept.into_iter().filter(|text| !text.contains("permit("));
-    with_policies(&kept.collect::<String>())
-}
+/// The policies as they are, with every permit deleted, and with one more rule.
+static WHOLE: LazyLock<Bundle> = LazyLock::new(bundle);
+static NO_PERMITS: LazyLock<Bundle> = LazyLock::new(|| {
+    let kept = POLICIES.split_inclusive(';');
+    with_policies(
+        &kept
+            .filter(|text| !text.contains("permit("))
+            .collect::<String>(),
+    )
+});
+static ONE_MORE: LazyLock<Bundle> = LazyLock::new(|| {
+    let more = "@id(\"more\") @ask(\"leads\") @because(\"x\") forbid(principal, action, resource);";
+    with_policies(&format!("{POLICIES}\n{more}"))
+});
 
 fn any_input() -> impl Strategy<Value = (&'static str, Value)> {
     let limit = prop_oneof![Just(Value::Null), (0_u32..2_000).prop_map(Value::from)];
@@ -294,20 +304,19 @@ fn any_input() -> impl Strategy<Value = (&'static str, Value)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn without_permits_nothing_is_allowed_or_asked((tool, input) in any_input(), agent in "bot|orphan|idle") {
-        let checked = check(&without_permits(), &agent, tool, input);
+        let checked = check(&NO_PERMITS, &agent, tool, input);
         prop_assert_eq!(checked.verdict, Verdict::Deny);
     }
 
     #[test]
     fn one_more_forbid_never_widens((tool, input) in any_input(), agent in "bot|orphan|idle") {
         let rank = |verdict: Verdict| match verdict { Verdict::Allow => 2, Verdict::Ask => 1, Verdict::Deny => 0 };
-        let before = check(&bundle(), &agent, tool, input.clone());
-        let more = format!("{}\n@id(\"more\") @ask(\"leads\") @because(\"x\") forbid(principal, action, resource);", super::support::POLICIES);
-        let after = check(&with_policies(&more), &agent, tool, input);
+        let before = check(&WHOLE, &agent, tool, input.clone());
+        let after = check(&ONE_MORE, &agent, tool, input);
         prop_assert!(rank(after.verdict) <= rank(before.verdict));
         prop_assert!(rank(after.verdict) <= 1);
     }

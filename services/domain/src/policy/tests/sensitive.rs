@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::support::*;
 use crate::input;
-use crate::policy::{Judging, MatchKey, judge_without_bundle};
+use crate::policy::{Judging, MatchKey, judge_without_bundle, without_input};
 
 /// The event without the fields that only approvers and executors read.
 fn archived(checked: &PolicyChecked) -> String {
@@ -93,6 +93,20 @@ fn a_misplaced_value_is_named_nowhere() {
             .contains("`/id` breaks `maxLength`"),
         "{}",
         checked.reasons[0].message
+    );
+}
+
+#[test]
+fn a_verdict_can_do_without_its_input() {
+    let input = json!({"id": "c-1", "email": "ann@far.example", "limit": 500});
+    let asked = check(&bundle(), "bot", "contact.update", input);
+    assert_eq!(asked.verdict, Verdict::Ask);
+    let bare = without_input(asked.clone());
+    assert_eq!(words(&bare), "deny invalid_input");
+    assert!(bare.ask.is_none() && bare.changes.is_empty() && bare.input_shown.0.is_empty());
+    assert_eq!(
+        (bare.intent_id, bare.input_digest),
+        (asked.intent_id, asked.input_digest)
     );
 }
 
