@@ -1,5 +1,6 @@
 //! What the archiver needs besides its connection.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use countersign_domain::archive::{ManifestKey, ManifestPublicKeys};
 use countersign_domain::redact::{FingerprintKey, Redactor};
 use countersign_runtime::config::Config;
+use countersign_runtime::files;
 use countersign_runtime::service::ServiceError;
 
 use crate::batch::BatchLimits;
@@ -34,9 +36,16 @@ impl Settings {
     pub fn from_config(config: &Config) -> Result<Self, ServiceError> {
         let keys = &config.keys.dir;
         let own = &config.audit_archiver;
-        let key = read(&keys.join("manifest.pem"), ManifestKey::from_pem)?;
-        let pinned = read(&keys.join("manifest.pub"), ManifestPublicKeys::from_pem)?;
-        let fingerprint = read(&keys.join("fingerprint.key"), FingerprintKey::parse)?;
+        let key = secret(
+            "manifest key",
+            &keys.join("manifest.pem"),
+            ManifestKey::from_pem,
+        )?;
+        let path = keys.join("fingerprint.key");
+        let fingerprint = secret("fingerprint key", &path, FingerprintKey::parse)?;
+        let path = keys.join("manifest.pub");
+        let text = fs::read_to_string(&path).map_err(|error| unusable(&path, error))?;
+        let pinned = ManifestPublicKeys::from_pem(&text).map_err(|error| unusable(&path, error))?;
         Ok(Self {
             writer: WriterOptions {
                 dir: own.dir.clone(),
@@ -55,19 +64,23 @@ impl Settings {
     }
 }
 
-fn read<T, E: std::fmt::Display>(
+fn secret<T, E: Display>(
+    what: &'static str,
     path: &Path,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> Result<T, ServiceError> {
-    let named = |error: &dyn std::fmt::Display| {
-        ServiceError::configured(format!("cannot use `{}`: {error}", path.display()))
-    };
-    let text = fs::read_to_string(path).map_err(|error| named(&error))?;
-    parse(&text).map_err(|error| named(&error))
+    let text = files::secret(what, path).map_err(ServiceError::configured)?;
+    parse(&text).map_err(|error| unusable(path, error))
+}
+
+fn unusable(path: &Path, error: impl Display) -> ServiceError {
+    ServiceError::configured(format!("cannot use `{}`: {error}", path.display()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -77,7 +90,9 @@ mod tests {
         config.keys.dir = dir.path().to_owned();
         let missing = Settings::from_config(&config).err().unwrap().to_string();
         assert!(missing.contains("manifest.pem"), "{missing}");
-        fs::write(dir.path().join("manifest.pem"), "SECRET").unwrap();
+        let path = dir.path().join("manifest.pem");
+        fs::write(&path, "SECRET").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let broken = Settings::from_config(&config).err().unwrap();
         assert_eq!(broken.exit_code(), 64);
         assert!(!broken.to_string().contains("SECRET"), "{broken}");

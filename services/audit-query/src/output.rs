@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchReader as _, StringArray};
 use arrow::csv::WriterBuilder as CsvBuilder;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
@@ -11,7 +11,9 @@ use arrow::json::WriterBuilder as JsonBuilder;
 use arrow::json::writer::JsonArray;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches_with_options;
+use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
@@ -169,13 +171,22 @@ fn parquet(answer: &Answer) -> Result<Vec<u8>, OutputError> {
     Ok(out)
 }
 
+/// Reads an answer that was written as [`Format::Parquet`].
+///
+/// # Errors
+/// When the bytes are anything else.
+pub fn read_parquet(bytes: Bytes) -> Result<Answer, OutputError> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()?;
+    let schema = reader.schema();
+    let batches = reader.collect::<Result<Vec<_>, _>>()?;
+    Ok(Answer { schema, batches })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use arrow::array::{Int64Array, ListArray};
     use arrow::datatypes::Int64Type;
-    use bytes::Bytes;
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     fn answer(rows: usize) -> Answer {
         let numbers = Int64Array::from_iter((0..rows).map(|n| (n != 1).then_some(7)));
@@ -224,13 +235,10 @@ mod tests {
 
     #[test]
     fn parquet_reads_back() {
-        let bytes = Bytes::from(write(&answer(3), Format::Parquet).unwrap());
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-            .unwrap()
-            .build()
-            .unwrap();
-        let rows: usize = reader.map(|batch| batch.unwrap().num_rows()).sum();
-        assert_eq!(rows, 3);
+        let bytes = write(&answer(3), Format::Parquet).unwrap();
+        let read = read_parquet(Bytes::from(bytes)).unwrap();
+        assert_eq!(read.batches, answer(3).batches);
+        assert!(read_parquet(Bytes::from_static(b"else")).is_err());
     }
 
     #[test]

@@ -59,6 +59,17 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// The code in the answer's header: 4xx is the asker's to mend, 5xx is not.
+    fn status(&self) -> &'static str {
+        match self.code {
+            "too_much" => "413",
+            "busy" | "unavailable" | "not_recorded" => "503",
+            _ => "400",
+        }
+    }
+}
+
 impl From<QueryError> for Refusal {
     fn from(error: QueryError) -> Self {
         let code = match &error {
@@ -259,7 +270,7 @@ impl Desk {
             Ok(bytes) => client.publish(to, Bytes::from(bytes)).await,
             Err(refusal) => {
                 let mut head = HeaderMap::new();
-                head.insert(headers::SERVICE_ERROR_CODE, refusal.code);
+                head.insert(headers::SERVICE_ERROR_CODE, refusal.status());
                 head.insert(headers::SERVICE_ERROR, one_line(&refusal.message));
                 let body = Bytes::from(refusal.message);
                 client.publish_with_headers(to, head, body).await

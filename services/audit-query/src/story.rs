@@ -32,7 +32,9 @@ pub async fn story(
     Ok(lines(&answer))
 }
 
-fn lines(answer: &Answer) -> Vec<String> {
+/// The answer to [`statement`] as lines.
+#[must_use]
+pub fn lines(answer: &Answer) -> Vec<String> {
     let tell = |batch: &RecordBatch| -> Vec<String> {
         (0..batch.num_rows())
             .map(|row| Event { batch, row }.line())

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    approvals, completions, doctor, identity, init, policy, request, setup, withdraw,
+    approvals, audit, completions, doctor, identity, init, policy, request, setup, withdraw,
 };
 
 /// Decides what AI agents may do, asks people, and keeps the proof.
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Approvals(approvals::Args),
     /// Ask a policy bundle, without any server
     Policy(policy::Args),
+    /// Ask the audit archive, and verify it
+    Audit(audit::Args),
     /// Check a deployment and say what to do where something is wrong
     Doctor(doctor::Args),
     /// Print completions for a shell

@@ -25,6 +25,11 @@ impl Output {
         }
     }
 
+    /// Whether the answer is for a script.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Whether a person may be asked something.
     pub(crate) fn is_interactive(&self) -> bool {
         !self.json && self.terminal && io::stdin().is_terminal()

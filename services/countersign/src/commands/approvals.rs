@@ -42,12 +42,12 @@ enum Action {
 }
 
 #[derive(Debug, clap::Args)]
-struct Who {
+pub(super) struct Who {
     /// Act as this person; may be left out where only one credential of a person is there
     #[arg(long = "as", value_name = "PERSON", env = "COUNTERSIGN_AS")]
-    person: Option<PersonId>,
+    pub(super) person: Option<PersonId>,
     #[command(flatten)]
-    place: Place,
+    pub(super) place: Place,
 }
 
 #[derive(Debug, clap::Args)]
@@ -174,7 +174,7 @@ fn confirmed(shown: &[Shown], choice: VoteChoice, output: &Output) -> Result<boo
 }
 
 /// The credential to use: the one that is named, or the only one of a person that is there.
-fn credential(
+pub(super) fn credential(
     config: &Config,
     named: Option<PersonId>,
 ) -> Result<(&'static str, PersonId), CliError> {

@@ -1,6 +1,7 @@
 //! One module for each command.
 
 pub(crate) mod approvals;
+pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod identity;
@@ -23,6 +24,7 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<Exit, CliEr
         Command::Request(args) => request::run(args, output).await,
         Command::Withdraw(args) => withdraw::run(args, output).await,
         Command::Approvals(args) => approvals::run(args, output).await,
+        Command::Audit(args) => audit::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
         Command::Policy(args) => policy::run(args, output),
         Command::Completions(args) => completions::run(args, output),

@@ -1,0 +1,34 @@
+//! `countersign audit`: SQL over the archive, one intent as a story, and the proof that
+//! nothing was changed.
+
+mod query;
+mod verify;
+
+use crate::exit::{CliError, Exit};
+use crate::output::Output;
+
+/// Ask the audit archive, and verify it
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Answer one reading SQL statement over the tables events, actions and approvals
+    Query(query::QueryArgs),
+    /// Tell one intent from the request to its end
+    Show(query::ShowArgs),
+    /// Recompute the whole archive and name the first place that is not as it was written
+    Verify(verify::Args),
+}
+
+/// Does what was asked.
+pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+    match args.action {
+        Action::Query(args) => query::query(args, output).await,
+        Action::Show(args) => query::show(args, output).await,
+        Action::Verify(args) => verify::run(args, output),
+    }
+}
