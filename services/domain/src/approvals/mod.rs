@@ -21,6 +21,8 @@ use std::collections::BTreeSet;
 
 use countersign_schemas::{PersonId, TeamId};
 
+use crate::policy::Directory;
+
 /// Who is in which team, at the time of asking.
 pub trait People {
     /// The members of a team; none for a team that does not exist.
@@ -28,6 +30,16 @@ pub trait People {
 
     /// The name by which a person is known to others.
     fn name(&self, person: &PersonId) -> Option<&str>;
+}
+
+impl People for Directory {
+    fn members(&self, team: &TeamId) -> &BTreeSet<PersonId> {
+        Self::members(self, team)
+    }
+
+    fn name(&self, person: &PersonId) -> Option<&str> {
+        self.person(person).filter(|name| !name.is_empty())
+    }
 }
 
 #[cfg(test)]

@@ -270,6 +270,7 @@ impl Permissions {
             "approval.resolved.*",
             "tool.approved.*.*",
             "tool.blocked.*.*",
+            "tool.refused.*.*.*",
             "tool.revoked.*.*",
             "tool.completed.*.*",
             "outcome.reconciled.*.*",

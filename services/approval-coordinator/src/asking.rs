@@ -1,0 +1,127 @@
+//! Opening an approval: stored first, then its deadline, then the events that ask people.
+
+use countersign_domain::approvals::Approval;
+use countersign_domain::chain::Head;
+use countersign_domain::decision::blocked;
+use countersign_runtime::bus::{Cas, Failure, Outgoing};
+use countersign_schemas::events::{BlockedCode, PolicyChecked};
+use countersign_schemas::limits::PENDING_APPROVALS_PER_AGENT_MAX;
+use countersign_schemas::{Address, ApprovalId, Timestamp};
+
+use crate::office::{Held, Office};
+
+/// The kind of our timers.
+pub(crate) const TIMER_KIND: &str = "approval";
+/// JetStream: when a scheduled message is due.
+const SCHEDULE: &str = "Nats-Schedule";
+/// JetStream: where a scheduled message goes.
+const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
+
+impl Office {
+    /// Asks people about a verdict that was stored at `stored_at`. A redelivery finds the
+    /// approval and completes what is missing.
+    pub(crate) async fn ask(
+        &self,
+        checked: &PolicyChecked,
+        stored_at: Timestamp,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
+        let approval = match Approval::open(checked, stored_at) {
+            Ok(approval) => approval,
+            Err(error) => {
+                let why = format!("People should be asked, but {error}.");
+                let decision = blocked(checked, BlockedCode::PolicyError, &why);
+                return self.decide_at_once(&decision, checked, trace).await;
+            }
+        };
+        match self.open(approval, trace).await? {
+            Some(held) if held.approval.is_pending() => {
+                if let Head::Ended { .. } = self.head(&checked.agent, checked.intent_id).await? {
+                    return self.close_decided(held, trace).await;
+                }
+                self.announce(&held.approval, trace).await
+            }
+            Some(held) => self.settle(held, trace).await,
+            None => {
+                let why = format!(
+                    "{} already waits for people with {PENDING_APPROVALS_PER_AGENT_MAX} intents, \
+                     and more would hide the urgent ones.",
+                    checked.agent
+                );
+                let decision = blocked(checked, BlockedCode::TooManyPending, &why);
+                self.decide_at_once(&decision, checked, trace).await
+            }
+        }
+    }
+
+    /// Stores a new approval, or finds the one that is there; `None` where its agent has
+    /// too many.
+    pub(crate) async fn open(
+        &self,
+        approval: Approval,
+        trace: Option<&str>,
+    ) -> Result<Option<Held>, Failure> {
+        let id = approval.id().clone();
+        if self.pending.of_agent(&approval.checked().agent) >= PENDING_APPROVALS_PER_AGENT_MAX {
+            return self.held(&id).await;
+        }
+        let value = serde_json::to_vec(&approval)
+            .map_err(|error| Failure::fatal(format!("cannot write an approval: {error}")))?;
+        match self.approvals.create(id.as_str(), value.into()).await? {
+            Cas::Stored(revision) => {
+                tracing::info!(approval = %id, trace, "people are asked");
+                Ok(Some(Held { approval, revision }))
+            }
+            Cas::Conflict => match self.held(&id).await? {
+                Some(held) => Ok(Some(held)),
+                None => Err(Failure::transient(format!("cannot find approval {id}"))),
+            },
+        }
+    }
+
+    /// Ends an approval whose intent has its decision already, such as one that was blocked
+    /// on an earlier delivery: nobody is asked for what cannot run.
+    async fn close_decided(&self, mut held: Held, trace: Option<&str>) -> Result<(), Failure> {
+        held.approval
+            .cancel("the intent was already decided", self.clock.now());
+        match self.keep(&held).await? {
+            Some(revision) => {
+                held.revision = revision;
+                self.settle(held, trace).await
+            }
+            None => Err(Failure::transient("the approval changed meanwhile")),
+        }
+    }
+
+    /// Sets the deadline and asks the teams.
+    async fn announce(&self, approval: &Approval, trace: Option<&str>) -> Result<(), Failure> {
+        self.set_timer(approval.id(), approval.expires_at()).await?;
+        let id = approval.id();
+        let address = Address::ApprovalRequested {
+            approval: id.clone(),
+        };
+        let asked = approval.requested(&|text| self.redact(text));
+        self.say(&address, &asked, trace).await?;
+        for handoff in self.writer().approval(approval) {
+            self.hand_off(handoff, id.as_str(), trace).await?;
+        }
+        Ok(())
+    }
+
+    /// Schedules the deadline of an approval; setting it again replaces it.
+    pub(crate) async fn set_timer(&self, id: &ApprovalId, at: Timestamp) -> Result<(), Failure> {
+        let name = |error: countersign_schemas::ids::IdError| Failure::fatal(error.to_string());
+        let kind: countersign_schemas::Token = TIMER_KIND.parse().map_err(name)?;
+        let token: countersign_schemas::Token = id.as_str().parse().map_err(name)?;
+        let timer = Address::TimerSet {
+            kind: kind.clone(),
+            id: token.clone(),
+        };
+        let fired = Address::TimerFired { kind, id: token };
+        let mut out = Outgoing::raw(timer.subject().as_str(), bytes::Bytes::new());
+        out.set(SCHEDULE, &format!("@at {at}"));
+        out.set(SCHEDULE_TARGET, fired.subject().as_str());
+        self.bus.publisher().publish(out).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! Deadlines of approvals. A firing is only a trigger: what counts is the approval itself
+//! and the time at which the firing was stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_runtime::bus::layout::COORDINATOR_CONTROL;
+use countersign_runtime::bus::{BusError, Failure, Handler, Incoming, Meta};
+use countersign_schemas::{Address, ApprovalId, Timestamp};
+
+use crate::asking::TIMER_KIND;
+use crate::office::{Office, TRIES};
+
+/// How long an overdue approval waits for votes that were stored in time and are not
+/// handled yet, such as after an outage. Beyond it a backlog that never ends cannot keep
+/// approvals open.
+const WAIT_FOR_VOTES: Duration = Duration::from_secs(30);
+/// How often it looks whether they are handled.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often overdue approvals are looked for, in case a timer was lost.
+const WATCH_EVERY: Duration = Duration::from_secs(5);
+/// How late a timer may be before it counts as lost: the server fires within 250 ms.
+const LATE: Duration = Duration::from_secs(5);
+
+/// Handles `timer.fired`.
+pub(crate) struct Deadlines(pub(crate) Arc<Office>);
+
+impl Handler for Deadlines {
+    async fn handle(&self, message: Incoming) -> Result<(), Failure> {
+        let Address::TimerFired { kind, id } = &message.address else {
+            return Err(Failure::poison("not a timer"));
+        };
+        if kind.as_str() != TIMER_KIND {
+            return Err(Failure::poison(format!(
+                "nobody handles timers of kind `{kind}`"
+            )));
+        }
+        let id: ApprovalId = id
+            .as_str()
+            .parse()
+            .map_err(|_| Failure::poison("the timer names no approval"))?;
+        self.0.come_due(&id, message.stored_at).await
+    }
+
+    fn meta(&self) -> Meta {
+        self.0.meta(None)
+    }
+}
+
+impl Office {
+    /// Ends an approval whose deadline has come, and stores what follows from its end
+    /// whoever ended it.
+    pub(crate) async fn come_due(&self, id: &ApprovalId, now: Timestamp) -> Result<(), Failure> {
+        for _ in 0..TRIES {
+            let Some(mut held) = self.held(id).await? else {
+                return Ok(());
+            };
+            let due = held.approval.expires_at();
+            if held.approval.is_pending() {
+                if now < due {
+                    return self.set_timer(id, due).await;
+                }
+                self.votes_are_handled(due).await?;
+                held.approval.expire(now);
+                match self.keep(&held).await? {
+                    Some(revision) => held.revision = revision,
+                    None => continue,
+                }
+            }
+            return self.settle(held, None).await;
+        }
+        Err(Failure::transient(format!(
+            "approval {id} changes too fast"
+        )))
+    }
+
+    /// Waits until no vote is left that may have been stored before the deadline.
+    async fn votes_are_handled(&self, due: Timestamp) -> Result<(), Failure> {
+        // After an outage the wait counts from our start.
+        if self.clock.now() >= due.max(self.started_at).plus(WAIT_FOR_VOTES) {
+            return Ok(());
+        }
+        let votes = COORDINATOR_CONTROL;
+        let consumer: async_nats::jetstream::consumer::PullConsumer = self
+            .bus
+            .jetstream()
+            .get_consumer_from_stream(votes.name, votes.stream.name())
+            .await
+            .map_err(|error| Failure::transient(format!("cannot read the votes: {error}")))?;
+        let info = consumer.cached_info();
+        if info.num_pending == 0 && info.num_ack_pending == 0 {
+            return Ok(());
+        }
+        let what = "votes are waiting that may have come in time";
+        Err(Failure::transient_in(what, LOOK_EVERY))
+    }
+}
+
+/// Looks for approvals whose timer was lost, and at the start for ends whose events are
+/// missing.
+pub(crate) async fn watch(office: Arc<Office>) -> Result<(), BusError> {
+    let mut ticks = tokio::time::interval(WATCH_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = office.shutdown.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        let now = office.clock.now();
+        for id in office.pending.overdue(now.minus(LATE)) {
+            if let Err(failure) = office.come_due(&id, now).await {
+                tracing::debug!(approval = %id, %failure, "not ended yet");
+            }
+        }
+    }
+}

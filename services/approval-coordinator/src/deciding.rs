@@ -1,0 +1,82 @@
+//! Storing the one decision on an intent.
+
+use countersign_domain::chain::{End, Head};
+use countersign_domain::decision::Decision;
+use countersign_runtime::bus::Failure;
+use countersign_schemas::events::{BlockedCode, PolicyChecked};
+
+use crate::counters;
+use crate::office::{Extended, Link, Office};
+
+impl Office {
+    /// Stores `decision` unless the intent has one, and hands a block off to whoever can
+    /// help. Returns the decision's head if another one stood there first.
+    pub(crate) async fn decide(
+        &self,
+        decision: &Decision,
+        checked: &PolicyChecked,
+        trace: Option<&str>,
+    ) -> Result<Option<Head>, Failure> {
+        let link = Link {
+            address: decision.address(),
+            agent: &checked.agent,
+            intent: checked.intent_id,
+            trace,
+        };
+        let extended = match decision {
+            Decision::Approved(approved) => self.extend(&link, approved.as_ref(), 0).await?,
+            Decision::Blocked(blocked) => self.extend(&link, blocked.as_ref(), 0).await?,
+        };
+        match extended {
+            Extended::Stored => {
+                count(decision);
+                Ok(None)
+            }
+            Extended::Lost(head) => Ok(Some(head)),
+        }
+    }
+
+    /// Decides an intent that needs no people. A redelivery finds its decision there and
+    /// completes what should follow from it.
+    pub(crate) async fn decide_at_once(
+        &self,
+        decision: &Decision,
+        checked: &PolicyChecked,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
+        let stood = self.decide(decision, checked, trace).await?;
+        let blocked = match (&stood, decision) {
+            (None, Decision::Blocked(blocked)) => blocked,
+            (Some(Head::Ended { end, .. }), _) => match end {
+                End::Blocked(blocked) => blocked,
+                End::Revoked(_) | End::Completed(_) => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        if !calls_for_help(blocked.code) {
+            return Ok(());
+        }
+        match self.writer().blocked(blocked, checked) {
+            Some(handoff) => {
+                let id = checked.intent_id.to_string();
+                self.hand_off(handoff, &id, trace).await
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether people can do something about a block.
+fn calls_for_help(code: BlockedCode) -> bool {
+    !matches!(
+        code,
+        BlockedCode::DryRun | BlockedCode::Withdrawn | BlockedCode::DeniedByPerson
+    )
+}
+
+fn count(decision: &Decision) {
+    match decision {
+        Decision::Approved(approved) => counters::decided("approved", approved.basis.kind.as_str()),
+        Decision::Blocked(blocked) => counters::decided("blocked", blocked.code.as_str()),
+    }
+}

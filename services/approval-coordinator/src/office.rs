@@ -1,0 +1,287 @@
+//! What every part of the coordinator shares: the connection, the desk that decides, who
+//! is who, and the ways to store.
+
+use std::sync::Arc;
+
+use countersign_domain::approvals::{Approval, People};
+use countersign_domain::chain::{Head, Last};
+use countersign_domain::decision::Desk;
+use countersign_domain::handoff::Writer;
+use countersign_runtime::bus::layout::APPROVALS;
+use countersign_runtime::bus::{
+    Append, Bucket, Bus, Cas, Failure, Incoming, Meta, Outgoing, StoredMessage, metrics,
+};
+use countersign_runtime::clock::Clock;
+use countersign_runtime::health::HealthHandle;
+use countersign_runtime::service::{ClockTrust, ServiceContext, ServiceError};
+use countersign_schemas::codec::{self, Encoding};
+use countersign_schemas::events::{Handoff, PolicyChecked};
+use countersign_schemas::{
+    Address, AgentId, ApprovalId, Event, IntentId, ServiceId, Stream, headers,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::pending::Pending;
+use crate::settings::{Equipment, Redact};
+
+/// How often a write that lost is tried on the new state before the input is given back:
+/// each loss means that somebody else moved on.
+pub(crate) const TRIES: usize = 16;
+
+/// The shared state of one coordinator.
+pub(crate) struct Office {
+    pub(crate) bus: Bus,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock_trust: ClockTrust,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) health: HealthHandle,
+    pub(crate) desk: Desk,
+    pub(crate) people: Arc<dyn People + Send + Sync>,
+    pub(crate) pending: Pending,
+    pub(crate) approvals: Bucket,
+    pub(crate) permit_life: std::time::Duration,
+    pub(crate) started_at: countersign_schemas::Timestamp,
+    redact: Redact,
+    link_base: Option<String>,
+    source: ServiceId,
+    encoding: Encoding,
+}
+
+/// An approval and the revision to expect when changing it.
+pub(crate) struct Held {
+    pub(crate) approval: Approval,
+    pub(crate) revision: u64,
+}
+
+impl Office {
+    pub(crate) fn new(context: ServiceContext, equipment: Equipment) -> Result<Self, ServiceError> {
+        Ok(Self {
+            approvals: Bucket::new(&context.bus, APPROVALS),
+            started_at: context.clock.now(),
+            bus: context.bus,
+            clock: context.clock,
+            clock_trust: context.clock_trust,
+            shutdown: context.shutdown.child_token(),
+            health: context.health,
+            desk: equipment.desk,
+            people: equipment.people,
+            pending: Pending::default(),
+            permit_life: equipment.permit_life,
+            redact: equipment.redact,
+            link_base: equipment.link_base,
+            source: crate::NAME.parse().map_err(ServiceError::failed)?,
+            encoding: context.deployment.encoding,
+        })
+    }
+
+    /// What we say of ourselves, in the trace of `cause`.
+    pub(crate) fn meta(&self, traceparent: Option<&str>) -> Meta {
+        Meta {
+            source: self.source.clone(),
+            encoding: self.encoding,
+            claimed_at: self.clock.now(),
+            traceparent: traceparent.map(str::to_owned),
+        }
+    }
+
+    pub(crate) fn redact(&self, text: &str) -> String {
+        (self.redact)(text)
+    }
+
+    pub(crate) fn writer(&self) -> Writer<'_, dyn People + Send + Sync> {
+        Writer::new(self.people.as_ref(), self.redact.as_ref())
+    }
+
+    /// Where people open an approval.
+    pub(crate) fn link(&self, id: &ApprovalId) -> Option<String> {
+        self.link_base.as_ref().map(|base| format!("{base}{id}"))
+    }
+
+    /// Stores an event once under its own subject. Finding it there already is success.
+    pub(crate) async fn say<E: Event>(
+        &self,
+        address: &Address,
+        event: &E,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
+        let subject = address.subject();
+        let mut expected = 0;
+        for _ in 0..TRIES {
+            let out = Outgoing::event(address, event, &self.meta(trace))?;
+            match self.bus.append(out, subject.as_str(), expected).await? {
+                Append::Stored(_) => return Ok(()),
+                Append::Lost(found) if is_type::<E>(&found) => return Ok(()),
+                Append::Lost(found) => {
+                    metrics::alarm("foreign_message", subject.as_str());
+                    expected = found.seq;
+                }
+            }
+        }
+        Err(Failure::transient(format!("cannot store `{subject}`")))
+    }
+
+    /// Stores a handoff about `id`, once.
+    pub(crate) async fn hand_off(
+        &self,
+        mut handoff: Handoff,
+        id: &str,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
+        handoff.link = handoff.approval_id.as_ref().and_then(|id| self.link(id));
+        let address = countersign_domain::handoff::address(&handoff, id)
+            .ok_or_else(|| Failure::fatal(format!("`{id}` is not the id of a handoff")))?;
+        self.say(&address, &handoff, trace).await
+    }
+
+    /// The head of an intent's chain, from the leader.
+    pub(crate) async fn head(&self, agent: &AgentId, intent: IntentId) -> Result<Head, Failure> {
+        let filter = Address::chain_filter(agent, intent);
+        let last = self.bus.last_by_subject(Stream::Events, &filter).await?;
+        Ok(read_head(last.as_ref(), agent, intent))
+    }
+
+    /// Stores the next message of an intent's chain if the last one is still `expected`;
+    /// else the head that stands there. A head that is none of ours is an alarm, and our
+    /// message follows it.
+    pub(crate) async fn extend<E: Event>(
+        &self,
+        link: &Link<'_>,
+        event: &E,
+        expected: u64,
+    ) -> Result<Extended, Failure> {
+        let filter = Address::chain_filter(link.agent, link.intent);
+        let mut expected = expected;
+        for _ in 0..TRIES {
+            let out = Outgoing::event(&link.address, event, &self.meta(link.trace))?;
+            let found = match self.bus.append(out, &filter, expected).await? {
+                Append::Stored(_) => return Ok(Extended::Stored),
+                Append::Lost(found) => found,
+            };
+            match read_head(Some(&found), link.agent, link.intent) {
+                Head::NotOurs { seq } => {
+                    metrics::alarm("foreign_message", &filter);
+                    expected = seq;
+                }
+                head => return Ok(Extended::Lost(head)),
+            }
+        }
+        Err(Failure::transient(format!(
+            "cannot store `{}`",
+            link.address.subject()
+        )))
+    }
+
+    /// The stored verdict on an intent, if it is ours.
+    pub(crate) async fn verdict(
+        &self,
+        agent: &AgentId,
+        intent: IntentId,
+    ) -> Result<Option<(PolicyChecked, StoredMessage)>, Failure> {
+        let filter = Address::checked_filter(intent);
+        let Some(found) = self.bus.last_by_subject(Stream::Events, &filter).await? else {
+            return Ok(None);
+        };
+        let read = decode::<PolicyChecked>(found.header(headers::CE_TYPE), &found.payload).ok();
+        let own = format!("policy.checked.{agent}.{intent}");
+        let fits = |checked: &PolicyChecked| {
+            found.subject == own && checked.agent == *agent && checked.intent_id == intent
+        };
+        Ok(read.filter(fits).map(|checked| (checked, found)))
+    }
+
+    /// An approval, from the leader.
+    pub(crate) async fn held(&self, id: &ApprovalId) -> Result<Option<Held>, Failure> {
+        let Some(entry) = self.approvals.get(id.as_str()).await? else {
+            return Ok(None);
+        };
+        let approval = serde_json::from_slice(&entry.value)
+            .map_err(|error| Failure::poison(format!("cannot read approval {id}: {error}")))?;
+        Ok(Some(Held {
+            approval,
+            revision: entry.revision,
+        }))
+    }
+
+    /// Stores a changed approval; `None` if somebody else changed it first.
+    pub(crate) async fn keep(&self, held: &Held) -> Result<Option<u64>, Failure> {
+        let value = serde_json::to_vec(&held.approval)
+            .map_err(|error| Failure::fatal(format!("cannot write an approval: {error}")))?;
+        let id = held.approval.id().as_str();
+        match self
+            .approvals
+            .update(id, value.into(), held.revision)
+            .await?
+        {
+            Cas::Stored(revision) => Ok(Some(revision)),
+            Cas::Conflict => Ok(None),
+        }
+    }
+
+    /// Refuses to go on while our clock and the server's disagree: a permit would carry a
+    /// wrong time.
+    pub(crate) fn trust_clock(&self) -> Result<(), Failure> {
+        if self.clock_trust.is_trusted() {
+            return Ok(());
+        }
+        Err(Failure::transient_in(
+            "the clock differs too much from the server's to sign anything",
+            std::time::Duration::from_secs(5),
+        ))
+    }
+}
+
+/// Where the next message of a chain goes.
+pub(crate) struct Link<'a> {
+    pub(crate) address: Address,
+    pub(crate) agent: &'a AgentId,
+    pub(crate) intent: IntentId,
+    pub(crate) trace: Option<&'a str>,
+}
+
+/// What came of storing on a chain.
+pub(crate) enum Extended {
+    /// Our message is there.
+    Stored,
+    /// This one of ours stood there first.
+    Lost(Head),
+}
+
+/// The trace that a message belongs to.
+pub(crate) fn trace_of(message: &Incoming) -> Option<&str> {
+    message.header(headers::TRACEPARENT)
+}
+
+/// A body whose `ce-type` says what it is. One of our own services' messages without it
+/// is none.
+pub(crate) fn decode<E: Event>(ce_type: Option<&str>, body: &[u8]) -> Result<E, String> {
+    let expected = headers::ce_type::<E>();
+    if ce_type != Some(expected.as_str()) {
+        return Err(format!("the message does not say that it is `{expected}`"));
+    }
+    codec::decode(body).map_err(|error| format!("the body is no {}: {error}", E::NAME))
+}
+
+/// A body written by a person or agent, who may leave the `ce-type` out but not say
+/// something else.
+pub(crate) fn decode_outside<E: Event>(message: &Incoming) -> Result<E, String> {
+    let expected = headers::ce_type::<E>();
+    let said = message.header(headers::CE_TYPE).unwrap_or(&expected);
+    if message.payload.len() > countersign_schemas::limits::BODY_BYTES_MAX {
+        return Err(format!("the body is too large for {}", E::NAME));
+    }
+    decode(Some(said), &message.payload)
+}
+
+fn is_type<E: Event>(found: &StoredMessage) -> bool {
+    found.header(headers::CE_TYPE) == Some(headers::ce_type::<E>().as_str())
+}
+
+fn read_head(found: Option<&StoredMessage>, agent: &AgentId, intent: IntentId) -> Head {
+    let last = found.map(|found| Last {
+        subject: &found.subject,
+        seq: found.seq,
+        ce_type: found.header(headers::CE_TYPE),
+        body: &found.payload,
+    });
+    Head::read(last, agent, intent)
+}

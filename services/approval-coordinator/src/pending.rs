@@ -1,0 +1,234 @@
+//! A live index of the approvals in the bucket that are not settled, fed by the bucket
+//! itself, so that it is the same in every coordinator.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use countersign_domain::approvals::Approval;
+use countersign_runtime::bus::layout::APPROVALS;
+use countersign_runtime::bus::{BusError, ReplayFrom, StoredMessage};
+use countersign_schemas::{AgentId, ApprovalId, Timestamp};
+use futures::StreamExt as _;
+
+use crate::counters;
+use crate::office::Office;
+
+/// Pause before a broken feed is opened again.
+const REOPEN_AFTER: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Row {
+    agent: AgentId,
+    due: Timestamp,
+    pending: bool,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    by_id: BTreeMap<ApprovalId, Row>,
+    by_agent: HashMap<AgentId, usize>,
+    by_due: BTreeSet<(Timestamp, ApprovalId)>,
+}
+
+impl Rows {
+    fn put(&mut self, id: ApprovalId, row: Row) {
+        self.take(&id);
+        if row.pending {
+            *self.by_agent.entry(row.agent.clone()).or_default() += 1;
+        }
+        self.by_due.insert((row.due, id.clone()));
+        self.by_id.insert(id, row);
+    }
+
+    fn take(&mut self, id: &ApprovalId) {
+        let Some(row) = self.by_id.remove(id) else {
+            return;
+        };
+        self.by_due.remove(&(row.due, id.clone()));
+        if !row.pending {
+            return;
+        }
+        if let Some(count) = self.by_agent.get_mut(&row.agent) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_agent.remove(&row.agent);
+            }
+        }
+    }
+}
+
+/// The approvals that are pending, or ended with events still missing.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    rows: Mutex<Rows>,
+}
+
+impl Pending {
+    fn lock(&self) -> MutexGuard<'_, Rows> {
+        // No step of a change can panic, so a poisoned index is still whole.
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in the newest value of an approval.
+    pub(crate) fn note(&self, approval: &Approval) {
+        let id = approval.id().clone();
+        let mut rows = self.lock();
+        if approval.is_settled() {
+            rows.take(&id);
+        } else {
+            let row = Row {
+                agent: approval.checked().agent.clone(),
+                due: match approval.resolution() {
+                    Some(end) => end.at,
+                    None => approval.expires_at(),
+                },
+                pending: approval.is_pending(),
+            };
+            rows.put(id, row);
+        }
+        counters::pending(rows.by_id.len());
+    }
+
+    /// How many approvals of `agent` wait for people.
+    pub(crate) fn of_agent(&self, agent: &AgentId) -> usize {
+        self.lock().by_agent.get(agent).copied().unwrap_or_default()
+    }
+
+    /// The approvals that wait for people, the oldest deadline first.
+    pub(crate) fn ids(&self) -> Vec<ApprovalId> {
+        let rows = self.lock();
+        let waits = |id: &&ApprovalId| rows.by_id.get(*id).is_some_and(|row| row.pending);
+        let ids = rows.by_due.iter().map(|(_, id)| id);
+        ids.filter(waits).cloned().collect()
+    }
+
+    /// Those whose deadline lies before `at`.
+    pub(crate) fn overdue(&self, at: Timestamp) -> Vec<ApprovalId> {
+        let rows = self.lock();
+        let due = rows.by_due.iter().take_while(|(due, _)| *due < at);
+        due.map(|(_, id)| id.clone()).collect()
+    }
+}
+
+/// Keeps the index, and at the start sets every deadline again: a timer may be lost.
+pub(crate) async fn follow(office: Arc<Office>) -> Result<(), BusError> {
+    let part = office.health.part("approvals");
+    loop {
+        let fed = tokio::select! {
+            () = office.shutdown.cancelled() => return Ok(()),
+            fed = feed(&office, &part) => fed,
+        };
+        if let Err(error) = fed {
+            part.failing("the approvals are being read again");
+            tracing::warn!(%error, "the feed of approvals broke; opening it again");
+        }
+        tokio::time::sleep(REOPEN_AFTER).await;
+    }
+}
+
+async fn feed(
+    office: &Arc<Office>,
+    part: &countersign_runtime::health::HealthPart,
+) -> Result<(), BusError> {
+    let stream = format!("KV_{APPROVALS}");
+    let filter = format!("$KV.{APPROVALS}.>");
+    let replay = office
+        .bus
+        .replay(&stream, &[filter.as_str()], ReplayFrom::LastPerSubject)
+        .await?;
+    let mut caught_up = replay.is_empty();
+    if caught_up {
+        part.ready();
+    }
+    let mut messages = replay.messages();
+    while let Some(next) = messages.next().await {
+        let replayed = next?;
+        take_in(office, &replayed.message);
+        if !caught_up && replayed.pending == 0 {
+            caught_up = true;
+            set_timers(office).await;
+            part.ready();
+        }
+    }
+    Ok(())
+}
+
+fn take_in(office: &Office, message: &StoredMessage) {
+    if message.header("KV-Operation").is_some() {
+        return;
+    }
+    match serde_json::from_slice::<Approval>(&message.payload) {
+        Ok(approval) => office.pending.note(&approval),
+        Err(error) => tracing::error!(seq = message.seq, %error, "an approval cannot be read"),
+    }
+}
+
+async fn set_timers(office: &Office) {
+    let due = office.pending.lock().by_due.clone();
+    for (at, id) in due {
+        if let Err(failure) = office.set_timer(&id, at).await {
+            tracing::warn!(approval = %id, %failure, "its deadline is not set again");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id(n: u8) -> ApprovalId {
+        format!("a-019a0000-0000-7000-8000-0000000000{n:02x}")
+            .parse()
+            .unwrap()
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::EPOCH.plus(Duration::from_secs(seconds))
+    }
+
+    fn row(agent: &str, due: u64, pending: bool) -> Row {
+        Row {
+            agent: agent.parse().unwrap(),
+            due: at(due),
+            pending,
+        }
+    }
+
+    #[test]
+    fn counts_follow_every_change() {
+        let pending = Pending::default();
+        let billing: AgentId = "billing".parse().unwrap();
+        pending.lock().put(id(1), row("billing", 10, true));
+        pending.lock().put(id(2), row("billing", 5, true));
+        pending.lock().put(id(2), row("billing", 5, true));
+        assert_eq!(pending.of_agent(&billing), 2);
+        assert_eq!(pending.ids(), [id(2), id(1)]);
+        assert_eq!(pending.overdue(at(10)), [id(2)]);
+        pending.lock().put(id(2), row("billing", 3, false));
+        assert_eq!(pending.of_agent(&billing), 1);
+        assert_eq!(pending.ids(), [id(1)]);
+        assert_eq!(pending.overdue(at(20)), [id(2), id(1)]);
+        pending.lock().take(&id(1));
+        pending.lock().take(&id(1));
+        assert_eq!(pending.of_agent(&billing), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn the_indexes_always_agree(steps in proptest::collection::vec((0_u8..6, 0_u8..3, 0_u64..9, 0_u8..3), 0..40)) {
+            let mut rows = Rows::default();
+            for (key, agent, due, what) in steps {
+                match what {
+                    0 => rows.take(&id(key)),
+                    n => rows.put(id(key), row(&format!("agent{agent}"), due, n == 1)),
+                }
+                let pending = rows.by_id.values().filter(|row| row.pending).count();
+                prop_assert_eq!(rows.by_agent.values().sum::<usize>(), pending);
+                prop_assert_eq!(rows.by_due.len(), rows.by_id.len());
+                prop_assert!(rows.by_agent.values().all(|count| *count > 0));
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Looking at one intent whose time is over.
+
+use std::sync::Arc;
+
+use countersign_domain::chain::{Head, Last};
+use countersign_domain::decision::{revoked, unknown};
+use countersign_runtime::bus::{Failure, StoredMessage, metrics};
+use countersign_schemas::events::{RevokedCode, ToolApproved, ToolCompleted, ToolStarted};
+use countersign_schemas::{Address, AgentId, IntentId, Stream, Timestamp, headers};
+
+use super::index::Open;
+use super::{Looked, RETRY_AFTER, SKEW};
+use crate::counters;
+use crate::office::{Extended, Link, Office, TRIES, decode};
+
+/// Ends `intent` if its permit or lease is over.
+pub(super) async fn look(office: Arc<Office>, intent: IntentId, open: Open) -> Looked {
+    match office.end(intent, &open).await {
+        Ok(None) => Looked::Ended(intent),
+        Ok(Some(at)) => Looked::Again(intent, at),
+        Err(failure) => {
+            tracing::warn!(%intent, %failure, "its end is not stored yet");
+            Looked::Again(intent, office.clock.now().plus(RETRY_AFTER))
+        }
+    }
+}
+
+/// Tells people of an unknown outcome that we stored. Stored once, so that doing it again
+/// at every start costs a read and changes nothing.
+pub(super) async fn tell(office: Arc<Office>, message: StoredMessage) -> Looked {
+    for _ in 0..TRIES {
+        match office.tell(&message).await {
+            Ok(()) => return Looked::Told,
+            Err(failure) => tracing::warn!(seq = message.seq, %failure, "people are not told yet"),
+        }
+        tokio::time::sleep(RETRY_AFTER).await;
+    }
+    metrics::alarm("outcome_not_told", "nobody was told of an unknown outcome");
+    Looked::Told
+}
+
+impl Office {
+    /// Stores the end of an intent, or says when to look again.
+    async fn end(&self, intent: IntentId, open: &Open) -> Result<Option<Timestamp>, Failure> {
+        self.trust_clock()?;
+        let agent = open.agent.as_ref();
+        for _ in 0..TRIES {
+            let head = self.head(agent, intent).await?;
+            let expected = head.seq();
+            let head = match head {
+                Head::NotOurs { seq } => self.last_of_ours(agent, intent, open, seq).await?,
+                head => head,
+            };
+            let due = match &head {
+                Head::Decided { approved, .. } => approved.approved_until.plus(SKEW),
+                Head::Claimed { started, .. } => started.lease_until.plus(SKEW),
+                Head::None | Head::Ended { .. } | Head::NotOurs { .. } => return Ok(None),
+            };
+            if self.clock.now() < due {
+                return Ok(Some(due));
+            }
+            let ended = match &head {
+                Head::Decided { approved, .. } => self.expire_permit(approved, expected).await?,
+                Head::Claimed { started, .. } => {
+                    self.lose_lease(started, open.stored_at, expected).await?
+                }
+                Head::None | Head::Ended { .. } | Head::NotOurs { .. } => true,
+            };
+            if ended {
+                return Ok(None);
+            }
+        }
+        Err(Failure::transient(format!(
+            "intent {intent} changes too fast"
+        )))
+    }
+
+    /// The state of a chain on which a message lies that is none of ours: an alarm, and
+    /// what counts is the last message that we know to be.
+    async fn last_of_ours(
+        &self,
+        agent: &AgentId,
+        intent: IntentId,
+        open: &Open,
+        foreign: u64,
+    ) -> Result<Head, Failure> {
+        let chain = Address::chain_filter(agent, intent);
+        metrics::alarm("foreign_message", &format!("{chain} at {foreign}"));
+        let known = self.bus.by_seq(Stream::Events, open.seq).await?;
+        let last = known.as_ref().map(|known| Last {
+            subject: &known.subject,
+            seq: known.seq,
+            ce_type: known.header(headers::CE_TYPE),
+            body: &known.payload,
+        });
+        Ok(Head::read(last, agent, intent))
+    }
+
+    async fn expire_permit(&self, approved: &ToolApproved, seq: u64) -> Result<bool, Failure> {
+        let why = format!("Nobody started it before {}.", approved.approved_until);
+        let event = revoked(approved, RevokedCode::PermitExpired, &why);
+        let link = Link {
+            address: Address::ToolRevoked {
+                agent: approved.agent.clone(),
+                intent: approved.intent_id,
+            },
+            agent: &approved.agent,
+            intent: approved.intent_id,
+            trace: None,
+        };
+        let stored = matches!(self.extend(&link, &event, seq).await?, Extended::Stored);
+        if stored {
+            counters::swept("permit_expired");
+            tracing::warn!(intent = %approved.intent_id, "nobody claimed it; revoked");
+        }
+        Ok(stored)
+    }
+
+    async fn lose_lease(
+        &self,
+        started: &ToolStarted,
+        started_at: Timestamp,
+        seq: u64,
+    ) -> Result<bool, Failure> {
+        let event = unknown(started, started_at);
+        let link = Link {
+            address: Address::ToolCompleted {
+                agent: started.agent.clone(),
+                intent: started.intent_id,
+            },
+            agent: &started.agent,
+            intent: started.intent_id,
+            trace: None,
+        };
+        let stored = matches!(self.extend(&link, &event, seq).await?, Extended::Stored);
+        if stored {
+            counters::swept("unknown");
+            tracing::warn!(intent = %started.intent_id, "its claim ended without an outcome");
+        }
+        Ok(stored)
+    }
+
+    async fn tell(&self, message: &StoredMessage) -> Result<(), Failure> {
+        let ce_type = message.header(headers::CE_TYPE);
+        let completed: ToolCompleted =
+            decode(ce_type, &message.payload).map_err(Failure::poison)?;
+        let (agent, intent) = (&completed.agent, completed.intent_id);
+        let Some((checked, _)) = self.verdict(agent, intent).await? else {
+            tracing::warn!(%intent, "its verdict is gone, so nobody can be told what it was");
+            return Ok(());
+        };
+        let Some(team) = checked.helper.clone() else {
+            return Ok(());
+        };
+        let handoff = self.writer().outcome(&completed, &checked, &team);
+        let trace = message.header(headers::TRACEPARENT);
+        self.hand_off(handoff, &intent.to_string(), trace).await
+    }
+}

@@ -1,0 +1,154 @@
+//! The sweep: every approved intent gets an end, whoever died. An index of the open ones is
+//! rebuilt from the stream at each start and kept by the same reading.
+
+mod ends;
+mod index;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_runtime::bus::{BusError, ReplayFrom, StoredMessage};
+use countersign_runtime::health::HealthPart;
+use countersign_schemas::events::ToolStarted;
+use countersign_schemas::{Address, IntentId, Stream, Timestamp, headers, limits};
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+
+use crate::counters;
+use crate::office::{Office, decode};
+use index::Index;
+
+/// What the index is made from.
+const FILTERS: [&str; 4] = [
+    "tool.approved.>",
+    "tool.started.>",
+    "tool.completed.>",
+    "tool.revoked.>",
+];
+/// Ends looked into at once: each is a read and a write.
+const RUNNING_MAX: usize = 64;
+/// Pause before a broken feed is opened again.
+const REOPEN_AFTER: Duration = Duration::from_millis(500);
+/// When an intent is looked at again after its end could not be stored.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long after a permit or lease its end is certain on every machine.
+const SKEW: Duration = Duration::from_secs(limits::CLOCK_SKEW_SECONDS);
+
+/// What came of looking at one intent.
+enum Looked {
+    /// It has an end.
+    Ended(IntentId),
+    /// Look again then.
+    Again(IntentId, Timestamp),
+    /// People were told of an unknown outcome.
+    Told,
+}
+
+type Work = FuturesUnordered<BoxFuture<'static, Looked>>;
+
+/// Runs the sweep until shutdown.
+pub(crate) async fn run(office: Arc<Office>) -> Result<(), BusError> {
+    let part = office.health.part("sweep");
+    loop {
+        let fed = tokio::select! {
+            () = office.shutdown.cancelled() => return Ok(()),
+            fed = session(&office, &part) => fed,
+        };
+        if let Err(error) = fed {
+            part.failing("the open intents are being read again");
+            tracing::warn!(%error, "the feed of the sweep broke; opening it again");
+        }
+        tokio::time::sleep(REOPEN_AFTER).await;
+    }
+}
+
+async fn session(office: &Arc<Office>, part: &HealthPart) -> Result<(), BusError> {
+    let replay = office
+        .bus
+        .replay(Stream::Events.name(), &FILTERS, ReplayFrom::Start)
+        .await?;
+    let mut caught_up = replay.is_empty();
+    let mut messages = replay.messages();
+    let mut index = Index::default();
+    let mut work = Work::new();
+    loop {
+        if caught_up {
+            part.ready();
+            counters::open(index.len());
+        }
+        let room = work.len() < RUNNING_MAX;
+        let due = index.next_due().filter(|_| caught_up && room);
+        tokio::select! {
+            Some(looked) = work.next(), if !work.is_empty() => take_back(&mut index, looked),
+            next = messages.next(), if room => {
+                let Some(next) = next else { return Ok(()) };
+                let replayed = next?;
+                caught_up |= replayed.pending == 0;
+                take_in(office, &mut index, &mut work, replayed.message);
+            }
+            () = wait(office, due), if due.is_some() => {
+                start(office, &mut index, &mut work);
+            }
+        }
+    }
+}
+
+async fn wait(office: &Office, due: Option<Timestamp>) {
+    if let Some(due) = due {
+        office.clock.sleep_until(due).await;
+    }
+}
+
+fn take_back(index: &mut Index, looked: Looked) {
+    match looked {
+        Looked::Ended(intent) => index.remove(intent),
+        Looked::Again(intent, at) => index.again(intent, at),
+        Looked::Told => {}
+    }
+}
+
+fn start(office: &Arc<Office>, index: &mut Index, work: &mut Work) {
+    let now = office.clock.now();
+    while work.len() < RUNNING_MAX {
+        let Some((intent, open)) = index.take_due(now) else {
+            return;
+        };
+        work.push(Box::pin(ends::look(Arc::clone(office), intent, open)));
+    }
+}
+
+/// Takes in one message of a chain. A permit's own end is read only when it may be over:
+/// decoding every decision would cost the path of allowed intents.
+fn take_in(office: &Arc<Office>, index: &mut Index, work: &mut Work, message: StoredMessage) {
+    let (seq, stored_at) = (message.seq, message.stored_at);
+    match message.address() {
+        Some(Address::ToolApproved { agent, intent }) => {
+            let due = stored_at.plus(office.permit_life).plus(SKEW);
+            index.put(&agent, intent, seq, stored_at, due);
+        }
+        Some(Address::ToolStarted { agent, intent }) => {
+            let due = lease_until(&message).unwrap_or(stored_at).plus(SKEW);
+            index.put(&agent, intent, seq, stored_at, due);
+        }
+        Some(Address::ToolRevoked { intent, .. }) => index.remove(intent),
+        Some(Address::ToolCompleted { intent, .. }) => {
+            index.remove(intent);
+            if is_our_own(&message) {
+                work.push(Box::pin(ends::tell(Arc::clone(office), message)));
+            }
+        }
+        _ => {}
+    }
+}
+
+fn lease_until(message: &StoredMessage) -> Option<Timestamp> {
+    let started = decode::<ToolStarted>(message.header(headers::CE_TYPE), &message.payload);
+    started.ok().map(|started| started.lease_until)
+}
+
+/// Only the sweep stores outcomes in the coordinator's name, and all of them are unknown.
+fn is_our_own(message: &StoredMessage) -> bool {
+    let own = format!("/countersign/{}", crate::NAME);
+    message.header(headers::CE_SOURCE) == Some(own.as_str())
+}

@@ -1,0 +1,49 @@
+//! Verdicts: what the checker found becomes a decision, or a question to people.
+
+use std::sync::Arc;
+
+use countersign_domain::decision::Course;
+use countersign_runtime::bus::{Failure, Handler, Incoming, Meta};
+use countersign_schemas::events::{PolicyChecked, Verdict};
+use countersign_schemas::{Address, headers};
+
+use crate::office::{Office, decode, trace_of};
+
+/// Handles `policy.checked`.
+pub(crate) struct Verdicts(pub(crate) Arc<Office>);
+
+impl Handler for Verdicts {
+    async fn handle(&self, message: Incoming) -> Result<(), Failure> {
+        let checked = read(&message).map_err(Failure::poison)?;
+        let office = &self.0;
+        let trace = trace_of(&message);
+        if checked.verdict == Verdict::Allow {
+            office.trust_clock()?;
+        }
+        let course = office
+            .desk
+            .course(&checked, office.clock.now())
+            .map_err(|error| Failure::fatal(format!("cannot sign a permit: {error}")))?;
+        match course {
+            Course::Decide(decision) => office.decide_at_once(&decision, &checked, trace).await,
+            Course::Ask => office.ask(&checked, message.stored_at, trace).await,
+        }
+    }
+
+    fn meta(&self) -> Meta {
+        self.0.meta(None)
+    }
+}
+
+/// A verdict counts only if it speaks of the agent and intent of its own subject.
+fn read(message: &Incoming) -> Result<PolicyChecked, String> {
+    let checked: PolicyChecked = decode(message.header(headers::CE_TYPE), &message.payload)?;
+    match &message.address {
+        Address::PolicyChecked { agent, intent }
+            if *agent == checked.agent && *intent == checked.intent_id =>
+        {
+            Ok(checked)
+        }
+        _ => Err("the verdict speaks of another intent than its subject".to_owned()),
+    }
+}

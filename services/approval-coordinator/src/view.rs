@@ -1,0 +1,146 @@
+//! `cs.approval.view.<person>`: what waits, and what exactly would be approved. Who asks is
+//! the last token of the subject, which NATS permissions bind to the key.
+
+use std::sync::Arc;
+
+use async_nats::service::{Request, ServiceExt as _, error::Error};
+use bytes::Bytes;
+use countersign_domain::approvals::{Listed, ViewReply, ViewRequest};
+use countersign_runtime::bus::{BusError, Failure};
+use countersign_schemas::{ApprovalId, PersonId};
+use futures::StreamExt as _;
+
+use crate::office::Office;
+
+/// What the service answers.
+const SUBJECT: &str = "cs.approval.view.*";
+/// Questions answered at once: people ask, not machines.
+const RUNNING_MAX: usize = 32;
+/// Bytes of a list: well under what the server lets a message be.
+const LIST_BYTES_MAX: usize = 1024 * 1024;
+/// Approvals of a list: more than a person works through at once.
+const LIST_MAX: usize = 500;
+/// Bytes of a question.
+const QUESTION_BYTES_MAX: usize = 4 * 1024;
+
+/// Answers until shutdown.
+pub(crate) async fn serve(office: Arc<Office>) -> Result<(), BusError> {
+    let failed = |error: async_nats::Error| BusError::Request {
+        what: format!("cannot answer on `{SUBJECT}`"),
+        reason: error.to_string(),
+    };
+    let service = office
+        .bus
+        .client()
+        .service_builder()
+        .description("Lists and shows approvals")
+        .start(crate::NAME, env!("CARGO_PKG_VERSION"))
+        .await
+        .map_err(failed)?;
+    let requests = service
+        .endpoint_builder()
+        .name("view")
+        .add(SUBJECT)
+        .await
+        .map_err(failed)?;
+    requests
+        .take_until(office.shutdown.cancelled())
+        .for_each_concurrent(RUNNING_MAX, |request| answer(&office, request))
+        .await;
+    service.stop().await.map_err(failed)
+}
+
+async fn answer(office: &Office, request: Request) {
+    let reply = office.reply(&request).await;
+    if let Err(error) = request.respond(reply).await {
+        tracing::warn!(%error, "cannot answer a question about approvals");
+    }
+}
+
+/// The status codes of HTTP, which NATS micro services use.
+fn refusal(code: usize, status: impl Into<String>) -> Error {
+    Error {
+        code,
+        status: status.into(),
+    }
+}
+
+impl Office {
+    async fn reply(&self, request: &Request) -> Result<Bytes, Error> {
+        let subject = request.message.subject.as_str();
+        let person: PersonId = subject
+            .rsplit('.')
+            .next()
+            .and_then(|token| token.parse().ok())
+            .ok_or_else(|| refusal(400, "the subject names no person"))?;
+        let body = &request.message.payload;
+        if body.len() > QUESTION_BYTES_MAX {
+            return Err(refusal(413, "the question is too large"));
+        }
+        let asked: ViewRequest = serde_json::from_slice(body).map_err(|_| {
+            let forms = r#"ask {"op":"list"} or {"op":"show","approval_id":"a-…"}"#;
+            refusal(400, forms)
+        })?;
+        let reply = match asked {
+            ViewRequest::List { mine } => self.list(&person, mine).await,
+            ViewRequest::Show { approval_id } => self.show(&person, &approval_id).await,
+        };
+        let reply = reply.map_err(|failure| {
+            tracing::warn!(%failure, "a question about approvals is not answered");
+            refusal(503, "the approvals cannot be read now; try again")
+        })?;
+        let reply = reply.ok_or_else(|| refusal(404, "there is no such approval"))?;
+        serde_json::to_vec(&reply)
+            .map(Bytes::from)
+            .map_err(|_| refusal(500, "the answer cannot be written"))
+    }
+
+    async fn show(&self, person: &PersonId, id: &ApprovalId) -> Result<Option<ViewReply>, Failure> {
+        let Some(held) = self.held(id).await? else {
+            return Ok(None);
+        };
+        let redact = |text: &str| self.redact(text);
+        let shown = held
+            .approval
+            .shown_to(person, self.people.as_ref(), &redact);
+        Ok(Some(ViewReply::Shown {
+            approval: Box::new(shown),
+        }))
+    }
+
+    async fn list(&self, person: &PersonId, mine: bool) -> Result<Option<ViewReply>, Failure> {
+        let ids = self.pending.ids();
+        let mut approvals = Vec::new();
+        let (mut seen, mut bytes) = (0, 0);
+        for id in &ids {
+            if approvals.len() >= LIST_MAX || bytes >= LIST_BYTES_MAX {
+                break;
+            }
+            seen += 1;
+            let Some(listed) = self.list_one(person, id).await? else {
+                continue;
+            };
+            if mine && !listed.may_vote {
+                continue;
+            }
+            bytes += serde_json::to_vec(&listed).map_or(0, |text| text.len());
+            approvals.push(listed);
+        }
+        let more = ids.len() - seen;
+        Ok(Some(ViewReply::Listed { approvals, more }))
+    }
+
+    async fn list_one(
+        &self,
+        person: &PersonId,
+        id: &ApprovalId,
+    ) -> Result<Option<Listed>, Failure> {
+        let redact = |text: &str| self.redact(text);
+        let held = self
+            .held(id)
+            .await?
+            .filter(|held| held.approval.is_pending());
+        let people = self.people.as_ref();
+        Ok(held.map(|held| held.approval.listed_for(person, people, &redact)))
+    }
+}

@@ -1,0 +1,217 @@
+//! Intents that their agent no longer wants.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_domain::approvals::Approval;
+use countersign_domain::chain::Head;
+use countersign_domain::decision::{blocked, revoked};
+use countersign_runtime::bus::{Failure, Handler, Incoming, Meta};
+use countersign_schemas::events::{
+    BlockedCode, RefusedCode, RequestRef, RevokedCode, ToolApproved, ToolRefused, ToolWithdrawn,
+    Verdict,
+};
+use countersign_schemas::{Address, AgentId, ApprovalId, IntentId};
+
+use crate::counters;
+use crate::office::{Extended, Link, Office, TRIES, decode_outside, trace_of};
+
+/// How long a withdrawal waits for a verdict on its intent: the checker may be behind.
+const WAIT_FOR_VERDICT: Duration = Duration::from_secs(30);
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Handles `tool.withdrawn`.
+pub(crate) struct Withdrawals(pub(crate) Arc<Office>);
+
+impl Handler for Withdrawals {
+    async fn handle(&self, message: Incoming) -> Result<(), Failure> {
+        let Address::ToolWithdrawn { agent } = &message.address else {
+            return Err(Failure::poison("not a withdrawal"));
+        };
+        let office = &self.0;
+        let withdrawn: ToolWithdrawn = match decode_outside(&message) {
+            Ok(withdrawn) => withdrawn,
+            Err(why) => {
+                let code = RefusedCode::Unreadable;
+                return office
+                    .refuse_withdrawal(&message, agent, None, code, why)
+                    .await;
+            }
+        };
+        let intent = withdrawn.intent_id;
+        if office.withdraw(agent, intent, trace_of(&message)).await? {
+            return Ok(());
+        }
+        if office.clock.now() < message.stored_at.plus(WAIT_FOR_VERDICT) {
+            let what = format!("no verdict on intent {intent} yet");
+            return Err(Failure::transient_in(what, LOOK_EVERY));
+        }
+        let why = format!(
+            "there is no intent {intent} of {agent} to withdraw; if it was sent just now, \
+             withdraw it again"
+        );
+        let code = RefusedCode::IntentOutOfTime;
+        office
+            .refuse_withdrawal(&message, agent, Some(intent), code, why)
+            .await
+    }
+
+    fn meta(&self) -> Meta {
+        self.0.meta(None)
+    }
+}
+
+impl Office {
+    /// Ends an intent as far as it still can be; `false` where nothing is known of it.
+    async fn withdraw(
+        &self,
+        agent: &AgentId,
+        intent: IntentId,
+        trace: Option<&str>,
+    ) -> Result<bool, Failure> {
+        for _ in 0..TRIES {
+            match self.head(agent, intent).await? {
+                Head::Decided { seq, approved } => {
+                    if self.revoke_withdrawn(&approved, seq, trace).await? {
+                        return Ok(true);
+                    }
+                }
+                // Too late: it runs or has ended, and the agent reads that on its chain.
+                Head::Claimed { .. } | Head::Ended { .. } => return Ok(true),
+                Head::None | Head::NotOurs { .. } => {
+                    return self.withdraw_undecided(agent, intent, trace).await;
+                }
+            }
+        }
+        Err(Failure::transient(format!(
+            "intent {intent} changes too fast"
+        )))
+    }
+
+    async fn revoke_withdrawn(
+        &self,
+        approved: &ToolApproved,
+        seq: u64,
+        trace: Option<&str>,
+    ) -> Result<bool, Failure> {
+        let why = format!("{} withdrew it before it was started.", approved.agent);
+        let event = revoked(approved, RevokedCode::Withdrawn, &why);
+        let link = Link {
+            address: Address::ToolRevoked {
+                agent: approved.agent.clone(),
+                intent: approved.intent_id,
+            },
+            agent: &approved.agent,
+            intent: approved.intent_id,
+            trace,
+        };
+        let stored = matches!(self.extend(&link, &event, seq).await?, Extended::Stored);
+        Ok(stored)
+    }
+
+    /// Withdraws an intent without a decision: a waiting approval is cancelled, and a
+    /// verdict that nobody acted on yet is decided here.
+    async fn withdraw_undecided(
+        &self,
+        agent: &AgentId,
+        intent: IntentId,
+        trace: Option<&str>,
+    ) -> Result<bool, Failure> {
+        if self.cancel(agent, intent, trace).await? {
+            return Ok(true);
+        }
+        let Some((checked, stored)) = self.verdict(agent, intent).await? else {
+            return Ok(false);
+        };
+        // An ask is opened before it is cancelled, so that it cannot be opened afterwards.
+        if checked.verdict == Verdict::Ask
+            && let Ok(approval) = Approval::open(&checked, stored.stored_at)
+            && self.open(approval, trace).await?.is_some()
+        {
+            return self.cancel(agent, intent, trace).await;
+        }
+        let why = format!("{agent} withdrew it.");
+        let decision = blocked(&checked, BlockedCode::Withdrawn, &why);
+        match self.decide(&decision, &checked, trace).await? {
+            Some(Head::Decided { seq, approved }) => {
+                self.revoke_withdrawn(&approved, seq, trace).await?;
+                Ok(true)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Cancels the approval of an intent and stores what follows; `false` if there is none.
+    async fn cancel(
+        &self,
+        agent: &AgentId,
+        intent: IntentId,
+        trace: Option<&str>,
+    ) -> Result<bool, Failure> {
+        let id = ApprovalId::for_intent(intent);
+        for _ in 0..TRIES {
+            let Some(mut held) = self.held(&id).await? else {
+                return Ok(false);
+            };
+            if held.approval.checked().agent != *agent {
+                return Ok(false);
+            }
+            let why = format!("{agent} withdrew it");
+            if !held.approval.cancel(&why, self.clock.now()) {
+                self.settle(held, trace).await?;
+                return self.revoke_if_approved(agent, intent, trace).await;
+            }
+            if let Some(revision) = self.keep(&held).await? {
+                held.revision = revision;
+                self.settle(held, trace).await?;
+                return Ok(true);
+            }
+        }
+        Err(Failure::transient(format!(
+            "approval {id} changes too fast"
+        )))
+    }
+
+    /// The approval had ended before the withdrawal: what it approved is revoked unless it
+    /// has begun.
+    async fn revoke_if_approved(
+        &self,
+        agent: &AgentId,
+        intent: IntentId,
+        trace: Option<&str>,
+    ) -> Result<bool, Failure> {
+        if let Head::Decided { seq, approved } = self.head(agent, intent).await? {
+            self.revoke_withdrawn(&approved, seq, trace).await?;
+        }
+        Ok(true)
+    }
+
+    async fn refuse_withdrawal(
+        &self,
+        message: &Incoming,
+        agent: &AgentId,
+        intent_id: Option<IntentId>,
+        code: RefusedCode,
+        why: String,
+    ) -> Result<(), Failure> {
+        let address = Address::ToolRefused {
+            agent: agent.clone(),
+            seq: message.token.clone(),
+        };
+        let event = ToolRefused {
+            schema_version: 1,
+            intent_id,
+            agent: agent.clone(),
+            request: RequestRef {
+                stream: message.stream.name().to_owned(),
+                incarnation: message.token.incarnation.clone(),
+                seq: message.seq,
+            },
+            code,
+            message: why,
+        };
+        counters::refused(code.as_str());
+        self.say(&address, &event, trace_of(message)).await
+    }
+}

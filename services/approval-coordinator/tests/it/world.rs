@@ -1,0 +1,333 @@
+//! A deployment on a real server, and a small company.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use countersign_approval_coordinator::{Equipment, run_with};
+use countersign_domain::approvals::{People, ViewReply};
+use countersign_domain::decision::Desk;
+use countersign_domain::permit::PermitSigner;
+use countersign_runtime::bus::layout::{self, LayoutOptions};
+use countersign_runtime::bus::{
+    Bus, ConnectOptions, ConsumeLimits, Meta, Outgoing, ReplayFrom, StoredMessage,
+};
+use countersign_runtime::clock::{Clock as _, ManualClock, SystemClock};
+use countersign_runtime::config::Deployment as DeploymentConfig;
+use countersign_runtime::files;
+use countersign_runtime::identity::{Deployment, InitOptions, Principal, init};
+use countersign_runtime::nats_server::{
+    NatsServer, Progress, ServerConfig, StartOptions, find_or_provision,
+};
+use countersign_runtime::service::ServiceContext;
+use countersign_schemas::codec::{self, Encoding};
+use countersign_schemas::events::{ApprovalVote, ApprovalVoted, PolicyChecked, Verdict};
+use countersign_schemas::{
+    Address, ApprovalId, Digest, Event, IntentId, PersonId, Stream, TeamId, Timestamp,
+};
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// How long anything may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+struct Company {
+    teams: BTreeMap<TeamId, BTreeSet<PersonId>>,
+    nobody: BTreeSet<PersonId>,
+}
+
+impl People for Company {
+    fn members(&self, team: &TeamId) -> &BTreeSet<PersonId> {
+        self.teams.get(team).unwrap_or(&self.nobody)
+    }
+
+    fn name(&self, _: &PersonId) -> Option<&str> {
+        None
+    }
+}
+
+fn company() -> Result<Company> {
+    let support = BTreeSet::from(["lee".parse()?, "sam".parse()?]);
+    Ok(Company {
+        teams: BTreeMap::from([("support".parse()?, support)]),
+        nobody: BTreeSet::new(),
+    })
+}
+
+pub(crate) struct World {
+    pub(crate) checker: Bus,
+    pub(crate) executor: Bus,
+    pub(crate) agent: Bus,
+    pub(crate) clock: ManualClock,
+    deployment: Deployment,
+    server: NatsServer,
+    _dir: tempfile::TempDir,
+}
+
+pub(crate) struct Running {
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), countersign_runtime::service::ServiceError>>,
+}
+
+impl Running {
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.shutdown.cancel();
+        tokio::time::timeout(PATIENCE, self.task).await???;
+        Ok(())
+    }
+}
+
+impl World {
+    pub(crate) async fn start() -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let root = dir.path().join("acme");
+        let mut options = InitOptions::local("acme", "127.0.0.1:4222");
+        options.identities = vec![Principal::Agent("billing".parse()?)];
+        for name in ["lee", "sam", "eve"] {
+            options.identities.push(Principal::Approver(name.parse()?));
+        }
+        let deployment = init(&root, &options)?.deployment;
+        let store = root.canonicalize()?.join("nats").join("jetstream");
+        let binary = find_or_provision(Progress::Quiet)?;
+        let config = ServerConfig::File(deployment.server_conf());
+        let server = NatsServer::start(StartOptions::new(binary, config, store)).await?;
+        let join = async |role, name| connect(&server, &deployment, role, name).await;
+        let setup = join("service", "setup").await?;
+        layout::ensure(&setup, LayoutOptions::default()).await?;
+        Ok(Self {
+            checker: join("service", "policy-checker").await?,
+            executor: join("service", "tool-executor").await?,
+            agent: join("agent", "billing").await?,
+            clock: ManualClock::new(SystemClock.now()),
+            deployment,
+            server,
+            _dir: dir,
+        })
+    }
+
+    /// Starts a coordinator; it handles what comes from then on and what waits.
+    pub(crate) async fn coordinator(&self) -> Result<Running> {
+        let name = countersign_approval_coordinator::NAME;
+        let bus = connect(&self.server, &self.deployment, "service", name).await?;
+        let shutdown = CancellationToken::new();
+        let clock = Arc::new(self.clock.clone());
+        let equipment = self.equipment()?;
+        let context =
+            ServiceContext::new(DeploymentConfig::default(), bus, clock, shutdown.clone());
+        Ok(Running {
+            shutdown,
+            task: tokio::spawn(run_with(context, equipment)),
+        })
+    }
+
+    fn equipment(&self) -> Result<Equipment> {
+        let pem = self.deployment.dir().join("keys").join("permit.pem");
+        let key = files::signing_key("permit key", &pem)?;
+        let permit_life = Duration::from_secs(300);
+        Ok(Equipment {
+            desk: Desk::new(PermitSigner::new(key), "acme", permit_life),
+            people: Arc::new(company()?),
+            redact: Arc::new(str::to_owned),
+            permit_life,
+            link_base: None,
+            limits: ConsumeLimits::default(),
+        })
+    }
+
+    pub(crate) async fn person(&self, name: &str) -> Result<Bus> {
+        connect(&self.server, &self.deployment, "approver", name).await
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn meta(&self, source: &str) -> Result<Meta> {
+        Ok(Meta {
+            source: source.parse()?,
+            encoding: Encoding::Json,
+            claimed_at: self.now(),
+            traceparent: None,
+        })
+    }
+
+    /// Stores a verdict as the checker does.
+    pub(crate) async fn judge(&self, kind: Verdict, changes: Value) -> Result<IntentId> {
+        let intent = IntentId::new_at(SystemClock.now());
+        let checked = verdict(kind, intent, changes)?;
+        let address = Address::PolicyChecked {
+            agent: checked.agent.clone(),
+            intent,
+        };
+        let out = Outgoing::event(&address, &checked, &self.meta("policy-checker")?)?;
+        let filter = Address::checked_filter(intent);
+        self.checker.append(out, &filter, 0).await?;
+        Ok(intent)
+    }
+
+    /// The event on `subject`, waited for.
+    pub(crate) async fn event<E: Event>(&self, subject: &str) -> Result<E> {
+        let found = self.any(subject).await?;
+        Ok(codec::decode(&found.payload)?)
+    }
+
+    /// The last message on `subject`, waited for.
+    pub(crate) async fn any(&self, subject: &str) -> Result<StoredMessage> {
+        let look = || self.checker.last_by_subject(Stream::Events, subject);
+        eventually(subject, || async { Ok(look().await?) }).await
+    }
+
+    pub(crate) async fn head(&self, intent: IntentId) -> Result<Option<StoredMessage>> {
+        let filter = format!("tool.*.billing.{intent}");
+        Ok(self
+            .checker
+            .last_by_subject(Stream::Events, &filter)
+            .await?)
+    }
+
+    pub(crate) async fn subject_of_head(&self, intent: IntentId) -> Result<String> {
+        Ok(self.head(intent).await?.context("no head")?.subject)
+    }
+
+    /// How many messages lie under `filter`.
+    pub(crate) async fn count(&self, filter: &str) -> Result<usize> {
+        let name = "audit-archiver";
+        let archiver = connect(&self.server, &self.deployment, "service", name).await?;
+        let stream = Stream::Events.name();
+        let replay = archiver
+            .replay(stream, &[filter], ReplayFrom::Start)
+            .await?;
+        let there = usize::try_from(replay.pending_at_start())?;
+        let read = replay.messages().take(there).count();
+        Ok(tokio::time::timeout(PATIENCE, read).await?)
+    }
+
+    /// Waits until the timer of an approval has fired.
+    pub(crate) async fn until_fired(&self, id: &ApprovalId) -> Result<()> {
+        let name = countersign_approval_coordinator::NAME;
+        let bus = connect(&self.server, &self.deployment, "service", name).await?;
+        let subject = format!("timer.fired.approval.{id}");
+        let look = || bus.last_by_subject(Stream::Timers, &subject);
+        eventually(&subject, || async { Ok(look().await?) })
+            .await
+            .map(drop)
+    }
+
+    pub(crate) async fn ask_view(&self, bus: &Bus, who: &str, ask: Value) -> Result<ViewReply> {
+        let subject = format!("cs.approval.view.{who}");
+        let look = || async {
+            let body = serde_json::to_vec(&ask)?;
+            let reply = bus.client().request(subject.clone(), body.into()).await;
+            // The index follows the bucket; an approval opened just now may not be listed.
+            let reply = reply
+                .ok()
+                .and_then(|r| serde_json::from_slice(&r.payload).ok());
+            Ok(reply.filter(|reply| !is_empty(reply)))
+        };
+        eventually(&subject, look).await
+    }
+
+    pub(crate) async fn digest(&self, bus: &Bus, who: &str, id: &ApprovalId) -> Result<Digest> {
+        let ask = json!({"op": "show", "approval_id": id.as_str()});
+        match self.ask_view(bus, who, ask).await? {
+            ViewReply::Shown { approval } => Ok(approval.digest),
+            ViewReply::Listed { .. } => bail!("a list was not asked for"),
+        }
+    }
+
+    pub(crate) async fn cast(&self, bus: &Bus, who: &str, vote: &ApprovalVote) -> Result<u64> {
+        let approver = who.parse()?;
+        let out = Outgoing::event(&Address::Vote { approver }, vote, &self.meta(who)?)?;
+        Ok(bus.publisher().publish(out).await?)
+    }
+
+    /// Votes and waits for the answer.
+    pub(crate) async fn vote(
+        &self,
+        bus: &Bus,
+        who: &str,
+        vote: &ApprovalVote,
+    ) -> Result<ApprovalVoted> {
+        let seq = self.cast(bus, who, vote).await?;
+        let id = &vote.approval_id;
+        self.event(&format!("approval.voted.{id}.*.{seq}")).await
+    }
+}
+
+fn is_empty(reply: &ViewReply) -> bool {
+    matches!(reply, ViewReply::Listed { approvals, .. } if approvals.is_empty())
+}
+
+async fn connect(
+    server: &NatsServer,
+    deployment: &Deployment,
+    role: &str,
+    name: &str,
+) -> Result<Bus> {
+    let path = deployment
+        .dir()
+        .join("creds")
+        .join(format!("{role}-{name}.creds"));
+    let seed = files::secret("credential", &path)?;
+    let options = ConnectOptions {
+        url: server.url(),
+        name: name.to_owned(),
+        nkey_seed: seed.to_string(),
+        tls_ca: None,
+    };
+    Bus::connect(options)
+        .await
+        .with_context(|| format!("as {role} {name}"))
+}
+
+async fn eventually<T, F, Fut>(what: &str, mut look: F) -> Result<T>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<Option<T>>>,
+{
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await? {
+            return Ok(found);
+        }
+        if Instant::now() >= give_up {
+            bail!("`{what}` did not come in {} s", PATIENCE.as_secs());
+        }
+        // sleep: the pause between two looks; the deadline is above.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A verdict on a mail that `billing` wants to send for Dana.
+pub(crate) fn verdict(kind: Verdict, intent: IntentId, changes: Value) -> Result<PolicyChecked> {
+    let digest = Digest::of_bytes(b"x").to_string();
+    let mut value = json!({
+        "schema_version": 1, "intent_id": intent.to_string(),
+        "request": {"stream": "CS_INTENTS", "incarnation": "abc", "seq": 1},
+        "agent": "billing", "requester": {"id": "dana", "verified": false},
+        "tool": "mail.send", "operation": "send", "purpose": "answer a customer",
+        "verdict": kind.as_str(),
+        "reasons": [{"code": "rule", "message": "A rule says so.", "policy_id": "rule"}],
+        "needs": [], "guardrails": [],
+        "input_redacted": {"to": "[email:k1:9f2c]"}, "input_shown": {"to": "…@example.org"},
+        "summary": "Send a mail", "input_digest": digest, "salt": "AAAAAAAAAAAAAAAAAAAAAA",
+        "input_match": "m", "policy_digest": digest, "tool_digest": digest,
+        "helper": "support", "requested_at": "2026-11-22T10:00:00Z",
+    });
+    let all = value.as_object_mut().context("an object")?;
+    if kind == Verdict::Ask {
+        let ask = json!({"approvers": [{"team": "support", "quorum": 1}], "expires_in_s": 600,
+            "chat_may_approve": false, "self_allowed": false, "excluded": []});
+        all.insert("ask".to_owned(), ask);
+    }
+    if let Value::Object(changes) = changes {
+        all.extend(changes);
+    }
+    Ok(serde_json::from_value(value)?)
+}
