@@ -46,7 +46,7 @@ impl Copies {
         };
         let raw = &request.input.0;
         let clean = redactor.json(&request.input, &tool.classes).value;
-        let fits = !finding.is_invalid_input();
+        let fits = finding.input_fits;
         let view = View {
             redactor,
             personal: fits,

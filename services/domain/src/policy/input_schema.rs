@@ -1,6 +1,8 @@
 //! What the JSON Schema of an input tells policies: which classified fields exist, and
 //! which Cedar type holds each.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::fields::Cursor;
@@ -131,6 +133,19 @@ pub(crate) fn lookup<'s>(schema: &'s Value, pointer: &Pointer) -> Lookup<'s> {
         }
     }
     Lookup::Found(node, always)
+}
+
+/// Every name of a field that `schema` gives, at whatever depth.
+pub(crate) fn names(schema: &Value) -> BTreeSet<String> {
+    match schema {
+        Value::Object(object) => {
+            let own = object.get("properties").and_then(Value::as_object);
+            let own = own.into_iter().flat_map(|named| named.keys().cloned());
+            own.chain(object.values().flat_map(names)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(names).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => BTreeSet::new(),
+    }
 }
 
 fn is_composed(schema: &Value) -> bool {

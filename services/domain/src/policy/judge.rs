@@ -46,7 +46,7 @@ pub struct Judging<'a> {
 pub fn judge(bundle: &Bundle, redactor: &Redactor, judging: Judging<'_>) -> PolicyChecked {
     let tool = bundle.catalog.tool(&judging.request.tool);
     let agent = bundle.directory.agent(judging.agent);
-    let finding = find(bundle, redactor, &judging, agent, tool);
+    let finding = find(bundle, &judging, agent, tool);
     let copies = Copies::of(redactor, judging.request, tool, &finding);
     let helper = tool
         .and_then(Tool::helper)
@@ -103,7 +103,6 @@ pub fn without_input(checked: PolicyChecked) -> PolicyChecked {
 
 fn find(
     bundle: &Bundle,
-    redactor: &Redactor,
     judging: &Judging<'_>,
     agent: Option<&AgentEntry>,
     tool: Option<&Tool>,
@@ -123,10 +122,11 @@ fn find(
         let message = format!("tool `{}` is not in the catalog", request.tool);
         return Finding::deny(BlockedCode::UnknownTool, message, "a tool of the catalog");
     };
-    if let Some(finding) = refusal::of_schema(tool, &request.input.to_value(), redactor)
-        .or_else(|| refusal::of_surrogates(&request.input.0))
-    {
+    if let Some(finding) = refusal::of_schema(tool, &request.input.to_value()) {
         return finding;
+    }
+    if let Some(finding) = refusal::of_surrogates(&request.input.0) {
+        return finding.on_sound_input();
     }
     // Mandates are not checked yet, so nobody is proved.
     let requester = checked_requester(request);
@@ -141,7 +141,7 @@ fn find(
         tool,
         requester: &requester,
     };
-    case.finding(ruling, &request.input.0)
+    case.finding(ruling, &request.input.0).on_sound_input()
 }
 
 /// Who asks for what, once both are known.
@@ -252,6 +252,7 @@ impl Case<'_> {
             reasons,
             needs,
             guardrails: results,
+            input_fits: true,
         }
     }
 
@@ -332,6 +333,7 @@ fn forbidden(rules: &[&Rule]) -> Finding {
         needs: needs.map(|need| need_of("rule", need)).collect(),
         ask: None,
         guardrails: Vec::new(),
+        input_fits: true,
     }
 }
 
@@ -350,6 +352,7 @@ fn violated(refusals: Vec<(String, String)>, guardrails: Vec<GuardrailResult>) -
             .collect(),
         ask: None,
         guardrails,
+        input_fits: true,
     }
 }
 

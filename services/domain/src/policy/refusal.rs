@@ -11,7 +11,6 @@ use serde_json::{Map, Value};
 use std::sync::LazyLock;
 
 use super::tool::Tool;
-use crate::redact::Redactor;
 
 /// Faults of an input that are listed: the first few tell what is wrong.
 const FAULTS_MAX: usize = 5;
@@ -28,6 +27,9 @@ pub(crate) struct Finding {
     pub(crate) needs: Vec<Need>,
     pub(crate) ask: Option<Ask>,
     pub(crate) guardrails: Vec<GuardrailResult>,
+    /// Whether the input was found to fit its schema. Where it was not, a value may stand
+    /// in the wrong field, and less of it is shown.
+    pub(crate) input_fits: bool,
 }
 
 impl Finding {
@@ -46,13 +48,16 @@ impl Finding {
             }],
             ask: None,
             guardrails: Vec::new(),
+            input_fits: false,
         }
     }
 
-    /// Whether an input that does not fit its schema is the reason.
-    pub(crate) fn is_invalid_input(&self) -> bool {
-        let first = self.reasons.first();
-        first.is_some_and(|reason| reason.code == BlockedCode::InvalidInput.as_str())
+    /// The same finding on an input that fits its schema.
+    pub(crate) fn on_sound_input(self) -> Self {
+        Self {
+            input_fits: true,
+            ..self
+        }
     }
 }
 
@@ -99,25 +104,13 @@ pub(crate) fn of_frame(request: &ToolRequested) -> Option<Finding> {
 
 /// Refuses an input that does not fit the tool's schema. The message names places and
 /// rules of the schema, never a value.
-pub(crate) fn of_schema(tool: &Tool, input: &Value, redactor: &Redactor) -> Option<Finding> {
+pub(crate) fn of_schema(tool: &Tool, input: &Value) -> Option<Finding> {
     if tool.validator.is_valid(input) {
         return None;
     }
     let mut faults = BTreeSet::new();
     for error in tool.validator.iter_errors(input).take(FAULTS_MAX) {
-        let place = error.instance_path().as_str();
-        let place: String = redactor
-            .text(place)
-            .text
-            .chars()
-            .take(POINTER_CHARS_MAX)
-            .flat_map(char::escape_debug)
-            .collect();
-        let place = if place.is_empty() {
-            "the input".to_owned()
-        } else {
-            format!("`{place}`")
-        };
+        let place = place(tool, error.instance_path().as_str());
         faults.insert(format!("{place} breaks `{}`", error.kind().keyword()));
     }
     let faults: Vec<String> = faults.into_iter().collect();
@@ -126,6 +119,23 @@ pub(crate) fn of_schema(tool: &Tool, input: &Value, redactor: &Redactor) -> Opti
         tool.name,
         faults.join("; ")
     )))
+}
+
+/// A place in words. Names that the agent chose itself may hold anything: they read `*`.
+fn place(tool: &Tool, pointer: &str) -> String {
+    let known =
+        |segment: &str| match tool.names.contains(segment) || segment.parse::<usize>().is_ok() {
+            true => format!("/{segment}"),
+            false => "/*".to_owned(),
+        };
+    let text: String = pointer.split('/').skip(1).map(known).collect();
+    match text.is_empty() {
+        true => "the input".to_owned(),
+        false => format!(
+            "`{}`",
+            text.chars().take(POINTER_CHARS_MAX).collect::<String>()
+        ),
+    }
 }
 
 static SURROGATE: LazyLock<Option<Regex>> =

@@ -1,6 +1,6 @@
 //! One tool as the catalog defines it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use countersign_schemas::events::Operation;
@@ -49,6 +49,8 @@ pub struct Tool {
     pub(crate) groups: Vec<String>,
     pub(crate) description: String,
     pub(crate) validator: jsonschema::Validator,
+    /// Every name of a field in the schema.
+    pub(crate) names: BTreeSet<String>,
     pub(crate) fields: FieldTree,
     pub(crate) classes: FieldClasses,
     pub(crate) members: Vec<Member>,

@@ -109,6 +109,7 @@ impl Check<'_> {
         Some(Tool {
             name: self.name.clone(),
             operation: table.operation,
+            names: input_schema::names(&table.input),
             members: input_schema::members(&table.input, fields.cursor()),
             groups: table.groups,
             description: table.description,

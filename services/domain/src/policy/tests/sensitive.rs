@@ -87,6 +87,11 @@ fn a_misplaced_value_is_named_nowhere() {
     for value in ["918273", "far.example"] {
         assert!(!all.contains(value), "{all}");
     }
+    // Neither does an agent that nobody knows, whose input is not even looked at.
+    let input = json!({"id": "c", "pin_code": "918273", "free": "my pin is 918273"});
+    let unknown = check(&bundle(), "nobody", "contact.update", input);
+    let all = serde_json::to_string(&unknown).unwrap();
+    assert!(!all.contains("918273"), "{all}");
     assert!(
         checked.reasons[0]
             .message
