@@ -18,6 +18,11 @@ use super::{People, quorum};
 /// an approval must not outlive the input it is about.
 pub const ASK_LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// Bytes of what is shown for one approval. People cannot read more, and with the redacted
+/// copy beside it an answer stays under what a server lets a message be. Text that hides
+/// characters grows when they are made visible, so this is measured afterwards.
+const SHOWN_BYTES_MAX: usize = 512 * 1024;
+
 /// A verdict cannot be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
@@ -30,6 +35,9 @@ pub enum OpenError {
     /// It speaks of a tool that the catalog does not know.
     #[error("the verdict asks for a tool without an operation")]
     UnknownTool,
+    /// More than people could be shown.
+    #[error("it is larger than people could be shown ({SHOWN_BYTES_MAX} bytes)")]
+    TooLarge,
     /// It cannot be written as canonical JSON.
     #[error("the approval cannot be written as canonical JSON")]
     NotCanonical,
@@ -110,8 +118,12 @@ impl Approval {
             resolution: None,
             settled: false,
         };
-        let digest = approval.view().digest();
-        approval.digest = digest.map_err(|_| OpenError::NotCanonical)?;
+        let view = approval.view();
+        approval.digest = view.digest().map_err(|_| OpenError::NotCanonical)?;
+        let asked = approval.requested(&str::to_owned);
+        if size(&view)? > SHOWN_BYTES_MAX || size(&asked)? > SHOWN_BYTES_MAX {
+            return Err(OpenError::TooLarge);
+        }
         Ok(approval)
     }
 
@@ -279,7 +291,8 @@ impl Approval {
     #[must_use]
     pub fn requested(&self, redact: &dyn Fn(&str) -> String) -> ApprovalRequested {
         let checked = &self.checked;
-        let clean = |text: &str| redact(&visible(text));
+        // Redacted first: a hidden character made visible would hide a secret.
+        let clean = |text: &str| visible(&redact(text));
         ApprovalRequested {
             schema_version: 1,
             approval_id: self.id.clone(),
@@ -321,6 +334,11 @@ impl Approval {
             resolved_at: resolution.at,
         })
     }
+}
+
+fn size<T: Serialize>(value: &T) -> Result<usize, OpenError> {
+    let text = serde_json::to_vec(value).map_err(|_| OpenError::NotCanonical)?;
+    Ok(text.len())
 }
 
 fn cleaned(reason: &Reason, clean: &dyn Fn(&str) -> String) -> Reason {

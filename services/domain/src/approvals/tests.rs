@@ -287,6 +287,25 @@ fn what_nobody_can_grant_is_not_opened() {
 }
 
 #[test]
+fn what_people_could_not_be_shown_is_not_opened() {
+    let mut verdict = checked();
+    let hidden = "\u{200b}".repeat(50_000);
+    verdict
+        .input_redacted
+        .0
+        .insert("body".to_owned(), json!(hidden));
+    let error = Approval::open(&verdict, at("10:00:01")).unwrap_err();
+    assert_eq!(error, OpenError::TooLarge);
+    let mut verdict = checked();
+    verdict
+        .input_shown
+        .0
+        .insert("body".to_owned(), json!("x".repeat(600 * 1024)));
+    let error = Approval::open(&verdict, at("10:00:01")).unwrap_err();
+    assert_eq!(error, OpenError::TooLarge);
+}
+
+#[test]
 fn the_view_shows_all_and_its_digest_survives_a_restart() {
     let approval = open();
     let view = approval.view();

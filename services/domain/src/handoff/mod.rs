@@ -15,6 +15,11 @@ use text::Page;
 /// Characters of a title: what a phone shows of a notification.
 const TITLE_CHARS_MAX: usize = 120;
 
+/// Reasons and needs that a handoff carries: more than a screen is not read.
+const LIST_MAX: usize = 20;
+/// Characters of one reason or need.
+const MESSAGE_CHARS_MAX: usize = 1_000;
+
 /// Writes handoffs in the words of one directory, with one way of redacting.
 pub struct Writer<'a, P: People + ?Sized> {
     people: &'a P,
@@ -219,7 +224,7 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
         page: Page<'_>,
     ) -> Handoff {
         let checked = subject.checked;
-        let clean = |text: &str| (self.redact)(&visible(text));
+        let clean = |text: &str| text::clean(self.redact, text, MESSAGE_CHARS_MAX);
         Handoff {
             schema_version: 1,
             kind: subject.kind,
@@ -252,7 +257,7 @@ fn clean_reasons(reasons: &[Reason], clean: &dyn Fn(&str) -> String) -> Vec<Reas
         message: clean(&reason.message),
         ..reason.clone()
     };
-    reasons.iter().map(one).collect()
+    reasons.iter().take(LIST_MAX).map(one).collect()
 }
 
 fn clean_needs(needs: &[Need], clean: &dyn Fn(&str) -> String) -> Vec<Need> {
@@ -260,7 +265,7 @@ fn clean_needs(needs: &[Need], clean: &dyn Fn(&str) -> String) -> Vec<Need> {
         message: clean(&need.message),
         ..need.clone()
     };
-    needs.iter().map(one).collect()
+    needs.iter().take(LIST_MAX).map(one).collect()
 }
 
 /// Formats an instant as people read it.

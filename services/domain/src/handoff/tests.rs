@@ -177,6 +177,27 @@ fn nothing_secret_or_invisible_leaves_through_any_field() {
 }
 
 #[test]
+fn a_secret_is_neither_split_by_hidden_characters_nor_by_a_cut() {
+    let redact = |text: &str| {
+        text.replace('\u{200b}', "")
+            .replace("secret-42", "[secret]")
+    };
+    let approval = open(|c| {
+        c.purpose = format!("{}secret-42", "x".repeat(296));
+        c.reasons[0].message = "sec\u{200b}ret-42 is in it".to_owned();
+    });
+    let handoff = Writer::new(&company(), &redact)
+        .approval(&approval)
+        .remove(0);
+    let asked = approval.requested(&redact);
+    let all = serde_json::to_string(&(handoff, asked)).unwrap();
+    assert!(
+        !all.contains("secret-42") && !all.contains("secr…") && !all.contains("ret-42"),
+        "{all}"
+    );
+}
+
+#[test]
 fn long_lists_are_cut_with_their_count() {
     let approval = open(|c| c.reasons = vec![c.reasons[0].clone(); 14]);
     let mut company = company();

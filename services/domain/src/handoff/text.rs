@@ -18,6 +18,21 @@ const PURPOSE_QUOTED_MAX: usize = 300;
 pub(super) const NO_WAY_AROUND: &str = "Please do not do it by another way: that would be seen \
     by nobody and undone by nobody.";
 
+/// Characters of any other text of others on one line.
+const LINE_CHARS_MAX: usize = 1_000;
+
+/// Text of others, safe to send: first redacted, because a hidden character made visible
+/// would hide a secret from the detectors; then made visible; cut at last, because half a
+/// secret has no form to be found by.
+pub(super) fn clean(redact: &dyn Fn(&str) -> String, text: &str, chars_max: usize) -> String {
+    let safe = visible(redact(text).trim());
+    if safe.chars().count() <= chars_max {
+        return safe;
+    }
+    let cut: String = safe.chars().take(chars_max).collect();
+    format!("{cut}…")
+}
+
 /// A text under construction. What others wrote is redacted and made visible; what we
 /// write is not.
 pub(super) struct Page<'a> {
@@ -34,7 +49,7 @@ impl<'a> Page<'a> {
     }
 
     fn clean(&self, text: &str) -> String {
-        (self.redact)(&visible(text))
+        clean(self.redact, text, LINE_CHARS_MAX)
     }
 
     /// A line of ours.
@@ -48,17 +63,10 @@ impl<'a> Page<'a> {
     }
 
     pub(super) fn purpose(&mut self, purpose: &str) {
-        let cut: String = purpose.trim().chars().take(PURPOSE_QUOTED_MAX).collect();
-        if cut.is_empty() {
-            return;
+        let said = clean(self.redact, purpose, PURPOSE_QUOTED_MAX);
+        if !said.is_empty() {
+            self.lines.push(format!("It said why: “{said}”"));
         }
-        let mark = if cut.len() < purpose.trim().len() {
-            "…"
-        } else {
-            ""
-        };
-        let said = self.clean(&cut);
-        self.lines.push(format!("It said why: “{said}{mark}”"));
     }
 
     pub(super) fn reasons(&mut self, lead: &str, reasons: &[Reason]) {

@@ -82,7 +82,9 @@ impl From<PublishError> for Failure {
     fn from(error: PublishError) -> Self {
         let what = format!("cannot store a message: {error}");
         match error {
-            PublishError::Refused { .. } | PublishError::TooLarge { .. } => Self::fatal(what),
+            PublishError::Refused { .. } => Self::fatal(what),
+            // A stranger chooses the sizes, so one large output must not stop the service.
+            PublishError::TooLarge { .. } => Self::poison(what),
             PublishError::Full { .. } => Self::transient_in(what, Duration::from_secs(5)),
             PublishError::Conflict { .. }
             | PublishError::Duplicate { .. }
@@ -334,7 +336,7 @@ mod tests {
         let full = Failure::from(error_of(10_077, "maximum messages exceeded"));
         assert!(matches!(full, Failure::Transient { retry_in, .. } if retry_in.as_secs() == 5));
         let large = Failure::from(error_of(10_054, "message size exceeds maximum allowed"));
-        assert!(matches!(large, Failure::Fatal { .. }));
+        assert!(matches!(large, Failure::Poison { .. }));
         let other = Failure::from(error_of(10_000, "something else"));
         assert!(matches!(other, Failure::Transient { .. }));
     }
