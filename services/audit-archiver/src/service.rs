@@ -56,7 +56,8 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
             health: &health,
             announced: &announced,
         };
-        match session.run(writer).await {
+        let (end, left) = session.run(writer).await;
+        match end {
             End::Shutdown => break Ok(()),
             End::Fatal(error) => break Err(error),
             End::Again(reason) => {
@@ -64,7 +65,7 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
                 health.failing(reason);
             }
         }
-        writer = match reopen(&context, &settings, &health).await {
+        writer = match next_writer(left, &context, &settings, &health).await {
             Ok(Some(writer)) => writer,
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
@@ -77,9 +78,11 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
     ended
 }
 
-/// Opens the archive again after a pause, however long its disk is full or away. `None` at
-/// shutdown.
-async fn reopen(
+/// The writer of the next session, after a pause: the old one where its last commit is
+/// known, else the archive is opened again, however long its disk is full or away. `None`
+/// at shutdown.
+async fn next_writer(
+    mut left: Option<Writer>,
     context: &ServiceContext,
     settings: &Settings,
     health: &HealthPart,
@@ -88,6 +91,9 @@ async fn reopen(
         tokio::select! {
             () = context.shutdown.cancelled() => return Ok(None),
             () = tokio::time::sleep(PAUSE) => {}
+        }
+        if let Some(writer) = left.take() {
+            return Ok(Some(writer));
         }
         match open(settings).await {
             Ok(writer) => return Ok(Some(writer)),
@@ -119,11 +125,12 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn run(&self, writer: Writer) -> End {
+    /// Runs one session; gives the writer back unless a commit went wrong.
+    async fn run(&self, writer: Writer) -> (End, Option<Writer>) {
         let mut readers = JoinSet::new();
         let received = match self.start_readers(&writer, &mut readers).await {
             Ok(received) => received,
-            Err(reason) => return End::Again(reason),
+            Err(reason) => return (End::Again(reason), Some(writer)),
         };
         self.health.ready();
         let mut work = Work {
@@ -133,7 +140,7 @@ impl Session<'_> {
         };
         let end = work.until_end(received, &mut readers).await;
         readers.shutdown().await;
-        end
+        (end, work.writer)
     }
 
     /// Compares every stream with the archive, then reads them all.
@@ -194,7 +201,7 @@ impl Session<'_> {
 /// The part of a session that commits.
 struct Work<'a> {
     session: &'a Session<'a>,
-    /// Absent only while a commit runs.
+    /// Absent while a commit runs, and after one that went wrong.
     writer: Option<Writer>,
     batch: Batch,
 }

@@ -142,7 +142,7 @@ section! {
         /// or at this many bytes of messages, 65536 to 1073741824,
         batch_bytes: usize = 64 * 1024 * 1024;
         /// or when its first message is this old, in milliseconds, 10 to 60000.
-        batch_ms: u64 = 1_000;
+        batch_ms: u64 = 500;
     }
 }
 
