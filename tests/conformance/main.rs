@@ -1,5 +1,6 @@
 //! Rules that every deployment and every outside client can rely on.
 
+mod deploy;
 mod golden;
 mod identities;
 mod permissions;

@@ -256,7 +256,15 @@ async fn core(files: &identity::Deployment, url: &str, service: &str) -> Bus {
 }
 
 fn init(dir: &Path) -> identity::Deployment {
-    let mut options = InitOptions::local(NAME, "127.0.0.1:4222");
+    init_as(dir, InitOptions::local(NAME, "127.0.0.1:4222"))
+}
+
+/// The files of a deployment with the test company in it.
+///
+/// # Panics
+/// When they cannot be made.
+#[must_use]
+pub fn init_as(dir: &Path, mut options: InitOptions) -> identity::Deployment {
     options.identities = identities();
     options.policy = BUNDLE
         .iter()

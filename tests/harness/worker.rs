@@ -190,7 +190,11 @@ pub struct HttpWorker {
 }
 
 impl HttpWorker {
-    pub(crate) async fn start(files: &identity::Deployment, journal: Journal) -> Self {
+    /// Starts it on a free port.
+    ///
+    /// # Panics
+    /// When it cannot listen or the deployment has no keys.
+    pub async fn start(files: &identity::Deployment, journal: Journal) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a free port");

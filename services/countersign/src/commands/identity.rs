@@ -177,10 +177,14 @@ async fn tell(
     })
     .await
     .map_err(|error| error.to_string())?;
-    let subject = service::identity_changed(&operator);
+    let subject = service::identity_changed(&operator).to_string();
+    // An id of its own, so that a report that is sent twice is one entry.
+    let mut headers = async_nats::HeaderMap::new();
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    headers.insert(countersign_schemas::headers::MSG_ID, id);
     let answer = bus
         .client()
-        .request(subject.as_str().to_owned(), body.into());
+        .request_with_headers(subject, headers, body.into());
     let answer = answer
         .await
         .map_err(|error| format!("the coordinator does not answer ({error})"))?;
