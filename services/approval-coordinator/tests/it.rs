@@ -8,8 +8,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use countersign_domain::approvals::ViewReply;
-use countersign_runtime::bus::{Append, Outgoing};
+use countersign_domain::approvals::{Approval, ViewReply};
+use countersign_runtime::bus::layout;
+use countersign_runtime::bus::{Append, Bucket, Outgoing};
 use countersign_schemas::events::{
     ApprovalResolved, ApprovalState, ApprovalVote, ApprovalVoted, BasisKind, BlockedCode,
     ControlRefused, Handoff, Outcome, RefusedCode, RevokedCode, ToolApproved, ToolBlocked,
@@ -187,6 +188,40 @@ async fn allowed_and_denied_are_decided_once_by_two_coordinators() -> Result<()>
     let decisions = world.count("tool.*.billing.*").await?;
     ensure!(decisions == intents.len(), "{decisions} decisions");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_was_stored_before_a_crash_is_told_after_it() -> Result<()> {
+    let world = World::start().await?;
+    let running = world.coordinator().await?;
+    let intent = world.judge(Verdict::Ask, json!({})).await?;
+    let id = ApprovalId::for_intent(intent);
+    world
+        .event::<Handoff>(&format!("handoff.approval.support.{id}"))
+        .await?;
+    running.stop().await?;
+
+    let bucket = Bucket::new(&world.as_coordinator().await?, layout::APPROVALS);
+    let entry = bucket.get(id.as_str()).await?.context("kept")?;
+    let mut approval: Approval = serde_json::from_slice(&entry.value)?;
+    ensure!(approval.cancel("the last words of a coordinator", world.now()));
+    let value = serde_json::to_vec(&approval)?;
+    bucket
+        .update(id.as_str(), value.into(), entry.revision)
+        .await?;
+
+    world.clock.advance(Duration::from_secs(60));
+    let running = world.coordinator().await?;
+    let blocked: ToolBlocked = world
+        .event(&format!("tool.blocked.billing.{intent}"))
+        .await?;
+    ensure!(blocked.code == BlockedCode::Withdrawn);
+    let resolved: ApprovalResolved = world.event(&format!("approval.resolved.{id}")).await?;
+    ensure!(resolved.message == "the last words of a coordinator");
+    world
+        .event::<Handoff>(&format!("handoff.resolved.support.{id}"))
+        .await?;
+    running.stop().await
 }
 
 async fn claim(world: &World, intent: IntentId, expected: u64) -> Result<()> {

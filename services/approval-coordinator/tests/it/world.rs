@@ -36,6 +36,9 @@ use tokio_util::sync::CancellationToken;
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a stream may hold: the server reserves it, and a test machine may be short of disk.
+const STREAM_BYTES: i64 = 64 * 1024 * 1024;
+
 #[derive(Default)]
 struct Company {
     teams: BTreeMap<TeamId, BTreeSet<PersonId>>,
@@ -99,7 +102,11 @@ impl World {
         let server = NatsServer::start(StartOptions::new(binary, config, store)).await?;
         let join = async |role, name| connect(&server, &deployment, role, name).await;
         let setup = join("service", "setup").await?;
-        layout::ensure(&setup, LayoutOptions::default()).await?;
+        let options = LayoutOptions {
+            stream_bytes_max: STREAM_BYTES,
+            ..LayoutOptions::default()
+        };
+        layout::ensure(&setup, options).await?;
         Ok(Self {
             checker: join("service", "policy-checker").await?,
             executor: join("service", "tool-executor").await?,
@@ -113,8 +120,7 @@ impl World {
 
     /// Starts a coordinator; it handles what comes from then on and what waits.
     pub(crate) async fn coordinator(&self) -> Result<Running> {
-        let name = countersign_approval_coordinator::NAME;
-        let bus = connect(&self.server, &self.deployment, "service", name).await?;
+        let bus = self.as_coordinator().await?;
         let shutdown = CancellationToken::new();
         let clock = Arc::new(self.clock.clone());
         let equipment = self.equipment()?;
@@ -208,10 +214,15 @@ impl World {
         Ok(tokio::time::timeout(PATIENCE, read).await?)
     }
 
+    /// A connection with the coordinator's own credential.
+    pub(crate) async fn as_coordinator(&self) -> Result<Bus> {
+        let name = countersign_approval_coordinator::NAME;
+        connect(&self.server, &self.deployment, "service", name).await
+    }
+
     /// Waits until the timer of an approval has fired.
     pub(crate) async fn until_fired(&self, id: &ApprovalId) -> Result<()> {
-        let name = countersign_approval_coordinator::NAME;
-        let bus = connect(&self.server, &self.deployment, "service", name).await?;
+        let bus = self.as_coordinator().await?;
         let subject = format!("timer.fired.approval.{id}");
         let look = || bus.last_by_subject(Stream::Timers, &subject);
         eventually(&subject, || async { Ok(look().await?) })
