@@ -297,3 +297,38 @@ async fn the_loop_retries_buries_and_survives_a_server_restart() -> Result<()> {
     tokio::time::timeout(PATIENCE, running).await???;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_work_is_refused_while_a_stream_is_nearly_full() -> Result<()> {
+    let fixture = Fixture::start().await?;
+    let bus = fixture.connect("one").await?;
+    ensure!(
+        matches!(
+            bus.require_room(&Stream::ARCHIVED).await,
+            Err(Failure::Transient { .. })
+        ),
+        "no work while nobody knows how full a stream is"
+    );
+    let small = LayoutOptions {
+        stream_bytes_max: 20_000,
+        ..LayoutOptions::default()
+    };
+    layout::ensure(&bus, small).await?;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while bus.require_room(&Stream::ARCHIVED).await.is_err() {
+        ensure!(tokio::time::Instant::now() < deadline, "there is room");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let agent = "billing".parse()?;
+    while bus.require_room(&[Stream::Events]).await.is_ok() {
+        ensure!(tokio::time::Instant::now() < deadline, "it fills up");
+        let intent = IntentId::new_at(Timestamp::EPOCH);
+        let filter = Address::chain_filter(&agent, intent);
+        // Past the server's own limit it refuses, as it should.
+        drop(bus.append(decision("blocked", intent)?, &filter, 0).await);
+    }
+    let percent = bus.fullness(Stream::Events).await?;
+    ensure!((80..=100).contains(&percent), "{percent} %");
+    ensure!(bus.fullness(Stream::Intents).await? == 0);
+    Ok(())
+}

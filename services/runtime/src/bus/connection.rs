@@ -9,6 +9,7 @@ use async_nats::{Client, Event, ServerError};
 use countersign_schemas::{Incarnation, Stream};
 
 use super::failure::BusError;
+use super::fullness::Readings;
 use super::metrics;
 use super::publisher::Publisher;
 
@@ -53,6 +54,7 @@ pub struct Bus {
     jetstream: jetstream::Context,
     publisher: Publisher,
     lives: Arc<RwLock<Vec<(Stream, Incarnation)>>>,
+    readings: Arc<Readings>,
     name: Arc<str>,
 }
 
@@ -73,6 +75,7 @@ impl Bus {
             client,
             publisher,
             lives,
+            readings: Arc::default(),
             name: Arc::from(options.name),
         })
     }
@@ -99,6 +102,11 @@ impl Bus {
     #[must_use]
     pub fn publisher(&self) -> &Publisher {
         &self.publisher
+    }
+
+    /// How full the streams were when last asked.
+    pub(super) fn readings(&self) -> &Readings {
+        &self.readings
     }
 
     /// Whether the connection stands now.

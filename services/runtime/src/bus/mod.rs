@@ -7,12 +7,14 @@
 //! - [`consume`] is the loop of every service, acking an input only after its outputs
 //!   are stored;
 //! - [`Bucket`] is a key-value bucket under compare-and-set, read from the leader;
+//! - [`Bus::require_room`] refuses new work while a stream is nearly full;
 //! - [`layout`] is the one list of streams, buckets and durable consumers.
 
 mod chain;
 mod connection;
 mod consumer;
 mod failure;
+mod fullness;
 mod kv;
 pub mod layout;
 pub mod metrics;
@@ -25,6 +27,7 @@ pub use chain::Append;
 pub use connection::{Bus, ConnectOptions};
 pub use consumer::{ConsumeLimits, Handler, Incoming, consume};
 pub use failure::{BusError, Failure};
+pub use fullness::FULL_PERCENT;
 pub use kv::{Bucket, Cas, Entry};
 pub use outgoing::{Expect, Meta, Outgoing};
 pub use publisher::{PublishError, Publisher};
