@@ -402,3 +402,27 @@ async fn its_own_announcement_starts_no_batch() -> Result<()> {
     running.stop().await?;
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_of_the_server_loses_and_doubles_nothing() -> Result<()> {
+    let mut fixture = Fixture::start().await?;
+    let bus = fixture.bus("test").await?;
+    let running = fixture.run(Hooks::default()).await?;
+    let mut stored = 0;
+    for _ in 0..3 {
+        stored += publish(&bus, 30).await?;
+        fixture.server.stop().await?;
+        fixture.server.restart().await?;
+        let back = async {
+            while bus.incarnation(Stream::Events).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, back).await?;
+    }
+    stored += publish(&bus, 10).await?;
+    let rows = fixture.wait_for(stored).await?;
+    running.stop().await?;
+    assert_once(&rows)?;
+    verified(&fixture)
+}

@@ -20,6 +20,9 @@ pub const APPROVALS: &str = "CS_APPROVALS";
 /// Largest size of each archived stream unless configured, in bytes: hours of traffic at
 /// thousands of intents a second, and a size that a small disk holds.
 pub const STREAM_BYTES_DEFAULT: i64 = 4 * 1024 * 1024 * 1024;
+/// Largest size of the stream of timers: one small message for each pending deadline. The
+/// server sets this much disk aside, so it is no larger than it need be.
+const TIMER_BYTES_MAX: i64 = 256 * 1024 * 1024;
 /// How long message ids are remembered. They only save work, so the server's default.
 const DEDUPE_WINDOW: Duration = Duration::from_secs(120);
 /// How long a service may take for one message before it is delivered again.
@@ -149,6 +152,7 @@ pub fn stream_config(stream: Stream, options: LayoutOptions) -> Config {
         Stream::Timers => Config {
             allow_message_schedules: true,
             allow_rollup: true,
+            max_bytes: TIMER_BYTES_MAX.min(options.stream_bytes_max),
             discard: DiscardPolicy::Old,
             max_messages_per_subject: 1,
             ..base
