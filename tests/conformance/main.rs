@@ -4,5 +4,7 @@ mod deploy;
 mod golden;
 mod identities;
 mod permissions;
+mod programs;
+mod readme;
 mod stage;
 mod tricks;

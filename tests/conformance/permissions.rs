@@ -13,6 +13,105 @@ use crate::stage::Stage;
 
 const INTENT: &str = "0190b3a0-0000-7000-8000-000000000001";
 
+/// What people say, with their name as last token.
+const PEOPLE_SAY: &[&str] = &[
+    "approval.vote",
+    "window.requested",
+    "window.closing",
+    "control.freeze",
+    "control.unfreeze",
+    "outcome.found",
+    "cs.approval.view",
+    "cs.audit.query",
+    "cs.audit.fingerprint",
+    "cs.policy.push",
+    "cs.identity.changed",
+];
+
+/// Events of one agent's intent.
+const OF_INTENTS: &[&str] = &[
+    "policy.checked",
+    "tool.approved",
+    "tool.blocked",
+    "tool.started",
+    "tool.completed",
+    "tool.revoked",
+    "outcome.late",
+    "outcome.reconciled",
+    "vault.revealed",
+];
+
+/// Everything else of the contract, with made-up identities.
+const OTHERS: &[&str] = &[
+    "tool.refused.billing.abc.1",
+    "tool.refused.crm.abc.1",
+    "window.opened.billing.w1",
+    "window.closed.billing.w1",
+    "handoff.approval.finance.x",
+    "control.applied.abc.1",
+    "control.applied.abc.1.2",
+    "control.done.abc.1",
+    "control.refused.abc.1",
+    "vault.tokenized.email.x",
+    "vault.erased.x",
+    "policy.published.x",
+    "identity.changed.x",
+    "audit.accessed.x",
+    "archive.committed.1",
+    "archive.purged.CS_EVENTS.x",
+    "timer.deadline.x",
+    "timer.fired.x",
+    "$KV.CS_APPROVALS.x",
+    "cs.vault.tokenize",
+    "cs.vault.reveal",
+    "cs.policy.recheck",
+    "cs.audit.tail",
+    "cs.guardrail.names",
+    "work.crm.read",
+    "work.mail.send",
+];
+
+/// Acts of the JetStream API on a stream.
+const STREAM_ACTS: &[&str] = &[
+    "STREAM.CREATE",
+    "STREAM.UPDATE",
+    "STREAM.INFO",
+    "STREAM.PURGE",
+    "STREAM.DELETE",
+    "STREAM.MSG.GET",
+    "STREAM.MSG.DELETE",
+    "STREAM.SNAPSHOT",
+    "STREAM.RESTORE",
+    "STREAM.LEADER.STEPDOWN",
+    "CONSUMER.CREATE",
+    "CONSUMER.NAMES",
+    "DIRECT.GET",
+];
+
+/// Other subjects of the server, and inboxes.
+const SERVER_OTHERS: &[&str] = &[
+    "$JS.API.INFO",
+    "$JS.API.STREAM.CREATE.OTHER",
+    "$JS.API.STREAM.NAMES",
+    "$SRV.PING",
+    "$SRV.PING.approval-coordinator",
+    "$SYS.REQ.SERVER.PING",
+    "$SYS.REQ.SERVER.x.RELOAD",
+    "$SYS.REQ.SERVER.x.CONNZ",
+    "$SYS.REQ.SERVER.x.KICK",
+    "$SYS.REQ.USER.INFO",
+    "$SYS.REQ.ACCOUNT.CORE.CONNZ",
+    "$SYS.REQ.CLAIMS.UPDATE",
+    "_INBOX.x",
+    "_INBOX_billing.x",
+    "_INBOX_crm.x",
+    "_INBOX_lee.x",
+    "_INBOX_tool-executor.x",
+    "_R_.x",
+    "out.tool.approved.billing.x",
+    "out.policy.checked.billing.x",
+];
+
 /// Subjects of the contract, with every token that names an identity once its own and
 /// once another's.
 fn subjects() -> Vec<String> {
@@ -30,69 +129,20 @@ fn subjects() -> Vec<String> {
     ] {
         add(format!("approval.vote.{people}.{via}"));
     }
-    for word in [
-        "approval.vote",
-        "window.requested",
-        "window.closing",
-        "control.freeze",
-        "control.unfreeze",
-        "outcome.found",
-        "cs.approval.view",
-        "cs.audit.query",
-        "cs.audit.fingerprint",
-        "cs.policy.push",
-        "cs.identity.changed",
-    ] {
+    for word in PEOPLE_SAY {
         for person in ["lee", "kim", "mia"] {
             add(format!("{word}.{person}"));
         }
     }
     add("cs.approval.view.slack".to_owned());
     add("cs.approval.view.inbox".to_owned());
-    for word in [
-        "policy.checked",
-        "tool.approved",
-        "tool.blocked",
-        "tool.started",
-        "tool.completed",
-        "tool.revoked",
-        "outcome.late",
-        "outcome.reconciled",
-        "vault.revealed",
-    ] {
+    for word in OF_INTENTS {
         for agent in ["billing", "crm"] {
             add(format!("{word}.{agent}.{INTENT}"));
         }
     }
-    for text in [
-        "tool.refused.billing.abc.1",
-        "tool.refused.crm.abc.1",
-        "window.opened.billing.w1",
-        "window.closed.billing.w1",
-        "handoff.approval.finance.x",
-        "control.applied.abc.1",
-        "control.applied.abc.1.2",
-        "control.done.abc.1",
-        "control.refused.abc.1",
-        "vault.tokenized.email.x",
-        "vault.erased.x",
-        "policy.published.x",
-        "identity.changed.x",
-        "audit.accessed.x",
-        "archive.committed.1",
-        "archive.purged.CS_EVENTS.x",
-        "timer.deadline.x",
-        "timer.fired.x",
-        "$KV.CS_APPROVALS.x",
-        "cs.vault.tokenize",
-        "cs.vault.reveal",
-        "cs.policy.recheck",
-        "cs.audit.tail",
-        "cs.guardrail.names",
-        "work.crm.read",
-        "work.mail.send",
-    ] {
-        add(text.to_owned());
+    for text in OTHERS {
+        add((*text).to_owned());
     }
     let approval = format!("a-{INTENT}");
     add(format!("approval.requested.{approval}"));
@@ -114,21 +164,7 @@ fn server_subjects() -> Vec<String> {
         "CS_TIMERS",
         "KV_CS_APPROVALS",
     ] {
-        for act in [
-            "STREAM.CREATE",
-            "STREAM.UPDATE",
-            "STREAM.INFO",
-            "STREAM.PURGE",
-            "STREAM.DELETE",
-            "STREAM.MSG.GET",
-            "STREAM.MSG.DELETE",
-            "STREAM.SNAPSHOT",
-            "STREAM.RESTORE",
-            "STREAM.LEADER.STEPDOWN",
-            "CONSUMER.CREATE",
-            "CONSUMER.NAMES",
-            "DIRECT.GET",
-        ] {
+        for act in STREAM_ACTS {
             subjects.push(format!("$JS.API.{act}.{stream}"));
         }
         let durables = [
@@ -161,29 +197,8 @@ fn server_subjects() -> Vec<String> {
     ] {
         subjects.push(format!("$JS.API.DIRECT.GET.CS_EVENTS.{filter}"));
     }
-    for text in [
-        "$JS.API.INFO",
-        "$JS.API.STREAM.CREATE.OTHER",
-        "$JS.API.STREAM.NAMES",
-        "$SRV.PING",
-        "$SRV.PING.approval-coordinator",
-        "$SYS.REQ.SERVER.PING",
-        "$SYS.REQ.SERVER.x.RELOAD",
-        "$SYS.REQ.SERVER.x.CONNZ",
-        "$SYS.REQ.SERVER.x.KICK",
-        "$SYS.REQ.USER.INFO",
-        "$SYS.REQ.ACCOUNT.CORE.CONNZ",
-        "$SYS.REQ.CLAIMS.UPDATE",
-        "_INBOX.x",
-        "_INBOX_billing.x",
-        "_INBOX_crm.x",
-        "_INBOX_lee.x",
-        "_INBOX_tool-executor.x",
-        "_R_.x",
-        "out.tool.approved.billing.x",
-        "out.policy.checked.billing.x",
-    ] {
-        subjects.push(text.to_owned());
+    for text in SERVER_OTHERS {
+        subjects.push((*text).to_owned());
     }
     subjects
 }

@@ -1,4 +1,10 @@
 //! The path of an intent, end to end, on a real nats-server with authentication.
 
 mod archive;
+mod leaks;
 mod outsiders;
+mod path;
+mod proofs;
+mod repeats;
+mod strangers;
+mod votes;

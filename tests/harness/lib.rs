@@ -1,6 +1,7 @@
 //! What the tests of the whole system share: a deployment of its own for each test, with a
 //! real nats-server, real credentials, the real services and workers that keep a journal.
 
+pub mod archive;
 pub mod client;
 pub mod cluster;
 pub mod deployment;

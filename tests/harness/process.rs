@@ -12,6 +12,8 @@ pub const COORDINATOR: &str = "approval-coordinator";
 pub const EXECUTOR: &str = "tool-executor";
 /// Writes the archive.
 pub const ARCHIVER: &str = "audit-archiver";
+/// Answers questions about the archive.
+pub const QUERY: &str = "audit-query";
 /// Every service that an intent needs to reach its end and the archive.
 pub const SERVICES: [&str; 4] = [CHECKER, COORDINATOR, EXECUTOR, ARCHIVER];
 
