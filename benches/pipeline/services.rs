@@ -1,0 +1,111 @@
+//! The real checker and coordinator in this process, and the sizes of what they write.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use countersign_benches::load;
+use countersign_runtime::clock::SystemClock;
+use countersign_runtime::config::{Config, Deployment};
+use countersign_runtime::files;
+use countersign_runtime::identity::{InitOptions, init};
+use countersign_runtime::service::{ServiceContext, ServiceError};
+use countersign_schemas::Stream;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::requests::{self, AGENT, Kind};
+use crate::stage::{Stage, Sync};
+
+/// The sample company's policy bundle.
+const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../services/countersign/policy");
+/// Name of the deployment that is measured.
+const DEPLOYMENT: &str = "bench";
+
+/// Bytes of the bodies that the services write, for the relay to write as many.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Of `policy.checked`.
+    pub checked: usize,
+    /// Of `tool.approved`.
+    pub approved: usize,
+}
+
+/// The services while they run.
+pub struct Running {
+    stop: CancellationToken,
+    parts: Vec<JoinHandle<Result<(), ServiceError>>>,
+    _dir: tempfile::TempDir,
+}
+
+impl Running {
+    /// Stops them and reports how they ended.
+    pub async fn stop(self) -> Result<()> {
+        self.stop.cancel();
+        for part in self.parts {
+            part.await??;
+        }
+        Ok(())
+    }
+}
+
+/// Starts both, each with a connection of its own.
+pub async fn start(stage: &Stage) -> Result<Running> {
+    let dir = tempfile::tempdir()?;
+    let config = configure(&dir.path().join(DEPLOYMENT))?;
+    let stop = CancellationToken::new();
+    let checker = context(stage, "policy-checker", &config.deployment, &stop).await?;
+    let coordinator = context(stage, "approval-coordinator", &config.deployment, &stop).await?;
+    let settings = countersign_policy_checker::Settings::from(&config);
+    let parts = vec![
+        tokio::spawn(countersign_policy_checker::run(checker, settings)),
+        tokio::spawn(countersign_approval_coordinator::run(coordinator, config)),
+    ];
+    Ok(Running {
+        stop,
+        parts,
+        _dir: dir,
+    })
+}
+
+/// Lets the services decide one intent and measures what they wrote.
+pub async fn sizes(sync: Sync) -> Result<Sizes> {
+    let stage = Stage::start(sync).await?;
+    let running = start(&stage).await?;
+    let bus = stage.connect("load").await?;
+    let request = requests::make(Kind::Intent, 1)?;
+    let id = request.first().context("one request")?.id.clone();
+    load::saturate(bus.client(), "out.tool.approved.>", request).await?;
+    let checked = format!("policy.checked.{AGENT}.{id}");
+    let approved = format!("tool.approved.{AGENT}.{id}");
+    let sizes = Sizes {
+        checked: size(&bus, &checked).await?,
+        approved: size(&bus, &approved).await?,
+    };
+    running.stop().await?;
+    Ok(sizes)
+}
+
+async fn size(bus: &countersign_runtime::bus::Bus, subject: &str) -> Result<usize> {
+    let message = bus.last_by_subject(Stream::Events, subject).await?;
+    Ok(message.context("a stored event")?.payload.len())
+}
+
+/// Keys, policy and settings as `countersign init` makes them.
+fn configure(dir: &Path) -> Result<Config> {
+    let mut options = InitOptions::local(DEPLOYMENT, "127.0.0.1:4222");
+    options.policy = files::policy_bundle(Path::new(POLICY))?.into_iter().collect();
+    let made = init(dir, &options)?;
+    Ok(Config::load(&made.deployment.config())?)
+}
+
+async fn context(
+    stage: &Stage,
+    name: &str,
+    deployment: &Deployment,
+    stop: &CancellationToken,
+) -> Result<ServiceContext> {
+    let bus = stage.connect(name).await?;
+    let clock = Arc::new(SystemClock);
+    Ok(ServiceContext::new(deployment.clone(), bus, clock, stop.clone()))
+}
