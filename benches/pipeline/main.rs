@@ -60,11 +60,15 @@ async fn measure(sync: Sync, effort: Effort) -> Result<Vec<Ratio>> {
         relays.push(two_relays(sync, sizes, effort).await?);
         products.push(product(sync, effort).await?);
     }
-    let per_second = |runs: &[Run]| median(&runs.iter().map(|run| run.saturated).collect::<Vec<_>>());
+    let per_second =
+        |runs: &[Run]| median(&runs.iter().map(|run| run.saturated).collect::<Vec<_>>());
     let p99 = |runs: &[Run]| median(&runs.iter().map(|run| run.p99_ms).collect::<Vec<_>>());
     let p50 = |runs: &[Run]| median(&runs.iter().map(|run| run.p50_ms).collect::<Vec<_>>());
     say(&format!("relay, one hop: {:.0}/s", median(&one_hop)));
-    for (name, runs) in [("relay, two hops", &relays), ("checker + coordinator", &products)] {
+    for (name, runs) in [
+        ("relay, two hops", &relays),
+        ("checker + coordinator", &products),
+    ] {
         say(&format!(
             "{name}: {:.0}/s saturated; at 10 %: p50 {:.2} ms, p99 {:.2} ms",
             per_second(runs),
@@ -91,8 +95,14 @@ async fn measure(sync: Sync, effort: Effort) -> Result<Vec<Ratio>> {
 
 fn names(sync: Sync) -> (&'static str, &'static str) {
     match sync {
-        Sync::Always => ("pipeline_throughput_sync_always", "pipeline_p99_sync_always"),
-        Sync::Default => ("pipeline_throughput_sync_default", "pipeline_p99_sync_default"),
+        Sync::Always => (
+            "pipeline_throughput_sync_always",
+            "pipeline_p99_sync_always",
+        ),
+        Sync::Default => (
+            "pipeline_throughput_sync_default",
+            "pipeline_p99_sync_default",
+        ),
     }
 }
 
@@ -181,5 +191,9 @@ async fn spawn_relay(
     stop: &CancellationToken,
 ) -> Result<tokio::task::JoinHandle<Result<()>>> {
     let bus = stage.connect("relay").await?;
-    Ok(tokio::spawn(relay::run(bus.client().clone(), hop, stop.clone())))
+    Ok(tokio::spawn(relay::run(
+        bus.client().clone(),
+        hop,
+        stop.clone(),
+    )))
 }

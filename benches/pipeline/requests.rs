@@ -9,11 +9,11 @@ use countersign_schemas::IntentId;
 use serde_json::json;
 
 /// The agent of the sample policy that sends.
-pub const AGENT: &str = "support";
+pub(crate) const AGENT: &str = "support";
 
 /// Who answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The checker and the coordinator.
     Intent,
     /// The bare relay.
@@ -21,7 +21,7 @@ pub enum Kind {
 }
 
 /// `count` requests with fresh ids.
-pub fn make(kind: Kind, count: usize) -> Result<Vec<Request>> {
+pub(crate) fn make(kind: Kind, count: usize) -> Result<Vec<Request>> {
     let now = SystemClock.now();
     let subject = match kind {
         Kind::Intent => format!("tool.requested.{AGENT}"),

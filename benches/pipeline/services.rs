@@ -18,21 +18,24 @@ use crate::requests::{self, AGENT, Kind};
 use crate::stage::{Stage, Sync};
 
 /// The sample company's policy bundle.
-const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../services/countersign/policy");
+const POLICY: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../services/countersign/policy"
+);
 /// Name of the deployment that is measured.
 const DEPLOYMENT: &str = "bench";
 
 /// Bytes of the bodies that the services write, for the relay to write as many.
 #[derive(Debug, Clone, Copy)]
-pub struct Sizes {
+pub(crate) struct Sizes {
     /// Of `policy.checked`.
-    pub checked: usize,
+    pub(crate) checked: usize,
     /// Of `tool.approved`.
-    pub approved: usize,
+    pub(crate) approved: usize,
 }
 
 /// The services while they run.
-pub struct Running {
+pub(crate) struct Running {
     stop: CancellationToken,
     parts: Vec<JoinHandle<Result<(), ServiceError>>>,
     _dir: tempfile::TempDir,
@@ -40,7 +43,7 @@ pub struct Running {
 
 impl Running {
     /// Stops them and reports how they ended.
-    pub async fn stop(self) -> Result<()> {
+    pub(crate) async fn stop(self) -> Result<()> {
         self.stop.cancel();
         for part in self.parts {
             part.await??;
@@ -50,16 +53,17 @@ impl Running {
 }
 
 /// Starts both, each with a connection of its own.
-pub async fn start(stage: &Stage) -> Result<Running> {
+pub(crate) async fn start(stage: &Stage) -> Result<Running> {
     let dir = tempfile::tempdir()?;
     let config = configure(&dir.path().join(DEPLOYMENT))?;
     let stop = CancellationToken::new();
     let checker = context(stage, "policy-checker", &config.deployment, &stop).await?;
     let coordinator = context(stage, "approval-coordinator", &config.deployment, &stop).await?;
-    let settings = countersign_policy_checker::Settings::from(&config);
+    let judging = countersign_policy_checker::Settings::from(&config);
+    let deciding = countersign_approval_coordinator::Settings::from(&config);
     let parts = vec![
-        tokio::spawn(countersign_policy_checker::run(checker, settings)),
-        tokio::spawn(countersign_approval_coordinator::run(coordinator, config)),
+        tokio::spawn(countersign_policy_checker::run(checker, judging)),
+        tokio::spawn(countersign_approval_coordinator::run(coordinator, deciding)),
     ];
     Ok(Running {
         stop,
@@ -69,7 +73,7 @@ pub async fn start(stage: &Stage) -> Result<Running> {
 }
 
 /// Lets the services decide one intent and measures what they wrote.
-pub async fn sizes(sync: Sync) -> Result<Sizes> {
+pub(crate) async fn sizes(sync: Sync) -> Result<Sizes> {
     let stage = Stage::start(sync).await?;
     let running = start(&stage).await?;
     let bus = stage.connect("load").await?;
@@ -94,7 +98,9 @@ async fn size(bus: &countersign_runtime::bus::Bus, subject: &str) -> Result<usiz
 /// Keys, policy and settings as `countersign init` makes them.
 fn configure(dir: &Path) -> Result<Config> {
     let mut options = InitOptions::local(DEPLOYMENT, "127.0.0.1:4222");
-    options.policy = files::policy_bundle(Path::new(POLICY))?.into_iter().collect();
+    options.policy = files::policy_bundle(Path::new(POLICY))?
+        .into_iter()
+        .collect();
     let made = init(dir, &options)?;
     Ok(Config::load(&made.deployment.config())?)
 }
@@ -107,5 +113,10 @@ async fn context(
 ) -> Result<ServiceContext> {
     let bus = stage.connect(name).await?;
     let clock = Arc::new(SystemClock);
-    Ok(ServiceContext::new(deployment.clone(), bus, clock, stop.clone()))
+    Ok(ServiceContext::new(
+        deployment.clone(),
+        bus,
+        clock,
+        stop.clone(),
+    ))
 }

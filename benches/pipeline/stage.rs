@@ -12,7 +12,7 @@ use countersign_schemas::Stream;
 
 /// When an ack means that the message is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sync {
+pub(crate) enum Sync {
     /// After every message, as `init` configures one server.
     Always,
     /// Every two minutes, the server's default, as on three replicas.
@@ -22,7 +22,7 @@ pub enum Sync {
 impl Sync {
     /// How figures name it.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Always => "sync_always",
             Self::Default => "sync_default",
@@ -31,7 +31,7 @@ impl Sync {
 }
 
 /// A server with every stream of the product, and those of the bare relay.
-pub struct Stage {
+pub(crate) struct Stage {
     server: NatsServer,
     seed: String,
     _dir: tempfile::TempDir,
@@ -39,13 +39,15 @@ pub struct Stage {
 
 impl Stage {
     /// Starts it.
-    pub async fn start(sync: Sync) -> Result<Self> {
+    pub(crate) async fn start(sync: Sync) -> Result<Self> {
         let binary = find_or_provision(Progress::Stderr)?;
         let dir = tempfile::tempdir()?;
         let key = nkeys::KeyPair::new_user();
         let store = dir.path().join("store");
         let jetstream = match sync {
-            Sync::Always => plain_config(&store).replace("store_dir:", "sync_interval: always, store_dir:"),
+            Sync::Always => {
+                plain_config(&store).replace("store_dir:", "sync_interval: always, store_dir:")
+            }
             Sync::Default => plain_config(&store),
         };
         let config = format!(
@@ -65,7 +67,7 @@ impl Stage {
     }
 
     /// A new connection, called `name`.
-    pub async fn connect(&self, name: &str) -> Result<Bus> {
+    pub(crate) async fn connect(&self, name: &str) -> Result<Bus> {
         let options = ConnectOptions {
             url: self.server.url(),
             name: name.to_owned(),
