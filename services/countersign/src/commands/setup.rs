@@ -22,11 +22,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let config = args.place.config()?;
     let bus = connect(&config, IDENTITY).await?;
-    let options = LayoutOptions {
-        replicas: usize::from(config.nats.replicas),
-        ..LayoutOptions::default()
-    };
-    layout::ensure(&bus, options).await?;
+    layout::ensure(&bus, LayoutOptions::from(&config.nats)).await?;
     bus.close().await;
     let done = json!({ "deployment": config.deployment.name, "ready": true });
     output.answer(&done, || {

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::context::CreateStreamError;
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, Republish, RetentionPolicy, StorageType,
@@ -17,12 +18,10 @@ use super::failure::BusError;
 /// The bucket that holds approvals.
 pub const APPROVALS: &str = "CS_APPROVALS";
 
-/// Largest size of each archived stream unless configured, in bytes: hours of traffic at
-/// thousands of intents a second, and a size that a small disk holds.
-pub const STREAM_BYTES_DEFAULT: i64 = 4 * 1024 * 1024 * 1024;
-/// Largest size of the stream of timers: one small message for each pending deadline. The
-/// server sets this much disk aside, so it is no larger than it need be.
-const TIMER_BYTES_MAX: i64 = 256 * 1024 * 1024;
+/// Largest size of `CS_INTENTS` and of `CS_EVENTS` unless configured, in bytes. The server
+/// sets it aside at once, so it must fit a small disk; what people say, and deadlines, get
+/// a quarter of it each.
+pub const STREAM_BYTES_DEFAULT: i64 = 256 * 1024 * 1024;
 /// How long message ids are remembered. They only save work, so the server's default.
 const DEDUPE_WINDOW: Duration = Duration::from_secs(120);
 /// How long a service may take for one message before it is delivered again.
@@ -97,7 +96,7 @@ pub const DURABLES: &[Durable] = &[
 pub struct LayoutOptions {
     /// Copies of each stream: 1, or 3 on a cluster.
     pub replicas: usize,
-    /// Largest size of each archived stream, in bytes.
+    /// Largest size of `CS_INTENTS` and of `CS_EVENTS`, in bytes.
     pub stream_bytes_max: i64,
 }
 
@@ -106,6 +105,15 @@ impl Default for LayoutOptions {
         Self {
             replicas: 1,
             stream_bytes_max: STREAM_BYTES_DEFAULT,
+        }
+    }
+}
+
+impl From<&crate::config::Nats> for LayoutOptions {
+    fn from(nats: &crate::config::Nats) -> Self {
+        Self {
+            replicas: usize::from(nats.replicas),
+            stream_bytes_max: i64::from(nats.stream_mib) * 1024 * 1024,
         }
     }
 }
@@ -133,6 +141,7 @@ pub fn stream_config(stream: Stream, options: LayoutOptions) -> Config {
             ..base
         },
         Stream::Control => Config {
+            max_bytes: options.stream_bytes_max / 4,
             max_messages_per_subject: CONTROL_PER_SUBJECT_MAX,
             discard_new_per_subject: true,
             ..base
@@ -150,9 +159,9 @@ pub fn stream_config(stream: Stream, options: LayoutOptions) -> Config {
         // The server refuses "discard new" together with schedules; a timer that is lost
         // is made good by the coordinator's scan of pending approvals.
         Stream::Timers => Config {
+            max_bytes: options.stream_bytes_max / 4,
             allow_message_schedules: true,
             allow_rollup: true,
-            max_bytes: TIMER_BYTES_MAX.min(options.stream_bytes_max),
             discard: DiscardPolicy::Old,
             max_messages_per_subject: 1,
             ..base
@@ -175,7 +184,9 @@ pub async fn ensure(bus: &Bus, options: LayoutOptions) -> Result<(), BusError> {
         bus.jetstream()
             .create_or_update_stream(stream_config(stream, options))
             .await
-            .map_err(|error| BusError::request(format!("cannot make stream {stream}"), error))?;
+            .map_err(|error| {
+                BusError::request(format!("cannot make stream {stream}"), room(&error))
+            })?;
     }
     bus.jetstream()
         .create_or_update_key_value(kv::Config {
@@ -191,6 +202,15 @@ pub async fn ensure(bus: &Bus, options: LayoutOptions) -> Result<(), BusError> {
         ensure_durable(bus, *durable, options).await?;
     }
     Ok(())
+}
+
+/// The server's words; for a full disk also what to do.
+fn room(error: &CreateStreamError) -> String {
+    let text = error.to_string();
+    if text.contains("10047") {
+        return format!("{text}; give nats-server more disk, or set nats.stream_mib lower");
+    }
+    text
 }
 
 async fn ensure_durable(

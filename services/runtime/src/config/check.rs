@@ -28,6 +28,11 @@ fn check_shared(config: &Config, found: &mut Problems) {
     if ![1, 3, 5].contains(&nats.replicas) {
         found.add("nats.replicas", "must be 1, 3 or 5");
     }
+    found.range(
+        "nats.stream_mib",
+        u64::from(nats.stream_mib),
+        16..=1_048_576,
+    );
     if nats.embedded.is_some() && nats.replicas != 1 {
         found.add("nats.replicas", "must be 1 with an embedded server");
     }

@@ -50,6 +50,9 @@ section! {
         tls_ca: Option<PathBuf> = None, example "\"certs/ca.pem\"";
         /// Copies of each stream: 1 on a single server, 3 or 5 on a cluster.
         replicas: u16 = 1;
+        /// Size of `CS_INTENTS` and of `CS_EVENTS`, in MiB; two other streams get a quarter
+        /// of it each. The server sets it aside at once. An intent takes about 5 KiB.
+        stream_mib: u32 = 2048;
         /// The server that `countersign up` starts itself.
         embedded: Option<EmbeddedNats> = None;
     }
