@@ -317,6 +317,7 @@ async fn new_work_is_refused_while_a_stream_is_nearly_full() -> Result<()> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while bus.require_room(&Stream::ARCHIVED).await.is_err() {
         ensure!(tokio::time::Instant::now() < deadline, "there is room");
+        // sleep: between two looks at a condition with a deadline.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let agent = "billing".parse()?;
