@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    approvals, audit, completions, doctor, identity, init, policy, request, setup, withdraw,
+    approvals, audit, completions, demo, doctor, identity, init, policy, request, setup, up,
+    withdraw,
 };
 
 /// Decides what AI agents may do, asks people, and keeps the proof.
@@ -31,6 +32,10 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Watch agents, policy, a person, tools and the archive at work on this machine
+    Demo(demo::Args),
+    /// Run the server and every service of one deployment on this machine
+    Up(up::Args),
     /// Make a deployment in an empty directory: settings, keys, accounts, sample policy
     Init(init::Args),
     /// Add, remove or rotate the keys of agents, people, workers and services

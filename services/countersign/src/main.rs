@@ -3,9 +3,11 @@
 mod cli;
 mod client;
 mod commands;
+mod demo;
 mod exit;
 mod output;
 mod sample;
+mod stack;
 
 use std::process::ExitCode;
 

@@ -23,7 +23,9 @@ pub enum Health {
 /// All parts of a service. Clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct HealthHandle {
-    parts: Arc<Mutex<BTreeMap<&'static str, Health>>>,
+    parts: Arc<Mutex<BTreeMap<String, Health>>>,
+    /// Whose parts this handle adds, where several services share a process.
+    owner: Option<&'static str>,
 }
 
 impl HealthHandle {
@@ -33,10 +35,24 @@ impl HealthHandle {
         Self::default()
     }
 
+    /// The same state for one of several services in a process: its parts are named
+    /// `<service>/<part>`.
+    #[must_use]
+    pub fn of(&self, service: &'static str) -> Self {
+        Self {
+            parts: Arc::clone(&self.parts),
+            owner: Some(service),
+        }
+    }
+
     /// Adds a part, which is starting until it says otherwise.
     #[must_use]
     pub fn part(&self, name: &'static str) -> HealthPart {
-        self.set(name, Health::Starting);
+        let name = match self.owner {
+            Some(owner) => format!("{owner}/{name}"),
+            None => name.to_owned(),
+        };
+        self.set(&name, Health::Starting);
         HealthPart {
             name,
             handle: self.clone(),
@@ -51,12 +67,12 @@ impl HealthHandle {
 
     /// Every part with its state.
     #[must_use]
-    pub fn report(&self) -> BTreeMap<&'static str, Health> {
+    pub fn report(&self) -> BTreeMap<String, Health> {
         self.lock().clone()
     }
 
-    fn set(&self, name: &'static str, health: Health) {
-        let before = self.lock().insert(name, health.clone());
+    fn set(&self, name: &str, health: Health) {
+        let before = self.lock().insert(name.to_owned(), health.clone());
         if before.as_ref() == Some(&health) {
             return;
         }
@@ -67,7 +83,7 @@ impl HealthHandle {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Health>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Health>> {
         // The map is whole after every statement, so a panic elsewhere cannot have torn it.
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,20 +92,20 @@ impl HealthHandle {
 /// One part of a service, which reports its own state.
 #[derive(Debug, Clone)]
 pub struct HealthPart {
-    name: &'static str,
+    name: String,
     handle: HealthHandle,
 }
 
 impl HealthPart {
     /// It does its work.
     pub fn ready(&self) {
-        self.handle.set(self.name, Health::Ready);
+        self.handle.set(&self.name, Health::Ready);
     }
 
     /// It does not, and why.
     pub fn failing(&self, reason: impl Into<String>) {
         let reason = reason.into();
-        self.handle.set(self.name, Health::Failing { reason });
+        self.handle.set(&self.name, Health::Failing { reason });
     }
 }
 
@@ -115,5 +131,16 @@ mod tests {
             health.report().get("bus"),
             Some(&Health::Failing { reason })
         );
+    }
+    #[test]
+    fn services_in_one_process_do_not_hide_each_other() {
+        let health = HealthHandle::new();
+        let one = health.of("one").part("connection");
+        let two = health.of("two").part("connection");
+        one.failing("disconnected");
+        two.ready();
+        assert!(!health.is_ready());
+        let parts: Vec<String> = health.report().into_keys().collect();
+        assert_eq!(parts, ["one/connection", "two/connection"]);
     }
 }

@@ -16,7 +16,7 @@ use crate::output::Output;
 use crate::sample;
 
 /// The worker that runs the tools which the catalog binds to NATS.
-const WORKER: &str = "tools";
+pub(crate) const WORKER: &str = "tools";
 
 /// Make a deployment in an empty directory
 #[derive(Debug, clap::Args)]
@@ -103,7 +103,10 @@ fn tls(args: &TlsArgs) -> Result<Option<Tls>, CliError> {
 
 /// One identity for everybody in the bundle: its agents, the people who may be asked, and
 /// one worker for the tools behind NATS.
-fn identities(bundle: &Bundle, operators: &[PersonId]) -> Result<Vec<Principal>, CliError> {
+pub(crate) fn identities(
+    bundle: &Bundle,
+    operators: &[PersonId],
+) -> Result<Vec<Principal>, CliError> {
     let directory = bundle.directory();
     let agents = directory.agents().map(|(agent, _)| agent.clone());
     let people = directory.people().cloned();

@@ -3,12 +3,14 @@
 pub(crate) mod approvals;
 pub(crate) mod audit;
 pub(crate) mod completions;
+pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod identity;
 pub(crate) mod init;
 pub(crate) mod policy;
 pub(crate) mod request;
 pub(crate) mod setup;
+pub(crate) mod up;
 pub(crate) mod withdraw;
 
 use crate::cli::Command;
@@ -18,6 +20,8 @@ use crate::output::Output;
 /// Does what was asked.
 pub(crate) async fn run(command: Command, output: &Output) -> Result<Exit, CliError> {
     match command {
+        Command::Demo(args) => demo::run(args, output).await,
+        Command::Up(args) => up::run(args, output).await,
         Command::Init(args) => init::run(args, output),
         Command::Identity(args) => identity::run(args, output).await,
         Command::Setup(args) => setup::run(args, output).await,

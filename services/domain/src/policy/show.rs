@@ -52,6 +52,15 @@ impl View<'_> {
                     .map(|(raw, clean)| self.value(raw, clean, cursor.element()))
                     .collect()
             }
+            // A list that is classed as a whole was redacted as a whole; each of its values
+            // is shown as the field says.
+            (Value::Array(raw), Value::String(_)) if cursor.field.is_some() => raw
+                .iter()
+                .map(|raw| match raw {
+                    Value::Object(_) | Value::Array(_) => hidden(),
+                    _ => self.leaf(raw, clean, cursor.field),
+                })
+                .collect(),
             (Value::Object(_) | Value::Array(_), _) => hidden(),
             (Value::Null, _) => Value::Null,
             (Value::Bool(_) | Value::Number(_) | Value::String(_), _) => {

@@ -1,0 +1,192 @@
+//! The demo and `up` as a reader meets them: the program, a real server, real services.
+
+#[cfg(test)]
+mod checks {
+    use std::path::Path;
+    use std::process::{Output, Stdio};
+    use std::time::Duration;
+
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+    use tokio::process::{Child, Command};
+
+    /// The demo takes seconds; a loaded machine may take its time.
+    const PATIENCE: Duration = Duration::from_secs(120);
+
+    fn countersign(args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    async fn ended(mut command: Command) -> Output {
+        let output = command.output();
+        tokio::time::timeout(PATIENCE, output)
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    /// Reads lines until one holds `text`; all of them.
+    async fn told(child: &mut Child, text: &str) -> Vec<String> {
+        let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+        let mut seen = Vec::new();
+        let reading = async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                seen.push(line);
+                if seen.last().unwrap().contains(text) {
+                    return;
+                }
+            }
+            panic!("it ended before it said `{text}`: {seen:#?}");
+        };
+        tokio::time::timeout(PATIENCE, reading).await.unwrap();
+        seen
+    }
+
+    async fn stopped(mut child: Child) -> Option<i32> {
+        let id = i32::try_from(child.id().unwrap()).unwrap();
+        let id = rustix::process::Pid::from_raw(id).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
+        ended.unwrap().unwrap().code()
+    }
+
+    fn path(dir: &Path) -> &str {
+        dir.to_str().unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_step_goes_as_told_and_the_archive_answers_afterwards() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("demo");
+        let output = ended(countersign(&["demo", "--dir", path(&dir)])).await;
+        let told = String::from_utf8(output.stdout).unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{told}\n{errors}");
+        assert!(errors.is_empty(), "{errors}");
+        assert!(!told.contains('\u{1b}'), "colour in a plain log");
+        for expected in [
+            "approved: policy allows it (read-contacts-and-documents)",
+            "approved: lee approved it",
+            "blocked (policy_denied)",
+            "support was stopped from using crm.update_contact",
+            "403 permit_missing",
+            "403 claim_replayed",
+            "none found",
+            "Who asked?",
+            "| mail.send ",
+            "credit-limit-is-finance",
+            "What changed?",
+            "portal_pin",
+            "Every step went as told",
+        ] {
+            assert!(
+                told.contains(expected),
+                "`{expected}` is missing in\n{told}"
+            );
+        }
+        let archive = dir.join("archive");
+        let sql = "SELECT count(*) AS n FROM actions";
+        let args = [
+            "audit",
+            "query",
+            sql,
+            "--archive",
+            path(&archive),
+            "--format",
+            "json",
+        ];
+        let output = ended(countersign(&args)).await;
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap().trim(),
+            r#"[{"n":5}]"#
+        );
+    }
+
+    #[tokio::test]
+    async fn a_demo_that_cannot_be_played_says_which_step_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("mine"), "x").unwrap();
+        let output = ended(countersign(&["demo", "--dir", path(dir.path())])).await;
+        assert_eq!(output.status.code(), Some(1));
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            told.contains("the step “make a deployment” failed"),
+            "{told}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_kept_demo_answers_until_it_is_stopped() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("demo");
+        let mut demo = countersign(&["demo", "--keep", "--dir", path(&dir)])
+            .spawn()
+            .unwrap();
+        told(&mut demo, "It keeps running until Ctrl-C").await;
+        let input = r#"{"query":"returns"}"#;
+        let output = ended(countersign(&[
+            "request",
+            "--agent",
+            "ops",
+            "--tool",
+            "docs.search",
+            "--requester",
+            "dana",
+            "--input",
+            input,
+            "--wait",
+            "30",
+            "--json",
+            "--dir",
+            path(&dir),
+        ]))
+        .await;
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains("tool.completed"), "{said}");
+        assert_eq!(stopped(demo).await, Some(0));
+    }
+
+    #[tokio::test]
+    async fn up_runs_a_deployment_until_it_is_told_to_stop() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("acme");
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listen = free.local_addr().unwrap().to_string();
+        drop(free);
+        let output = ended(countersign(&["init", path(&dir), "--listen", &listen])).await;
+        assert_eq!(output.status.code(), Some(0));
+        let mut up = countersign(&["up", "--dir", path(&dir)])
+            .env("COUNTERSIGN_TELEMETRY__LEVEL", "error")
+            .spawn()
+            .unwrap();
+        let said = told(&mut up, "Ctrl-C ends them").await.join("\n");
+        assert!(said.contains(&listen), "{said}");
+        assert!(said.contains("5 services"), "{said}");
+        let input = r#"{"contact_id":"C-1042"}"#;
+        let output = ended(countersign(&[
+            "request",
+            "--agent",
+            "billing",
+            "--tool",
+            "nothing.known",
+            "--requester",
+            "dana",
+            "--input",
+            input,
+            "--wait",
+            "30",
+            "--dir",
+            path(&dir),
+        ]))
+        .await;
+        assert_eq!(output.status.code(), Some(20), "an unknown tool is blocked");
+        assert_eq!(stopped(up).await, Some(0));
+    }
+}
