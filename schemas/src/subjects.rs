@@ -309,6 +309,10 @@ impl Address {
 pub mod service {
     use super::{PersonId, Subject, ToolName};
 
+    /// The queue in which workers listen: a call goes to one replica of them, never to
+    /// two that would both run it. A worker is not allowed to listen in any other way.
+    pub const WORK_QUEUE: &str = "workers";
+
     /// Run a tool: executor to worker.
     #[must_use]
     pub fn work(tool: &ToolName) -> Subject {

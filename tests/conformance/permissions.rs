@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 
 use countersign_runtime::identity::{Principal, Role, Service};
 use countersign_schemas::Stream;
+use countersign_schemas::subjects::service::WORK_QUEUE;
 use countersign_tests::raw::Raw;
 
 use crate::golden;
@@ -285,8 +286,12 @@ async fn marks(raw: &mut Raw, rows: &[String], publish: bool) -> Vec<String> {
             let sent = raw.publish(subject, b"x").await;
             mark.push(if sent.is_ok() { 'p' } else { '.' });
         }
-        let heard = raw.subscribe(subject).await;
-        mark.push(if heard.is_ok() { 's' } else { '.' });
+        let heard = raw.subscribe(subject).await.is_ok();
+        mark.push(match heard {
+            true => 's',
+            false if raw.subscribe_in(subject, WORK_QUEUE).await.is_ok() => 'q',
+            false => '.',
+        });
         marks.push(mark);
     }
     marks
@@ -314,7 +319,7 @@ async fn the_matrix_is_the_golden_one() {
     ];
     let mut out = String::from(
         "Every identity against every subject, asked of a real server: p it may publish,\n\
-         s it may subscribe. Columns, in this order:\n\n",
+         s it may subscribe, q only in the queue `workers`. Columns, in this order:\n\n",
     );
     let principals = stage.principals();
     for (index, principal) in principals.iter().enumerate() {
@@ -342,8 +347,9 @@ async fn a_worker_answers_and_can_say_nothing_else() {
     let stage = Stage::start().await;
     let mut worker = stage.raw_named(Role::Worker, "crm").await;
     let mut executor = stage.raw_named(Role::Service, "tool-executor").await;
-    worker.subscribe("work.crm.read").await.unwrap();
-    assert!(worker.subscribe("work.mail.send").await.is_err());
+    let [heard, another] = ["work.crm.read", "work.mail.send"];
+    worker.subscribe_in(heard, WORK_QUEUE).await.unwrap();
+    assert!(worker.subscribe_in(another, WORK_QUEUE).await.is_err());
     let inbox = executor.inbox("reply");
     executor.subscribe(&inbox).await.unwrap();
     executor
@@ -358,6 +364,42 @@ async fn a_worker_answers_and_can_say_nothing_else() {
     let again = worker.publish(&reply, b"twice").await;
     assert!(again.is_err(), "a second answer is refused");
     assert!(worker.publish("tool.completed.crm.x", b"{}").await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_reaches_one_replica_of_a_worker_and_no_listener_beside_them() {
+    const CALLS: usize = 20;
+    let stage = Stage::start().await;
+    let subject = "work.crm.read";
+    let mut replicas = Vec::new();
+    for _ in 0..2 {
+        let mut replica = stage.raw_named(Role::Worker, "crm").await;
+        assert!(replica.subscribe(subject).await.is_err());
+        assert!(replica.subscribe_in(subject, "elsewhere").await.is_err());
+        replica.subscribe_in(subject, WORK_QUEUE).await.unwrap();
+        replicas.push(replica);
+    }
+    let mut executor = stage.raw_named(Role::Service, "tool-executor").await;
+    let inbox = executor.inbox("reply");
+    for _ in 0..CALLS {
+        executor
+            .publish_with(subject, Some(&inbox), &[], b"{}")
+            .await
+            .unwrap();
+    }
+    let deadline = tokio::time::Instant::now() + crate::stage::PATIENCE;
+    let mut heard = 0;
+    while heard < CALLS {
+        for replica in &mut replicas {
+            heard += replica.take_delivered().await.unwrap().len();
+        }
+        assert!(tokio::time::Instant::now() < deadline, "heard {heard}");
+    }
+    // Whatever came a second time was sent before the last of these was heard.
+    for replica in &mut replicas {
+        heard += replica.take_delivered().await.unwrap().len();
+    }
+    assert_eq!(heard, CALLS);
 }
 
 #[tokio::test(flavor = "multi_thread")]

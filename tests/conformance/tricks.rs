@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use countersign_runtime::identity::{Principal, Role, Service};
 use countersign_schemas::Address;
+use countersign_schemas::subjects::service::WORK_QUEUE;
 use countersign_tests::raw::{Delivered, Raw};
 use serde_json::{Value, json};
 
@@ -274,7 +275,8 @@ impl Watch {
             person.subscribe(subject).await.unwrap();
         }
         let mut worker = stage.raw_named(Role::Worker, "crm").await;
-        worker.subscribe("work.crm.read").await.unwrap();
+        let subject = "work.crm.read";
+        worker.subscribe_in(subject, WORK_QUEUE).await.unwrap();
         let mut watch = Self {
             reader: stage.raw_named(Role::Service, "approval-coordinator").await,
             next: STREAMS.map(|stream| (stream, 1)).into(),

@@ -134,8 +134,16 @@ impl Raw {
     /// # Errors
     /// The server's refusal.
     pub async fn subscribe(&mut self, subject: &str) -> Result<(), String> {
+        self.subscribe_in(subject, "").await
+    }
+
+    /// Subscribes in a queue: each message goes to one of its members.
+    ///
+    /// # Errors
+    /// The server's refusal.
+    pub async fn subscribe_in(&mut self, subject: &str, queue: &str) -> Result<(), String> {
         self.subscriptions += 1;
-        let frame = format!("SUB {subject} {}\r\n", self.subscriptions);
+        let frame = format!("SUB {subject} {queue} {}\r\n", self.subscriptions);
         self.send(frame.as_bytes()).await;
         self.settle().await
     }

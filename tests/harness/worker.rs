@@ -16,6 +16,7 @@ use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_runtime::identity;
 use countersign_schemas::JsonObject;
 use countersign_schemas::headers;
+use countersign_schemas::subjects::service::WORK_QUEUE;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -136,7 +137,9 @@ impl NatsWorker {
         let mut calls = Vec::new();
         for tool in NATS_TOOLS {
             let subject = format!("work.{tool}");
-            calls.push(client.subscribe(subject).await.expect("a subscription"));
+            let queue = WORK_QUEUE.to_owned();
+            let heard = client.queue_subscribe(subject, queue).await;
+            calls.push(heard.expect("a subscription"));
         }
         client.flush().await.expect("the subscriptions stand");
         let bench = Arc::new(Bench::new(files, NATS_WORKER, journal));

@@ -5,6 +5,7 @@
 //! `tests/conformance` shows every widening as a changed mark.
 
 use countersign_schemas::Stream;
+use countersign_schemas::subjects::service::WORK_QUEUE;
 
 use super::principal::{Account, Principal, Service};
 use crate::bus::layout::{APPROVALS, DURABLES};
@@ -34,7 +35,7 @@ pub struct Permissions {
     pub publish: Vec<String>,
     /// Subjects it may not publish although a wildcard above covers them.
     pub publish_deny: Vec<String>,
-    /// Subjects it may subscribe.
+    /// Subjects it may subscribe; `subject queue` where only in that queue.
     pub subscribe: Vec<String>,
     /// Whether it may answer a request that reached it, once.
     pub responses: bool,
@@ -53,7 +54,8 @@ impl Permissions {
             Principal::Operator(person) => grants.operator(person.as_str()),
             Principal::Worker { tools, .. } => {
                 for tool in tools {
-                    grants.subscribe(&[&format!("work.{tool}")]);
+                    // Only in the queue: beside it a second replica would hear each call too.
+                    grants.subscribe(&[&format!("work.{tool} {WORK_QUEUE}")]);
                 }
                 grants.responses = true;
             }
@@ -246,6 +248,8 @@ impl Permissions {
         let me = Service::PolicyChecker;
         self.consume(Stream::Intents, me);
         self.read(&[Stream::Intents, Stream::Events]);
+        // How full it is: the checker takes no intent that might not be archived.
+        self.publish(&[&format!("$JS.API.STREAM.INFO.{}", Stream::Control)]);
         self.publish(&[
             "policy.checked.*.*",
             "tool.refused.*.*.*",

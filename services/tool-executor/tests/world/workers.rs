@@ -14,6 +14,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use countersign_domain::permit::{Admitted, SeenTokens, WorkGate, WorkHeaders};
 use countersign_runtime::clock::{Clock as _, SystemClock};
+use countersign_schemas::subjects::service::WORK_QUEUE;
 use countersign_schemas::{IntentId, JsonObject, headers};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
@@ -196,7 +197,10 @@ impl Drop for Workers {
 
 async fn nats(url: &str, bench: Arc<Bench>) -> JoinHandle<()> {
     let client = async_nats::connect(url).await.unwrap();
-    let mut calls = client.subscribe("work.>").await.unwrap();
+    let mut calls = client
+        .queue_subscribe("work.>", WORK_QUEUE.to_owned())
+        .await
+        .unwrap();
     client.flush().await.unwrap();
     tokio::spawn(async move {
         while let Some(call) = calls.next().await {
