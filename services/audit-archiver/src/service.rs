@@ -11,8 +11,8 @@ use countersign_runtime::health::HealthPart;
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_schemas::Stream;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{Instant, sleep_until};
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::announce;
 use crate::batch::{Batch, Held};
@@ -23,6 +23,10 @@ use crate::settings::Settings;
 
 /// How often each stream is compared with the archive while it is read.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
+/// How long one such comparison may take: nothing is committed meanwhile.
+const COMPARE_WITHIN: Duration = Duration::from_secs(2);
+/// How long the last announcement may take at shutdown.
+const LAST_WORD: Duration = Duration::from_secs(5);
 /// Pause before a session that failed is followed by the next.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Batches that may be in memory: one being written, one filling, and room between.
@@ -72,10 +76,21 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
         };
     };
     drop(announced);
-    if let Err(error) = announcer.await {
-        tracing::error!(%error, "the announcer of commits ended badly");
-    }
+    finish(announcer).await;
     ended
+}
+
+/// Lets the last announcement through, unless NATS is away: the next start repeats it.
+async fn finish(announcer: JoinHandle<()>) {
+    let stop = announcer.abort_handle();
+    match timeout(LAST_WORD, announcer).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the announcer of commits ended badly"),
+        Err(_) => {
+            stop.abort();
+            tracing::warn!("the last commit is announced at the next start");
+        }
+    }
 }
 
 /// The writer of the next session, after a pause: the old one where its last commit is
@@ -225,7 +240,7 @@ impl Work<'_> {
                 Some(ended) = readers.join_next() => Err(reader_end(ended)),
                 () = sleep_until(compare_at) => {
                     compare_at = Instant::now() + COMPARE_EVERY;
-                    self.compare_all().await
+                    timeout(COMPARE_WITHIN, self.compare_all()).await.unwrap_or(Ok(()))
                 }
                 () = sleep_until(due.unwrap_or(compare_at)), if due.is_some() => self.flush().await,
                 Some(held) = received.recv() => {

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use countersign_audit_query::output::{self, Format};
 use countersign_audit_query::{Archive, QueryError, QueryLimits, story};
-use countersign_domain::archive::{BadPlace, Entry, ManifestKey, ManifestPublicKeys};
+use countersign_domain::archive::{BadPlace, Entry, ManifestKey, ManifestPublicKeys, Row};
+use countersign_schemas::Digest;
 use serde_json::{Value, json};
 
-use crate::written::{BLOCKED, INTENT, OTHER, Written, blocked_and_open, key, story_archive};
+use crate::written::{
+    BLOCKED, INTENT, OTHER, Written, blocked_and_open, checked, event, key, requested,
+    story_archive,
+};
 
 async fn rows(archive: &Archive, sql: &str) -> Value {
     let answer = archive.query(sql, QueryLimits::default()).await.unwrap();
@@ -63,6 +67,108 @@ async fn actions_tell_who_asked_who_acted_who_decided_and_what_changed() {
         approvals,
         json!([{"approval_id": format!("a-{INTENT}"), "state": "approved", "decided_by": "lee"}])
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn actions_know_every_state_an_intent_can_be_in() {
+    let mut written = Written::new();
+    let digest = Digest::of_bytes(b"x");
+    let request = json!({"stream": "CS_INTENTS", "incarnation": "abc", "seq": 7});
+    let requester = json!({"id": "sam", "verified": true});
+    let with = |n: u8| format!("01920000-0000-7000-8000-0000000000{n:02}");
+    let on = |event: &str, n: u8, more: Value| {
+        let mut body = json!({"schema_version": 1, "intent_id": with(n), "agent": "billing",
+            "request": request, "requester": requester, "tool": "mail.send"});
+        body.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        event_row(&format!("{event}.billing.{}", with(n)), &body)
+    };
+    let approved = |n| {
+        on(
+            "tool.approved",
+            n,
+            json!({"operation": "send", "input_digest": digest,
+            "basis": {"kind": "policy", "policy_ids": ["mail-1"], "approvers": []},
+            "approved_until": "2026-11-22T10:05:00Z", "permit": "p", "policy_digest": digest,
+            "tool_digest": digest}),
+        )
+    };
+    let started = |n| {
+        on(
+            "tool.started",
+            n,
+            json!({"executor": "e", "lease_until": "2026-11-22T10:05:00Z"}),
+        )
+    };
+    let judged = |n: u8, verdict: &str| {
+        event_row(
+            &format!("policy.checked.billing.{}", with(n)),
+            &checked(&with(n), verdict),
+        )
+    };
+    let ended = |event: &str, n, outcome: &str| {
+        on(
+            event,
+            n,
+            json!({"outcome": outcome, "output_summary": "x", "duration_ms": 1}),
+        )
+    };
+    let refused = json!({"schema_version": 1, "intent_id": with(1), "agent": "billing",
+        "request": request, "code": "intent_out_of_time", "message": "Too old."});
+    let asked = event_row("tool.requested.billing", &requested(&with(1)));
+    written.add(vec![
+        asked,
+        event_row("tool.refused.billing.abc.9", &refused),
+        judged(2, "ask"),
+        judged(3, "allow"),
+        approved(4),
+        approved(5),
+        on(
+            "tool.revoked",
+            5,
+            json!({"code": "frozen", "tried": "x", "reasons": [], "needs": [],
+            "next_action": "none"}),
+        ),
+        approved(6),
+        started(6),
+        approved(7),
+        started(7),
+        ended("tool.completed", 7, "unknown"),
+        approved(8),
+        ended("tool.completed", 8, "unknown"),
+        on(
+            "outcome.reconciled",
+            8,
+            json!({"outcome": "failed", "operator": "lee", "reason": "x",
+            "reconciled_at": "2026-11-22T11:00:00Z"}),
+        ),
+        approved(9),
+        ended("tool.completed", 9, "unknown"),
+        ended("outcome.late", 9, "succeeded"),
+    ]);
+    let archive = written.open();
+    let sql =
+        "SELECT state, reason_codes AS why, decided_by_kind AS by FROM actions ORDER BY intent_id";
+    let policy = |state: &str| json!({"state": state, "why": null, "by": "policy"});
+    assert_eq!(
+        rows(&archive, sql).await,
+        json!([
+            {"state": "refused", "why": "intent_out_of_time", "by": null},
+            {"state": "pending", "why": "unknown_domain", "by": null},
+            {"state": "checked", "why": "unknown_domain", "by": null},
+            policy("approved"),
+            {"state": "revoked", "why": "frozen", "by": "policy"},
+            policy("running"),
+            policy("unknown"),
+            policy("failed"),
+            policy("succeeded"),
+        ])
+    );
+}
+
+fn event_row(subject: &str, body: &Value) -> Row {
+    event(subject, 0, body)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,7 +39,7 @@ impl Scrub for Nothing {
 }
 
 /// The row of an event, `second` seconds after ten o'clock.
-fn event(subject: &str, second: u64, body: &Value) -> Row {
+pub(crate) fn event(subject: &str, second: u64, body: &Value) -> Row {
     let start: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
     let payload = body.to_string();
     let stored = Stored {
@@ -164,7 +164,7 @@ impl Written {
     }
 }
 
-fn checked(intent: &str, verdict: &str) -> Value {
+pub(crate) fn checked(intent: &str, verdict: &str) -> Value {
     let digest = Digest::of_bytes(b"x");
     json!({"schema_version": 1, "intent_id": intent,
         "request": {"stream": "CS_INTENTS", "incarnation": "abc", "seq": 7}, "agent": "billing",
@@ -177,7 +177,7 @@ fn checked(intent: &str, verdict: &str) -> Value {
         "requested_at": "2026-11-22T10:00:00Z"})
 }
 
-fn requested(intent: &str) -> Value {
+pub(crate) fn requested(intent: &str) -> Value {
     json!({"intent_id": intent, "tool": "mail.send", "input": {}, "purpose": "Send the invoice",
         "requester": {"id": "sam"}})
 }
