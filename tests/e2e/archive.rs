@@ -178,6 +178,37 @@ async fn an_archiver_killed_again_and_again_writes_each_event_once() {
     assert_eq!(audit.ask(holes, &["--archive", &dir]), Some(json!([])));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_story_of_an_approved_intent_is_one_row_of_actions() {
+    let deployment = Deployment::start().await;
+    let agent = deployment.agent("billing").await;
+    let input = json!({"account": "78", "amount": 100_000, "memo": "rent"});
+    let id = agent.publish(&agent.intent("ledger.book", input)).await;
+    let dora = deployment.approver("dora").await;
+    let asked = dora.asked(&id).await;
+    dora.vote(asked.text("/approval_id"), asked.text("/digest"), "approve")
+        .await;
+    let end = agent.end(&id).await;
+    assert!(end.is("tool.completed"), "{}", end.body);
+    deployment.archived_once(&end).await;
+    let sql = format!(
+        "SELECT requester_id, requester_proof, agent_id, tool_name, operation, verdict, decision, \
+         decided_by_kind, decided_by, state, outcome FROM actions WHERE intent_id = '{id}'"
+    );
+    let rows = deployment.rows(&sql).await;
+    assert_eq!(
+        rows,
+        [
+            json!({"requester_id": "mia", "requester_proof": "claimed", "agent_id": "billing",
+            "tool_name": "ledger.book", "operation": "create", "verdict": "ask",
+            "decision": "approved", "decided_by_kind": "person", "decided_by": "dora",
+            "state": "succeeded", "outcome": "succeeded"})
+        ]
+    );
+    let unclean = "SELECT event, reason_codes FROM events WHERE level = 'metadata'";
+    assert_eq!(deployment.rows(unclean).await, [] as [Value; 0]);
+}
+
 /// Path and bytes of every file beneath `dir`.
 fn files(dir: &std::path::Path) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
