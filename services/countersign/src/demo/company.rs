@@ -14,6 +14,7 @@ use axum::http::{HeaderMap as HttpHeaders, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use countersign_runtime::config::Config;
+use countersign_schemas::subjects::service::WORK_QUEUE;
 use countersign_schemas::{JsonObject, headers};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
@@ -235,7 +236,12 @@ async fn serve_office(url: &str, place: &Place, desk: Arc<Desk>) -> anyhow::Resu
         .context("the server refuses the worker")?;
     let mut calls = Vec::new();
     for tool in place.nats_tools()? {
-        calls.push(client.subscribe(format!("work.{tool}")).await?);
+        let queue = WORK_QUEUE.to_owned();
+        calls.push(
+            client
+                .queue_subscribe(format!("work.{tool}"), queue)
+                .await?,
+        );
     }
     client.flush().await?;
     Ok(tokio::spawn(async move {
