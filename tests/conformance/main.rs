@@ -3,8 +3,10 @@
 mod deploy;
 mod golden;
 mod identities;
+mod identity_command;
 mod permissions;
 mod programs;
 mod readme;
 mod stage;
+mod subjects;
 mod tricks;

@@ -9,6 +9,7 @@
 //!   it while it runs.
 
 mod change;
+mod crossings;
 mod deployment;
 mod files;
 mod init;
@@ -20,11 +21,12 @@ mod server_conf;
 mod servers;
 
 pub use change::{Change, ChangeError, InForce, Kind, add, reload, remove, rotate};
+pub use crossings::{Crossing, crossings};
 pub use deployment::Deployment;
 pub use files::FileError;
 pub use init::{InitError, InitOptions, Initialised, init};
 pub use keys::KeyError;
-pub use permissions::{Crossing, Permissions, crossings};
+pub use permissions::Permissions;
 pub use principal::{Account, Principal, PrincipalError, Role, Service};
 pub use registry::{Entry, Registry, RegistryError};
 pub use server_conf::{Cluster, ServerConf, Tls, render_accounts};

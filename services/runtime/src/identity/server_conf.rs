@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use countersign_schemas::limits::SERVER_PAYLOAD_BYTES_MAX;
 
-use super::permissions::{Crossing, Permissions, crossings};
+use super::crossings::{Crossing, crossings};
+use super::permissions::Permissions;
 use super::principal::Account;
 use super::registry::{Entry, Registry};
 
