@@ -521,13 +521,42 @@ async fn reply_tricks(stage: &Stage, watch: &mut Watch, who: &Principal, out: &m
                 .await;
             sent.unwrap_or_else(|refused| panic!("{who}, {}: {refused}", carrier.kind));
         }
-        // Answers come in order: after this one the others have been sent.
-        raw.request(&carrier.subject, &[], &carrier.body).await.ok();
+        // Answers come in order: after this one the others have been sent. What a pull
+        // brings comes under its own subject.
+        let inbox = raw.inbox("last");
+        raw.subscribe(&inbox).await.unwrap();
+        raw.publish_with(&carrier.subject, Some(&inbox), &[], &carrier.body)
+            .await
+            .unwrap();
+        raw.next().await.unwrap();
         let traces = watch.look(&own).await;
         fooled |= traces.iter().any(Trace::fools);
         write!(out, "  reply-to on {}: {}", carrier.kind, outcome(&traces)).unwrap();
     }
     fooled
+}
+
+/// What the stream says to a message with these headers, if anything.
+async fn said(raw: &mut Raw, watch: &mut Watch, subject: &str, headers: &[(&str, &str)]) -> String {
+    let inbox = raw.inbox("ack");
+    raw.subscribe(&inbox).await.unwrap();
+    let sent = raw
+        .publish_with(subject, Some(&inbox), headers, b"{}")
+        .await;
+    if let Err(reason) = sent {
+        assert!(reason.contains("Permissions Violation"), "{reason}");
+        return "no permission".to_owned();
+    }
+    watch.barrier().await;
+    let answers = raw.take_delivered().await.unwrap();
+    let Some(answer) = answers.iter().find(|message| message.subject == inbox) else {
+        return "no answer".to_owned();
+    };
+    let ack: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    match ack.pointer("/error/err_code") {
+        Some(code) => format!("refused with {code}"),
+        None => "stored as its own".to_owned(),
+    }
 }
 
 async fn headers_tried(
@@ -546,17 +575,7 @@ async fn headers_tried(
             .iter()
             .map(|(key, value)| (*key, value.as_str()))
             .collect();
-        let answer = match raw.request(&subject, &headers, b"{}").await {
-            Ok(answer) => {
-                let ack: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-                match ack.pointer("/error/err_code") {
-                    Some(code) => format!("refused with {code}"),
-                    None => "stored as its own".to_owned(),
-                }
-            }
-            Err(reason) if reason.contains("Permissions Violation") => "no permission".to_owned(),
-            Err(_) => "no answer".to_owned(),
-        };
+        let answer = said(&mut raw, watch, &subject, &headers).await;
         writeln!(out, "  {name}: {answer}").unwrap();
     }
     let traces = watch.look(&own).await;

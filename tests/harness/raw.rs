@@ -165,6 +165,21 @@ impl Raw {
         self.wait_for(&inbox).await
     }
 
+    /// The next message, whatever its subject.
+    ///
+    /// # Errors
+    /// When there is none in time, or the connection is gone.
+    pub async fn next(&mut self) -> Result<Delivered, String> {
+        loop {
+            if let Some(found) = self.delivered.pop_front() {
+                return Ok(found);
+            }
+            if self.read_one().await? {
+                return Err("an unexpected answer to a ping".to_owned());
+            }
+        }
+    }
+
     async fn wait_for(&mut self, subject: &str) -> Result<Delivered, String> {
         loop {
             let place = self.delivered.iter().position(|m| m.subject == subject);
