@@ -69,84 +69,84 @@ async fn actions_tell_who_asked_who_acted_who_decided_and_what_changed() {
     );
 }
 
+fn numbered(n: u8) -> String {
+    format!("01920000-0000-7000-8000-0000000000{n:02}")
+}
+
+/// An event of one intent, with the fields that all of them share and `more`.
+fn on(name: &str, n: u8, more: &Value) -> Row {
+    let mut body = json!({"schema_version": 1, "intent_id": numbered(n), "agent": "billing",
+        "request": {"stream": "CS_INTENTS", "incarnation": "abc", "seq": 7},
+        "requester": {"id": "sam", "verified": true}, "tool": "mail.send"});
+    let fields = body.as_object_mut().unwrap();
+    fields.extend(more.as_object().unwrap().clone());
+    event(&format!("{name}.billing.{}", numbered(n)), 0, &body)
+}
+
+fn judged(n: u8, verdict: &str) -> Row {
+    on("policy.checked", n, &checked(&numbered(n), verdict))
+}
+
+fn approved(n: u8) -> Row {
+    let digest = Digest::of_bytes(b"x");
+    let more = json!({"operation": "send", "input_digest": digest,
+        "basis": {"kind": "policy", "policy_ids": ["mail-1"], "approvers": []},
+        "approved_until": "2026-11-22T10:05:00Z", "permit": "p", "policy_digest": digest,
+        "tool_digest": digest});
+    on("tool.approved", n, &more)
+}
+
+fn started(n: u8) -> Row {
+    let more = json!({"executor": "e", "lease_until": "2026-11-22T10:05:00Z"});
+    on("tool.started", n, &more)
+}
+
+fn ended(name: &str, n: u8, outcome: &str) -> Row {
+    let more = json!({"outcome": outcome, "output_summary": "x", "duration_ms": 1});
+    on(name, n, &more)
+}
+
+fn refused_as_too_old(n: u8) -> [Row; 2] {
+    let refused = json!({"schema_version": 1, "intent_id": numbered(n), "agent": "billing",
+        "request": {"stream": "CS_INTENTS", "incarnation": "abc", "seq": 7},
+        "code": "intent_out_of_time", "message": "Too old."});
+    [
+        event("tool.requested.billing", 0, &requested(&numbered(n))),
+        event("tool.refused.billing.abc.9", 0, &refused),
+    ]
+}
+
+fn revoked(n: u8) -> Row {
+    let more = json!({"code": "frozen", "tried": "x", "reasons": [], "needs": [],
+        "next_action": "none"});
+    on("tool.revoked", n, &more)
+}
+
+fn found_to_have_failed(n: u8) -> Row {
+    let more = json!({"outcome": "failed", "operator": "lee", "reason": "x",
+        "reconciled_at": "2026-11-22T11:00:00Z"});
+    on("outcome.reconciled", n, &more)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn actions_know_every_state_an_intent_can_be_in() {
     let mut written = Written::new();
-    let digest = Digest::of_bytes(b"x");
-    let request = json!({"stream": "CS_INTENTS", "incarnation": "abc", "seq": 7});
-    let requester = json!({"id": "sam", "verified": true});
-    let with = |n: u8| format!("01920000-0000-7000-8000-0000000000{n:02}");
-    let on = |event: &str, n: u8, more: Value| {
-        let mut body = json!({"schema_version": 1, "intent_id": with(n), "agent": "billing",
-            "request": request, "requester": requester, "tool": "mail.send"});
-        body.as_object_mut()
-            .unwrap()
-            .extend(more.as_object().unwrap().clone());
-        event_row(&format!("{event}.billing.{}", with(n)), &body)
-    };
-    let approved = |n| {
-        on(
-            "tool.approved",
-            n,
-            json!({"operation": "send", "input_digest": digest,
-            "basis": {"kind": "policy", "policy_ids": ["mail-1"], "approvers": []},
-            "approved_until": "2026-11-22T10:05:00Z", "permit": "p", "policy_digest": digest,
-            "tool_digest": digest}),
-        )
-    };
-    let started = |n| {
-        on(
-            "tool.started",
-            n,
-            json!({"executor": "e", "lease_until": "2026-11-22T10:05:00Z"}),
-        )
-    };
-    let judged = |n: u8, verdict: &str| {
-        event_row(
-            &format!("policy.checked.billing.{}", with(n)),
-            &checked(&with(n), verdict),
-        )
-    };
-    let ended = |event: &str, n, outcome: &str| {
-        on(
-            event,
-            n,
-            json!({"outcome": outcome, "output_summary": "x", "duration_ms": 1}),
-        )
-    };
-    let refused = json!({"schema_version": 1, "intent_id": with(1), "agent": "billing",
-        "request": request, "code": "intent_out_of_time", "message": "Too old."});
-    let asked = event_row("tool.requested.billing", &requested(&with(1)));
-    written.add(vec![
-        asked,
-        event_row("tool.refused.billing.abc.9", &refused),
-        judged(2, "ask"),
-        judged(3, "allow"),
-        approved(4),
-        approved(5),
-        on(
-            "tool.revoked",
-            5,
-            json!({"code": "frozen", "tried": "x", "reasons": [], "needs": [],
-            "next_action": "none"}),
-        ),
-        approved(6),
-        started(6),
+    let mut events = vec![judged(2, "ask"), judged(3, "allow"), approved(4)];
+    events.extend(refused_as_too_old(1));
+    events.extend([approved(5), revoked(5), approved(6), started(6)]);
+    events.extend([
         approved(7),
         started(7),
         ended("tool.completed", 7, "unknown"),
-        approved(8),
-        ended("tool.completed", 8, "unknown"),
-        on(
-            "outcome.reconciled",
-            8,
-            json!({"outcome": "failed", "operator": "lee", "reason": "x",
-            "reconciled_at": "2026-11-22T11:00:00Z"}),
-        ),
-        approved(9),
-        ended("tool.completed", 9, "unknown"),
-        ended("outcome.late", 9, "succeeded"),
     ]);
+    events.extend([
+        ended("tool.completed", 8, "unknown"),
+        approved(8),
+        found_to_have_failed(8),
+    ]);
+    let late = ended("outcome.late", 9, "succeeded");
+    events.extend([approved(9), ended("tool.completed", 9, "unknown"), late]);
+    written.add(events);
     let archive = written.open();
     let sql =
         "SELECT state, reason_codes AS why, decided_by_kind AS by FROM actions ORDER BY intent_id";
@@ -165,10 +165,6 @@ async fn actions_know_every_state_an_intent_can_be_in() {
             policy("succeeded"),
         ])
     );
-}
-
-fn event_row(subject: &str, body: &Value) -> Row {
-    event(subject, 0, body)
 }
 
 #[tokio::test(flavor = "multi_thread")]
