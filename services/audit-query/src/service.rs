@@ -87,7 +87,7 @@ impl From<QueryError> for Refusal {
 /// Runs the query service until shutdown.
 ///
 /// # Errors
-/// When the subscription is refused, or the archive is damaged at the start.
+/// When the subscription is refused or ends.
 pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), ServiceError> {
     let health = context.health.part("queries");
     let desk = Arc::new(Desk {
