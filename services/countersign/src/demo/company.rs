@@ -306,3 +306,42 @@ fn work(tool: &str, input: &JsonObject, nth: usize) -> Value {
         _ => json!({"hits": [{"title": "Returns and refunds", "link": "handbook/returns"}]}),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_office_answers_each_of_its_tools() {
+        let object = |value: Value| JsonObject::from_value(value).unwrap();
+        let letter = object(json!({"to": ["a@x.example", "b@x.example"]}));
+        assert_eq!(
+            work("mail.send", &letter, 3),
+            json!({"message_id": "m-3", "accepted": 2})
+        );
+        let order = object(json!({"order_id": "O-1", "total": "9.50"}));
+        let draft = work("invoice.create_draft", &order, 1);
+        assert_eq!(draft["draft_id"], "D-7001");
+        assert_eq!(draft["total"], "9.50");
+        assert_eq!(draft["changes"][0]["resource"], "order/O-1");
+        assert!(work("docs.search", &JsonObject::default(), 0)["hits"].is_array());
+    }
+
+    #[test]
+    fn a_changed_value_is_told_as_text() {
+        for (value, text) in [
+            (json!("x"), "x"),
+            (json!(5), "5"),
+            (json!(true), "true"),
+            (json!(["a"]), "[\"a\"]"),
+        ] {
+            assert_eq!(as_text(&value), text);
+        }
+        let contact = first_contact();
+        assert_eq!(contact.0["contact_id"], CONTACT);
+        assert!(
+            contact.0.get("portal_pin").is_none(),
+            "it is set in the story"
+        );
+    }
+}

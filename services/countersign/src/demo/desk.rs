@@ -144,3 +144,58 @@ impl Desk {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::prepare;
+
+    async fn desk() -> (Desk, prepare::Place) {
+        let place = prepare::place(None).await.unwrap();
+        let config = Config::load_with(&place.deployment.config(), [], &[]).unwrap();
+        (Desk::open(&config, "crm").unwrap(), place)
+    }
+
+    #[tokio::test]
+    async fn whoever_has_no_proofs_is_refused_and_written_down() {
+        let (desk, place) = desk().await;
+        let none = |_: &str| None;
+        let forged = |name: &str| match name {
+            headers::WORK_INTENT => Some("01936b6a-7c00-7123-8abc-0123456789ab".to_owned()),
+            _ => Some("eyJhbGciOiJub25lIn0.e30.".to_owned()),
+        };
+        let only_intent = |name: &str| (name == headers::WORK_INTENT).then(|| "x".to_owned());
+        let code = |result: Result<JsonObject, (String, String)>| result.unwrap_err().0;
+        assert_eq!(
+            code(desk.admit("crm.read_contact", b"{}", none)),
+            "permit_missing"
+        );
+        assert_eq!(
+            code(desk.admit("crm.read_contact", b"{}", only_intent)),
+            "permit_missing"
+        );
+        assert_eq!(
+            code(desk.admit("crm.read_contact", b"{}", forged)),
+            "permit_invalid"
+        );
+        assert_eq!(
+            code(desk.admit("crm.read_contact", b"[]", forged)),
+            "unreadable"
+        );
+        assert_eq!(code(desk.admit("no tool", b"{}", forged)), "unreadable");
+        assert_eq!((desk.done(), desk.refused()), (0, 5));
+        assert!(desk.last().is_none());
+        assert!(desk.done_for("x").is_empty());
+        std::fs::remove_dir_all(place.dir()).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_desk_without_public_keys_does_not_open() {
+        let (_, place) = desk().await;
+        let config = Config::load_with(&place.deployment.config(), [], &[]).unwrap();
+        std::fs::remove_file(config.keys.dir.join("claim.jwks.json")).unwrap();
+        let error = Desk::open(&config, "crm").err().unwrap().to_string();
+        assert!(error.contains("claim.jwks.json"), "{error}");
+        std::fs::remove_dir_all(place.dir()).unwrap();
+    }
+}

@@ -12,6 +12,7 @@ mod company;
 mod desk;
 mod plot;
 mod prepare;
+mod scenes;
 mod story;
 
 use std::path::PathBuf;

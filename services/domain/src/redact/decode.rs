@@ -319,3 +319,108 @@ fn runs(text: &str, belongs: fn(u8) -> bool) -> Vec<(usize, usize)> {
     }
     runs
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The decoded text, and the part of the original that its first `x` came from.
+    fn read(view: Option<View>, original: &str) -> Option<(String, String)> {
+        let view = view?;
+        let at = view.text().find('x')?;
+        let (start, end) = view.origin(at, at + 1)?;
+        Some((view.text().to_owned(), original.get(start..end)?.to_owned()))
+    }
+
+    fn check(decode: fn(&View) -> Option<View>, cases: &[(&str, Option<(&str, &str)>)]) {
+        for (text, expected) in cases {
+            let expected = expected.map(|(text, from)| (text.to_owned(), from.to_owned()));
+            assert_eq!(
+                read(decode(&View::original(text)), text),
+                expected,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn percent_encoding_is_decoded_and_remembers_its_place() {
+        check(
+            View::percent_decoded,
+            &[
+                ("a%78b", Some(("axb", "%78"))),
+                ("%C3%A9x", Some(("éx", "x"))),
+                ("%E9x", Some(("éx", "x"))),
+                ("%F0%9F%98%80%78", Some(("😀x", "%78"))),
+                ("100% x", None),
+                ("%zzx", None),
+                ("%7", None),
+                ("x", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn json_escapes_are_decoded() {
+        check(
+            View::unescaped,
+            &[
+                ("\\u0078", Some(("x", "\\u0078"))),
+                ("\\/x", Some(("/x", "x"))),
+                ("\\ud83d\\ude00x", Some(("😀x", "x"))),
+                ("\\ud83dx", None),
+                ("\\q x", None),
+                ("\\", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn entities_are_decoded() {
+        check(
+            View::entities_decoded,
+            &[
+                ("&#120;", Some(("x", "&#120;"))),
+                ("&#x78;", Some(("x", "&#x78;"))),
+                ("&amp;x", Some(("&x", "x"))),
+                ("&unknown;x", None),
+                ("a & b x", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn compatibility_forms_and_invisible_characters_are_folded() {
+        check(
+            View::folded,
+            &[
+                ("ｘ", Some(("x", "ｘ"))),
+                ("\u{200b}x", Some(("x", "x"))),
+                ("٣x", Some(("3x", "x"))),
+                ("\u{2013}x", Some(("-x", "x"))),
+                ("plain x", None),
+                ("éx", None),
+            ],
+        );
+    }
+
+    #[test]
+    fn base64_is_found_where_it_is_readable() {
+        for (text, expected) in [
+            ("Ym9iQGV4YW1wbGUuY29t", vec!["bob@example.com"]),
+            ("a=Ym9iQGV4YW1wbGUuY28= b", vec!["bob@example.co"]),
+            ("path/Ym9iQGV4YW1wbGUuY29t/x", vec!["bob@example.com"]),
+            ("SGVsbG8gd29ybGQ_", vec!["Hello world?"]),
+            ("ordinary words only", vec![]),
+            ("9f86d081884c7d659a2feaa0c55ad015", vec![]),
+            ("", vec![]),
+        ] {
+            let found = base64_runs(text);
+            let texts: Vec<&str> = found.iter().map(|run| run.text.as_str()).collect();
+            assert_eq!(texts, expected, "{text}");
+            for run in found {
+                assert!(run.end <= text.len() && run.start < run.end, "{text}");
+            }
+        }
+    }
+}

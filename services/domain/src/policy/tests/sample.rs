@@ -102,3 +102,14 @@ fn what_people_read_makes_sense() {
         "{denied:?}"
     );
 }
+
+#[test]
+fn approvers_are_shown_every_recipient_and_the_archive_none() {
+    let bundle = Bundle::from_files(&sample()).unwrap_or_else(|errors| panic!("{errors}"));
+    let to = json!(["pat@fabrikam.example", "kim@northwind.example"]);
+    let input = json!({"to": to, "subject": "Your order", "body": "It is on its way."});
+    let checked = check(&bundle, "support", "mail.send", input);
+    assert_eq!(checked.input_shown.0["to"], to);
+    let archived = checked.input_redacted.to_value().to_string();
+    assert!(!archived.contains("fabrikam"), "{archived}");
+}

@@ -236,3 +236,81 @@ fn after(bytes: &[u8], end: usize) -> &[u8] {
 fn hinted(text: &str, start: usize) -> bool {
     super::strength::said_before(text, start, HINT_REACH, HINT_WORDS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_known_with_their_lengths() {
+        for (digits, known) in [
+            ("4000000000000", true),
+            ("40000000000000", false),
+            ("4000000000000000", true),
+            ("5100000000000000", true),
+            ("5600000000000000", true),
+            ("2221000000000000", true),
+            ("2220000000000000", false),
+            ("2721000000000000", false),
+            ("340000000000000", true),
+            ("3400000000000000", false),
+            ("36000000000000", true),
+            ("6011000000000000", true),
+            ("6221260000000000", true),
+            ("1723107283246", false),
+            ("1723107283246000", false),
+            ("676000000000", true),
+            ("900000000000", false),
+        ] {
+            assert_eq!(known_prefix(digits), known, "{digits}");
+        }
+    }
+
+    #[test]
+    fn luhn_sees_one_wrong_digit_and_a_swap() {
+        assert!(luhn("4111111111111111"));
+        assert!(luhn("79927398713"));
+        assert!(!luhn("79927398710"));
+        assert!(!luhn("79927389713"));
+    }
+
+    #[test]
+    fn groups_are_those_that_people_write() {
+        let grouping = |sizes: &[usize]| {
+            let mut at = 0;
+            let groups: Vec<Group> = sizes
+                .iter()
+                .map(|size| {
+                    let group = Group {
+                        start: at,
+                        end: at + size,
+                    };
+                    at += size + 1;
+                    group
+                })
+                .collect();
+            is_grouping(&groups)
+        };
+        for (sizes, expected) in [
+            (&[16][..], true),
+            (&[4, 4, 4, 4], true),
+            (&[4, 4, 4, 4, 3], true),
+            (&[4, 6, 5], true),
+            (&[4, 6, 4], true),
+            (&[2, 2, 2, 2, 2, 2, 2, 2], true),
+            (&[4, 2, 4, 6], false),
+            (&[8, 4, 4, 4, 12], false),
+            (&[], false),
+        ] {
+            assert_eq!(grouping(sizes), expected, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn a_uuid_of_digits_is_no_card() {
+        let uuid = b"41111111-1111-4111-8111-111111111111";
+        assert!(in_uuid(uuid, 0, 8));
+        assert!(in_uuid(uuid, 24, 36));
+        assert!(!in_uuid(b"4111-1111-1111-1111", 0, 19));
+    }
+}

@@ -73,3 +73,38 @@ fn is_not_mail(text: &str, local: &str, domain: &str, end: usize) -> bool {
     let remote = local == "git" && text.get(end..).is_some_and(|rest| rest.starts_with(':'));
     scaled || remote
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_address_is_covered_and_no_more() {
+        for (text, expected) in [
+            ("bob@example.com", Some((0, 15))),
+            ("<bob@example.com>", Some((1, 16))),
+            (".bob@example.com.", Some((1, 16))),
+            ("bob@example.com-", Some((0, 15))),
+            ("bob@-example.com", None),
+            ("bob@example..com", None),
+            ("bob@example.c", None),
+            ("bob@example.1a", None),
+            ("@example.com", None),
+            ("bob@", None),
+            ("bob@xn--exmple-cua.xn--p1ai", Some((0, 27))),
+        ] {
+            let mut hits = Vec::new();
+            find(text, &mut hits);
+            let found = hits.first().map(|hit| (hit.start, hit.end));
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_local_part_longer_than_the_standard_is_covered_at_its_end() {
+        let text = format!("{}@example.com", "a".repeat(200));
+        let mut hits = Vec::new();
+        find(&text, &mut hits);
+        assert_eq!(hits.first().map(|hit| hit.start), Some(200 - LOCAL_MAX));
+    }
+}

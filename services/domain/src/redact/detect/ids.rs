@@ -147,3 +147,70 @@ fn stands_alone(text: &str, start: usize, end: usize) -> bool {
     };
     !joined(&before) && !joined(&after)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn account_numbers_are_checked_by_country_and_digits() {
+        for (text, expected) in [
+            ("GB82WEST12345698765432", Some("GB82WEST12345698765432")),
+            (
+                "gb82 west 1234 5698 7654 32",
+                Some("GB82WEST12345698765432"),
+            ),
+            ("NL91ABNA0417164300", Some("NL91ABNA0417164300")),
+            ("NO9386011117947", Some("NO9386011117947")),
+            ("GB82WEST12345698765433", None),
+            ("GB82WEST1234569876543", None),
+            ("ZZ82WEST12345698765432", None),
+            ("xGB82WEST12345698765432", None),
+            ("GB82WEST12345698765432x", None),
+        ] {
+            let mut hits = Vec::new();
+            find_iban(text, &mut hits).unwrap();
+            let found = hits.first().map(|hit| hit.value.as_str());
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_country_has_a_plausible_length() {
+        for first in b'A'..=b'Z' {
+            for second in b'A'..=b'Z' {
+                let country = String::from_utf8(vec![first, second]).unwrap();
+                if let Some(length) = iban_length(&country) {
+                    assert!((15..=34).contains(&length), "{country}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn security_numbers_that_were_never_issued_stay() {
+        let found = |text: &str, ssn: bool| {
+            let hints = Hints { ssn, ..Hints::NONE };
+            let mut hits = Vec::new();
+            find_ssn(text, hints, &mut hits).unwrap();
+            hits.len()
+        };
+        for (text, plain, hinted) in [
+            ("219-09-9999", 1, 1),
+            ("219 09 9999", 1, 1),
+            ("219099999", 0, 1),
+            ("219.09.9999", 0, 1),
+            ("219-09 9999", 0, 0),
+            ("000-09-9999", 0, 0),
+            ("219-00-9999", 0, 0),
+            ("219-09-0000", 0, 0),
+            ("666-09-9999", 0, 1),
+            ("901-09-9999", 0, 1),
+            ("1-219-09-9999", 0, 0),
+            ("219-09-9999-1", 0, 0),
+        ] {
+            assert_eq!(found(text, false), plain, "{text}");
+            assert_eq!(found(text, true), hinted, "{text} with a hint");
+        }
+    }
+}

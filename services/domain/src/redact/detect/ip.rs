@@ -32,27 +32,33 @@ fn token(text: &str, start: usize, end: usize, hints: Hints, hits: &mut Vec<Hit>
     let Some(raw) = text.get(start..end) else {
         return;
     };
+    let body = if raw.starts_with("::") {
+        raw
+    } else {
+        raw.trim_start_matches(['.', ':'])
+    };
+    let lead = raw.len() - body.len();
+    let body = body.trim_end_matches(['.', ':']);
+    let Some((offset, length, value)) = v6(body).or_else(|| v4_in(body)) else {
+        return;
+    };
+    let from = start + lead + offset;
+    let to = from + length;
+    // Only what touches a letter is part of a word: `iface:10.0.0.1` ends one before it.
     let glued = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    let before = text.get(..start).and_then(|t| t.chars().next_back());
-    let after = text.get(end..).and_then(|t| t.chars().next());
-    let lead = raw.len() - raw.trim_start_matches('.').len();
-    let trimmed = raw.trim_start_matches('.').trim_end_matches(['.', ':']);
-    if trimmed.len() < 3 || glued(before) || glued(after) && !trimmed.contains('.') {
+    let before = text.get(..from).and_then(|t| t.chars().next_back());
+    let after = text.get(to..).and_then(|t| t.chars().next());
+    let version =
+        hints.version || super::strength::said_before(text, from, HINT_REACH, VERSION_WORDS);
+    if glued(before) || glued(after) || version && value.parse::<Ipv4Addr>().is_ok() {
         return;
     }
-    if let Some((offset, length, value)) = v6(trimmed).or_else(|| v4_in(trimmed)) {
-        let from = start + lead + offset;
-        let version =
-            hints.version || super::strength::said_before(text, from, HINT_REACH, VERSION_WORDS);
-        if !(version && value.parse::<Ipv4Addr>().is_ok()) {
-            hits.push(Hit {
-                start: from,
-                end: from + length,
-                kind: Kind::Ip,
-                value,
-            });
-        }
-    }
+    hits.push(Hit {
+        start: from,
+        end: to,
+        kind: Kind::Ip,
+        value,
+    });
 }
 
 fn v6(token: &str) -> Option<(usize, usize, String)> {
@@ -81,4 +87,49 @@ fn v4_in(token: &str) -> Option<(usize, usize, String)> {
         offset += part.len() + 1;
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_found_and_what_resembles_them_stays() {
+        for (text, expected) in [
+            ("192.168.17.4", vec!["192.168.17.4"]),
+            ("(10.0.0.1)", vec!["10.0.0.1"]),
+            ("10.0.0.1.", vec!["10.0.0.1"]),
+            ("10.0.0.1:80", vec!["10.0.0.1"]),
+            ("ip:10.0.0.1", vec!["10.0.0.1"]),
+            ("iface:10.0.0.1", vec!["10.0.0.1"]),
+            ("10.0.0.1 and 10.0.0.2", vec!["10.0.0.1", "10.0.0.2"]),
+            ("2001:DB8::1", vec!["2001:db8::1"]),
+            ("fe80::1%eth0", vec!["fe80::1"]),
+            ("1.2.3", vec![]),
+            ("1.2.3.4.5", vec![]),
+            ("256.1.1.1", vec![]),
+            ("v1.2.3.4", vec![]),
+            ("version 1.2.3.4", vec![]),
+            ("10:32:00", vec![]),
+            ("a::b", vec![]),
+            ("::", vec![]),
+            ("std::fmt", vec![]),
+        ] {
+            let mut hits = Vec::new();
+            find(text, Hints::NONE, &mut hits);
+            let found: Vec<&str> = hits.iter().map(|hit| hit.value.as_str()).collect();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_speaks_of_versions_keeps_them() {
+        let hints = Hints {
+            version: true,
+            ..Hints::NONE
+        };
+        let mut hits = Vec::new();
+        find("1.2.3.4", hints, &mut hits);
+        assert!(hits.is_empty());
+    }
 }

@@ -89,3 +89,40 @@ fn is_date(raw: &str) -> bool {
     let year_last = matches!(lengths, [2, 2, 4]);
     year_first || year_last
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_found_by_form_or_by_hint() {
+        let found = |text: &str, phone: bool| {
+            let hints = Hints {
+                phone,
+                ..Hints::NONE
+            };
+            let mut hits = Vec::new();
+            find(text, hints, &mut hits).unwrap();
+            hits.len()
+        };
+        for (text, plain, hinted) in [
+            ("+44 20 7946 0958", 1, 1),
+            ("+442079460958", 1, 1),
+            ("(415) 555-2671", 1, 1),
+            ("415-555-2671 x12", 1, 1),
+            ("415.555.2671", 1, 1),
+            ("1-415-555-2671", 1, 1),
+            ("020 7946 0958", 0, 1),
+            ("4155552671", 0, 1),
+            ("call 020 7946 0958", 1, 1),
+            ("2026-02-25", 0, 0),
+            ("123456", 0, 0),
+            ("12345678901234567890", 0, 0),
+            ("ORD-4155552671", 0, 0),
+            ("+0 000 000 000", 0, 1),
+        ] {
+            assert_eq!(found(text, false), plain, "{text}");
+            assert_eq!(found(text, true), hinted, "{text} with a hint");
+        }
+    }
+}

@@ -181,3 +181,90 @@ pub(super) fn said_before(text: &str, at: usize, reach: usize, words: &[&str]) -
     let near = text.get(from..at).unwrap_or_default().to_ascii_lowercase();
     words.iter().any(|word| near.contains(word))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_values_are_told_from_words_paths_and_links() {
+        for (value, random) in [
+            ("zK8vQ2mN4p", true),
+            ("9f86d081884c7d659a2feaa0c55ad015", true),
+            ("AbCdEfGhIjKlMnOpQr", true),
+            ("correcthorse", false),
+            ("short1", false),
+            ("aaaaaaaa1", false),
+            ("https://example.com/a1b2c3", false),
+            ("bob12345@example.com", false),
+            ("2026-02-25T10:32:00Z", false),
+            ("process.env.TOKEN1", false),
+            ("12345678", false),
+        ] {
+            assert_eq!(looks_random(value), random, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_placeholder_holds_a_name_and_nothing_else() {
+        for (value, placeholder) in [
+            ("${DB_PASSWORD}", true),
+            ("$DB_PASSWORD", true),
+            ("{{ secret }}", true),
+            ("<your password>", true),
+            ("********", true),
+            ("xxxx-xxxx", true),
+            ("required", true),
+            ("<hunter2>", false),
+            ("${hunter2}", false),
+            ("$ecret9", false),
+            ("hunter2", false),
+        ] {
+            assert_eq!(is_placeholder(value), placeholder, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_key_decides_how_much_proof_a_value_needs() {
+        use SecretHint::{Maybe, No, Yes};
+        for (value, hint, secret) in [
+            ("hunter2", Yes, true),
+            ("plainword", Yes, true),
+            ("1234", Yes, true),
+            ("abc", Yes, false),
+            ("2026-02-25", Yes, false),
+            ("hunter2", Maybe, false),
+            ("Bearer zK8vQ2mN4p", Maybe, true),
+            ("zK8vQ2mN4p", No, false),
+        ] {
+            assert_eq!(is_secret_value(value, hint), secret, "{value} {hint:?}");
+        }
+    }
+
+    #[test]
+    fn dates_are_told_with_and_without_a_time() {
+        for (value, date) in [
+            ("2026-02-25", true),
+            ("2026-02-25T10:32:00.123Z", true),
+            ("2026-02-25 10:32:00 +01:00", true),
+            ("2026-02-2", false),
+            ("2026-02-25abc", false),
+            ("20260225", false),
+        ] {
+            assert_eq!(is_date(value), date, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_hint_counts_only_nearby() {
+        assert!(said_before("Card: 4111", 6, 24, &["card"]));
+        assert!(!said_before(
+            "card and much else in between 4111",
+            30,
+            10,
+            &["card"]
+        ));
+        assert!(said_before("é card é 4111", 10, 9, &["card"]));
+        assert!(!said_before("4111 card", 0, 24, &["card"]));
+    }
+}
