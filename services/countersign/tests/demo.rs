@@ -106,6 +106,8 @@ mod checks {
             String::from_utf8(output.stdout).unwrap().trim(),
             r#"[{"n":5}]"#
         );
+        let output = ended(countersign(&["audit", "verify", "--dir", path(&dir)])).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
     }
 
     #[tokio::test]

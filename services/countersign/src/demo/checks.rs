@@ -236,7 +236,7 @@ pub(super) fn closing_words(running: &Running, keep: bool, story: &Story) {
         running.stack.server_log().display()
     ));
     story.part("To look further:");
-    for command in looking(&archive) {
+    for command in looking(&dir, &archive) {
         story.command(&command);
     }
     if keep {
@@ -250,10 +250,10 @@ pub(super) fn closing_words(running: &Running, keep: bool, story: &Story) {
     }
 }
 
-fn looking(archive: &str) -> [String; 2] {
+fn looking(dir: &str, archive: &str) -> [String; 2] {
     [
         format!("countersign audit query --archive {archive} \"SELECT * FROM actions\""),
-        format!("countersign audit verify --archive {archive} --allow-unanchored"),
+        format!("countersign audit verify --dir {dir}"),
     ]
 }
 
