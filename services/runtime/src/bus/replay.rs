@@ -70,6 +70,9 @@ impl Bus {
     ) -> Result<Replay, BusError> {
         let what = format!("cannot read stream {stream} in order");
         let config = pull::OrderedConfig {
+            // With a name in the subject the server's permissions see which consumer is
+            // made; the form without one could rewrite a durable consumer of others.
+            name: Some(format!("replay-{:032x}", rand::random::<u128>())),
             filter_subjects: filters.iter().map(|&filter| filter.to_owned()).collect(),
             deliver_policy: match from {
                 ReplayFrom::Start => DeliverPolicy::All,

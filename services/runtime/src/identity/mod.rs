@@ -27,7 +27,7 @@ pub use files::FileError;
 pub use init::{InitError, InitOptions, Initialised, init};
 pub use keys::KeyError;
 pub use permissions::Permissions;
-pub use principal::{Account, Principal, PrincipalError, Role, Service};
+pub use principal::{Account, OWN_KEY, Principal, PrincipalError, Role, Service};
 pub use registry::{Entry, Registry, RegistryError};
 pub use server_conf::{Cluster, ServerConf, Tls, render_accounts};
 pub use servers::{ServerAccess, ServersError, Verified};

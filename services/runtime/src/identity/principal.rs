@@ -12,6 +12,9 @@ pub(super) const TOOLS_PER_WORKER_MAX: usize = 1_000;
 /// Most people one bridge may speak for: each is a line of the server's configuration.
 pub(super) const PEOPLE_PER_BRIDGE_MAX: usize = 10_000;
 
+/// What stands in place of a bridge's name where a person used no bridge.
+pub const OWN_KEY: &str = "self";
+
 /// An account of the server. Nothing crosses from one to another except what the
 /// configuration exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -183,6 +186,9 @@ pub enum PrincipalError {
     /// A worker that may run nothing, or too much.
     #[error("a worker needs between 1 and {TOOLS_PER_WORKER_MAX} tools, `{0}` has {1}")]
     Tools(String, usize),
+    /// A bridge whose votes would look like those that people cast themselves.
+    #[error("a bridge cannot be called `{OWN_KEY}`: that stands for a person's own key")]
+    OwnKey,
     /// A bridge that speaks for nobody, or for too many.
     #[error("a bridge needs between 1 and {PEOPLE_PER_BRIDGE_MAX} people, `{0}` has {1}")]
     People(String, usize),
@@ -260,6 +266,7 @@ impl Principal {
                 name: name.parse().map_err(|_| bad_name())?,
                 tools,
             }),
+            Role::Bridge if name == OWN_KEY => Err(PrincipalError::OwnKey),
             Role::Bridge if !(1..=PEOPLE_PER_BRIDGE_MAX).contains(&people.len()) => {
                 Err(PrincipalError::People(shown(name), people.len()))
             }
@@ -388,6 +395,8 @@ mod tests {
         let people: BTreeSet<PersonId> = ["lee".parse().unwrap()].into();
         assert!(Principal::new(Role::Worker, "w", tools.clone(), BTreeSet::new()).is_ok());
         assert!(Principal::new(Role::Bridge, "b", BTreeSet::new(), people.clone()).is_ok());
+        let own = Principal::new(Role::Bridge, "self", BTreeSet::new(), people.clone());
+        assert_eq!(own, Err(PrincipalError::OwnKey));
         assert!(Principal::new(Role::Agent, "a", tools.clone(), BTreeSet::new()).is_err());
         assert!(Principal::new(Role::Bridge, "b", tools, people.clone()).is_err());
         assert!(Principal::new(Role::Worker, "w", BTreeSet::new(), people).is_err());
