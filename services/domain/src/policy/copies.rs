@@ -5,8 +5,9 @@ use countersign_schemas::events::{Change, ToolRequested};
 use countersign_schemas::limits::STORED_BYTES_MAX;
 use serde_json::{Map, Value};
 
+use super::fields::Cursor;
 use super::refusal::Finding;
-use super::show::View;
+use super::show::{View, hidden};
 use super::tool::Tool;
 use crate::redact::{FieldClasses, Redactor};
 
@@ -46,6 +47,7 @@ impl Copies {
         };
         let raw = &request.input.0;
         let clean = redactor.json(&request.input, &tool.classes).value;
+        let clean = JsonObject(classified(clean.0, tool.fields.cursor()));
         let fits = finding.input_fits;
         let view = View {
             redactor,
@@ -80,6 +82,28 @@ impl Copies {
             self.shown = shown;
         }
         self
+    }
+}
+
+/// The object without any value that no declared field covers: where the catalog does not
+/// know what stands there, it is taken for a secret. A flag tells nothing about anybody.
+fn classified(object: Map<String, Value>, cursor: Cursor<'_>) -> Map<String, Value> {
+    let one = |(name, value): (String, Value)| {
+        let below = cursor.member(&name);
+        (name, classified_value(value, below))
+    };
+    object.into_iter().map(one).collect()
+}
+
+fn classified_value(value: Value, cursor: Cursor<'_>) -> Value {
+    match value {
+        Value::Object(object) => Value::Object(classified(object, cursor)),
+        Value::Array(items) => {
+            let one = |item| classified_value(item, cursor.element());
+            Value::Array(items.into_iter().map(one).collect())
+        }
+        Value::Number(_) | Value::String(_) if cursor.field.is_none() => hidden(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
     }
 }
 

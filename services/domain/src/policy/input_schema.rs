@@ -135,6 +135,47 @@ pub(crate) fn lookup<'s>(schema: &'s Value, pointer: &Pointer) -> Lookup<'s> {
     Lookup::Found(node, always)
 }
 
+/// The places that `schema` describes and no class covers, as JSON Pointers. Flags need
+/// none, and neither does the input as a whole.
+pub(crate) fn unclassified(schema: &Value, cursor: Cursor<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    for (step, schema, cursor) in below(schema, cursor) {
+        place_without_class(schema, cursor, &format!("/{step}"), &mut found);
+    }
+    found
+}
+
+fn place_without_class(schema: &Value, cursor: Cursor<'_>, path: &str, found: &mut Vec<String>) {
+    if cursor.field.is_some() || matches!(type_word(schema), Some("boolean" | "null")) {
+        return;
+    }
+    let parts = below(schema, cursor);
+    if parts.is_empty() && !(type_word(schema) == Some("object") && is_closed(schema)) {
+        found.push(path.to_owned());
+    }
+    for (step, schema, cursor) in parts {
+        place_without_class(schema, cursor, &format!("{path}/{step}"), found);
+    }
+}
+
+/// The parts of what `schema` describes, each with its step in a JSON Pointer.
+fn below<'a>(schema: &'a Value, cursor: Cursor<'a>) -> Vec<(String, &'a Value, Cursor<'a>)> {
+    let named = |key: &str| {
+        let all = schema.get(key).and_then(Value::as_object);
+        all.into_iter().flatten()
+    };
+    let every = |key: &str| schema.get(key).filter(|part| part.is_object());
+    let escaped = |name: &str| name.replace('~', "~0").replace('/', "~1");
+    let members =
+        named("properties").map(|(name, part)| (escaped(name), part, cursor.member(name)));
+    let patterns = named("patternProperties").map(|(_, part)| part);
+    let others = patterns
+        .chain(every("additionalProperties"))
+        .chain(every("items"));
+    let others = others.map(|part| ("*".to_owned(), part, cursor.element()));
+    members.chain(others).collect()
+}
+
 /// Every name of a field that `schema` gives, at whatever depth.
 pub(crate) fn names(schema: &Value) -> BTreeSet<String> {
     match schema {
@@ -197,6 +238,38 @@ mod tests {
             .collect();
         let others = ["total", "tags", "kind", "nested"].map(|name| (name, false));
         assert_eq!(names, [&[("id", true)], others.as_slice()].concat());
+    }
+
+    #[test]
+    fn places_without_a_class_are_found() {
+        let mut tree = FieldTree::default();
+        let classify = |tree: &mut FieldTree, at: &str| {
+            tree.insert(
+                &Pointer::parse(at).unwrap(),
+                Field::new(FieldClass::Internal, None),
+            );
+        };
+        let schema = json!({"type": "object", "properties": {
+            "id": {"type": "string"}, "on": {"type": "boolean"},
+            "lines": {"type": "array", "items": {"type": "object", "properties": {
+                "part": {"type": "string"}, "price": {"type": "number"}}}},
+            "open": {"type": "object"}, "any": {"$ref": "#/$defs/x"},
+            "a/b": {"type": ["string", "null"]},
+            "none": {"type": "object", "additionalProperties": false},
+            "map": {"type": "object", "additionalProperties": {"type": "string"}}
+        }});
+        classify(&mut tree, "/id");
+        classify(&mut tree, "/lines/*/part");
+        let mut found = unclassified(&schema, tree.cursor());
+        found.sort();
+        assert_eq!(
+            found,
+            ["/any", "/a~1b", "/lines/*/price", "/map/*", "/open"]
+        );
+        for at in ["/any", "/a~1b", "/lines", "/map", "/open"] {
+            classify(&mut tree, at);
+        }
+        assert!(unclassified(&schema, tree.cursor()).is_empty());
     }
 
     #[test]

@@ -104,7 +104,8 @@ impl View<'_> {
     }
 }
 
-fn hidden() -> Value {
+/// What stands for a value of which nothing is shown.
+pub(super) fn hidden() -> Value {
     Value::String(HIDDEN.to_owned())
 }
 

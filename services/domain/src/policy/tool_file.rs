@@ -179,6 +179,12 @@ impl Check<'_> {
             self.keep(added, "fields", "name a field as a JSON Pointer");
             tree.insert(&pointer, Field::new(class, field.shown));
         }
+        for pointer in input_schema::unclassified(&table.input, tree.cursor()) {
+            self.fault(
+                format!("`{pointer}` of the input has no class"),
+                "give it one in `fields`: public, internal, personal:<type> or secret",
+            );
+        }
         (tree, classes)
     }
 

@@ -51,6 +51,25 @@ fn approvers_see_each_field_as_the_catalog_says() {
 }
 
 #[test]
+fn what_the_catalog_does_not_know_leaves_nothing() {
+    // The schema of this tool is open, so that members without a class pass.
+    let input = json!({"to": "ann@home.example", "body": "hello", "note": "her cat died",
+        "limit": 4711, "urgent": true, "more": {"list": ["blue house", 815, null, false]}});
+    let checked = check(&bundle(), "bot", "mail.send", input);
+    let hidden = json!("[redacted]");
+    for copy in [&checked.input_redacted, &checked.input_shown] {
+        assert_eq!(copy.0["body"], json!("hello"));
+        assert_eq!((&copy.0["note"], &copy.0["limit"]), (&hidden, &hidden));
+        assert_eq!(copy.0["urgent"], json!(true));
+        assert_eq!(copy.0["more"]["list"], json!([hidden, hidden, null, false]));
+    }
+    let all = serde_json::to_string(&checked).unwrap();
+    for value in ["cat died", "4711", "blue house", "815"] {
+        assert!(!all.contains(value), "{all}");
+    }
+}
+
+#[test]
 fn changes_name_the_field_and_its_redacted_value() {
     let checked = check(
         &bundle(),

@@ -48,6 +48,7 @@ free = { type = "string" }
 "/email" = { class = "personal:email", shown = "domain" }
 "/limit" = { class = "internal" }
 "/pin" = { class = "secret" }
+"/free" = { class = "internal", shown = "redacted" }
 
 [tools."mail.send"]
 operation = "send"
