@@ -57,6 +57,8 @@ impl Checker {
     }
 
     async fn intent(&self, message: &Incoming, agent: &AgentId) -> Result<(), Failure> {
+        // No evidence, no action: what is left of the streams is for the ends of what runs.
+        self.bus.require_room(&Stream::ARCHIVED).await?;
         let started = Instant::now();
         let request = match intake::read(&message.payload, message.header(CE_TYPE)) {
             Ok(request) => request,

@@ -405,3 +405,42 @@ async fn bytes_that_are_not_ours_hold_no_intent_id() -> Result<()> {
     ensure!(head.seq > planted.sequence && fixture.verdict(id).await?.verdict == Verdict::Allow);
     running.stop().await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn intents_wait_while_a_stream_is_nearly_full() -> Result<()> {
+    let fixture = Fixture::start().await?;
+    let small = LayoutOptions {
+        stream_bytes_max: 20_000,
+        ..LayoutOptions::default()
+    };
+    layout::ensure(&fixture.bus, small).await?;
+    let filler = format!("tool.blocked.support.{}", IntentId::new_at(now()));
+    let stored = fixture
+        .bus
+        .jetstream()
+        .publish(filler, vec![0; 17_000].into());
+    stored.await?.await?;
+    let running = fixture.check().await?;
+    let id = IntentId::new_at(now());
+    fixture
+        .send("support", intent(id).to_string(), None)
+        .await?;
+    let stream = fixture.bus.jetstream();
+    let stream = stream.get_stream(Stream::Intents.name()).await?;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while stream
+        .consumer_info(CHECKER_INTENTS.name)
+        .await?
+        .num_redelivered
+        == 0
+    {
+        let waits = tokio::time::Instant::now() < deadline;
+        ensure!(waits, "it was not given back");
+        tokio::task::yield_now().await;
+    }
+    ensure!(fixture.verdict(id).await.is_err(), "it was judged");
+    layout::ensure(&fixture.bus, LayoutOptions::default()).await?;
+    fixture.settle().await?;
+    ensure!(fixture.verdict(id).await?.verdict == Verdict::Allow);
+    running.stop().await
+}
