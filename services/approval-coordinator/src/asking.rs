@@ -1,6 +1,6 @@
 //! Opening an approval: stored first, then its deadline, then the events that ask people.
 
-use countersign_domain::approvals::Approval;
+use countersign_domain::approvals::{Approval, OpenError};
 use countersign_domain::chain::Head;
 use countersign_domain::decision::blocked;
 use countersign_runtime::bus::{Cas, Failure, Outgoing};
@@ -30,7 +30,7 @@ impl Office {
             Ok(approval) => approval,
             Err(error) => {
                 let why = format!("People should be asked, but {error}.");
-                let decision = blocked(checked, BlockedCode::PolicyError, &why);
+                let decision = blocked(checked, code_of(error), &why);
                 return self.decide_at_once(&decision, checked, trace).await;
             }
         };
@@ -123,5 +123,16 @@ impl Office {
         out.set(SCHEDULE_TARGET, fired.subject().as_str());
         self.bus.publisher().publish(out).await?;
         Ok(())
+    }
+}
+
+/// Whose fault it is that people cannot be asked: the agent's, or the policy's.
+fn code_of(error: OpenError) -> BlockedCode {
+    match error {
+        OpenError::TooLarge | OpenError::NotShowable => BlockedCode::InvalidInput,
+        OpenError::NotAnAsk
+        | OpenError::NobodyAsked
+        | OpenError::UnknownTool
+        | OpenError::NotCanonical => BlockedCode::PolicyError,
     }
 }

@@ -9,7 +9,7 @@ use countersign_schemas::events::IdentityChanged;
 use countersign_schemas::{Address, PersonId, Token, headers, json};
 use futures::StreamExt as _;
 
-use crate::office::Office;
+use crate::office::{Office, trace_in};
 
 /// What is answered.
 const SUBJECT: &str = "cs.identity.changed.*";
@@ -60,17 +60,8 @@ impl Office {
         let changed = read(report).map_err(|why| ("400", why))?;
         let id = report_id(report).ok_or(("400", "the message id is no token".to_owned()))?;
         let address = Address::IdentityChanged { id };
-        let trace = report
-            .headers
-            .as_ref()
-            .and_then(|h| h.get(headers::TRACEPARENT));
-        let stored = self
-            .say(
-                &address,
-                &changed,
-                trace.map(async_nats::HeaderValue::as_str),
-            )
-            .await;
+        let trace = report.headers.as_ref().and_then(trace_in);
+        let stored = self.say(&address, &changed, trace.as_deref()).await;
         stored.map_err(|failure: Failure| {
             tracing::warn!(%failure, "a changed identity is not recorded");
             ("503", "it cannot be recorded now; try again".to_owned())

@@ -64,6 +64,8 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
 pub async fn run_with(context: ServiceContext, equipment: Equipment) -> Result<(), ServiceError> {
     counters::describe();
     let limits = equipment.limits;
+    // It signs permits and ends what is out of time.
+    context.watch_clock().await;
     let office = Arc::new(Office::new(context, equipment)?);
     let mut parts = JoinSet::new();
     let handle = Arc::clone;

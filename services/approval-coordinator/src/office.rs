@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use async_nats::HeaderMap;
 use countersign_domain::approvals::{Approval, People};
-use countersign_domain::chain::{Head, Last};
+use countersign_domain::chain::{Head, Last, is_unreadable};
 use countersign_domain::decision::Desk;
 use countersign_domain::handoff::Writer;
 use countersign_runtime::bus::layout::APPROVALS;
@@ -14,6 +15,7 @@ use countersign_runtime::bus::{
 use countersign_runtime::clock::Clock;
 use countersign_runtime::health::HealthHandle;
 use countersign_runtime::service::{ClockTrust, ServiceContext, ServiceError};
+use countersign_runtime::telemetry::TraceParent;
 use countersign_schemas::codec::{self, Encoding};
 use countersign_schemas::events::{Handoff, PolicyChecked};
 use countersign_schemas::{
@@ -157,6 +159,12 @@ impl Office {
                 Append::Stored(_) => return Ok(Extended::Stored),
                 Append::Lost(found) => found,
             };
+            readable(
+                &found.subject,
+                found.seq,
+                found.header(headers::CE_TYPE),
+                &found.payload,
+            )?;
             match read_head(Some(&found), link.agent, link.intent) {
                 Head::NotOurs { seq } => {
                     metrics::alarm("foreign_message", &filter);
@@ -217,15 +225,15 @@ impl Office {
         }
     }
 
-    /// Refuses to go on while our clock and the server's disagree: a permit would carry a
-    /// wrong time.
+    /// Refuses to go on while our clock is not known to agree with the server's: a permit
+    /// would carry a wrong time.
     pub(crate) fn trust_clock(&self) -> Result<(), Failure> {
         if self.clock_trust.is_trusted() {
             return Ok(());
         }
         Err(Failure::transient_in(
-            "the clock differs too much from the server's to sign anything",
-            std::time::Duration::from_secs(5),
+            "the clock is not known to agree with the server's, so nothing is signed",
+            std::time::Duration::from_secs(2),
         ))
     }
 }
@@ -247,8 +255,14 @@ pub(crate) enum Extended {
 }
 
 /// The trace that a message belongs to.
-pub(crate) fn trace_of(message: &Incoming) -> Option<&str> {
-    message.header(headers::TRACEPARENT)
+pub(crate) fn trace_of(message: &Incoming) -> Option<String> {
+    trace_in(&message.headers)
+}
+
+/// The trace in `headers`, written anew: whatever else a sender put there goes no further,
+/// neither into our events nor into logs.
+pub(crate) fn trace_in(headers: &HeaderMap) -> Option<String> {
+    TraceParent::in_headers(headers).map(|trace| trace.to_string())
 }
 
 /// A body whose `ce-type` says what it is. One of our own services' messages without it
@@ -270,6 +284,31 @@ pub(crate) fn decode_outside<E: Event>(message: &Incoming) -> Result<E, String> 
         return Err(format!("the body is too large for {}", E::NAME));
     }
     decode(Some(said), &message.payload)
+}
+
+/// How long a message of ours waits that this version cannot read.
+const UNREADABLE_RETRY: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Gives the input back, with an alarm, where a message is one of ours that this version
+/// cannot read: a newer service wrote it. It is neither foreign nor poison.
+pub(crate) fn readable(
+    subject: &str,
+    seq: u64,
+    ce_type: Option<&str>,
+    body: &[u8],
+) -> Result<(), Failure> {
+    let last = Last {
+        subject,
+        seq,
+        ce_type,
+        body,
+    };
+    if !is_unreadable(&last) {
+        return Ok(());
+    }
+    let what = format!("this version cannot read message {seq} on `{subject}`");
+    metrics::alarm("unreadable_message", &what);
+    Err(Failure::transient_in(what, UNREADABLE_RETRY))
 }
 
 fn is_type<E: Event>(found: &StoredMessage) -> bool {

@@ -7,16 +7,19 @@ use countersign_runtime::bus::{Failure, Handler, Incoming, Meta};
 use countersign_schemas::events::{PolicyChecked, Verdict};
 use countersign_schemas::{Address, headers};
 
-use crate::office::{Office, decode, trace_of};
+use crate::office::{Office, decode, readable, trace_of};
 
 /// Handles `policy.checked`.
 pub(crate) struct Verdicts(pub(crate) Arc<Office>);
 
 impl Handler for Verdicts {
     async fn handle(&self, message: Incoming) -> Result<(), Failure> {
+        let said = message.header(headers::CE_TYPE);
+        readable(&message.subject, message.seq, said, &message.payload)?;
         let checked = read(&message).map_err(Failure::poison)?;
         let office = &self.0;
         let trace = trace_of(&message);
+        let trace = trace.as_deref();
         if checked.verdict == Verdict::Allow {
             office.trust_clock()?;
         }

@@ -110,24 +110,23 @@ impl Office {
 
     async fn list(&self, person: &PersonId, mine: bool) -> Result<Option<ViewReply>, Failure> {
         let ids = self.pending.ids();
-        let mut approvals = Vec::new();
-        let (mut seen, mut bytes) = (0, 0);
-        for id in &ids {
-            if approvals.len() >= LIST_MAX || bytes >= LIST_BYTES_MAX {
-                break;
-            }
-            seen += 1;
+        let mut list = List::default();
+        for (seen, id) in ids.iter().enumerate() {
             let Some(listed) = self.list_one(person, id).await? else {
                 continue;
             };
             if mine && !listed.may_vote {
                 continue;
             }
-            bytes += serde_json::to_vec(&listed).map_or(0, |text| text.len());
-            approvals.push(listed);
+            if !list.take(listed)? {
+                list.more = ids.len() - seen;
+                break;
+            }
         }
-        let more = ids.len() - seen;
-        Ok(Some(ViewReply::Listed { approvals, more }))
+        Ok(Some(ViewReply::Listed {
+            approvals: list.approvals,
+            more: list.more,
+        }))
     }
 
     async fn list_one(
@@ -142,5 +141,75 @@ impl Office {
             .filter(|held| held.approval.is_pending());
         let people = self.people.as_ref();
         Ok(held.map(|held| held.approval.listed_for(person, people, &redact)))
+    }
+}
+
+/// A list as far as it fits into one answer.
+#[derive(Default)]
+struct List {
+    approvals: Vec<Listed>,
+    bytes: usize,
+    more: usize,
+}
+
+impl List {
+    /// Takes one in; `false` if the answer would become too large.
+    fn take(&mut self, listed: Listed) -> Result<bool, Failure> {
+        let text = serde_json::to_vec(&listed)
+            .map_err(|error| Failure::poison(format!("cannot list an approval: {error}")))?;
+        let bytes = self.bytes + text.len() + 1;
+        if self.approvals.len() >= LIST_MAX || bytes > LIST_BYTES_MAX {
+            return Ok(false);
+        }
+        self.bytes = bytes;
+        self.approvals.push(listed);
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_schemas::events::{ApprovalRequested, ApprovalState};
+    use serde_json::json;
+
+    fn listed(purpose: &str) -> Listed {
+        let id = "019a0000-0000-7000-8000-000000000001";
+        let digest = countersign_schemas::Digest::of_bytes(b"x").to_string();
+        let asked: ApprovalRequested = serde_json::from_value(json!({
+            "schema_version": 1, "approval_id": format!("a-{id}"), "kind": "action",
+            "items": [], "agent": "billing", "requester": {"id": "dana", "verified": false},
+            "purpose": purpose, "reasons": [], "changes": [], "approvers": [],
+            "chat_may_approve": false, "created_at": "2026-11-22T10:00:00Z",
+            "expires_at": "2026-11-22T11:00:00Z", "digest": digest,
+        }))
+        .unwrap();
+        Listed {
+            asked,
+            state: ApprovalState::Pending,
+            votes: Vec::new(),
+            resolution: None,
+            may_vote: true,
+        }
+    }
+
+    #[test]
+    fn a_list_never_outgrows_its_answer() {
+        let mut list = List::default();
+        let large = "x".repeat(LIST_BYTES_MAX / 2);
+        assert!(list.take(listed(&large)).unwrap());
+        assert!(
+            !list.take(listed(&large)).unwrap(),
+            "measured before it is taken"
+        );
+        assert!(list.take(listed("short")).unwrap());
+        let whole = serde_json::to_vec(&ViewReply::Listed {
+            approvals: list.approvals,
+            more: 1,
+        });
+        assert!(whole.unwrap().len() <= LIST_BYTES_MAX + 64);
+        let mut many = List::default();
+        let taken = (0..LIST_MAX + 1).filter(|_| many.take(listed("short")).unwrap());
+        assert_eq!(taken.count(), LIST_MAX);
     }
 }

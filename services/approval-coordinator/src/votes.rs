@@ -11,7 +11,7 @@ use crate::counters;
 use crate::office::{Held, Office, TRIES, decode_outside, trace_of};
 
 /// The `via` of a vote with the approver's own key.
-const VIA_SELF: &str = "self";
+const VIA_SELF: &str = countersign_runtime::identity::OWN_KEY;
 
 /// Handles everything in `CS_CONTROL`.
 pub(crate) struct Votes(pub(crate) Arc<Office>);
@@ -25,6 +25,14 @@ impl Handler for Votes {
                     .parse()
                     .map_err(|_| Failure::fatal("`self` is no bridge name"))?;
                 office.vote(&message, &approver, &via).await
+            }
+            // No bridge has this name; a vote that claims it came from none is not counted
+            // as one that its person cast.
+            Address::VoteVia { approver, via } if via.as_str() == VIA_SELF => {
+                let why = format!("no bridge is called `{VIA_SELF}`");
+                office
+                    .refuse(&message, &approver, "unknown_bridge", why)
+                    .await
             }
             Address::VoteVia { approver, via } => office.vote(&message, &approver, &via).await,
             Address::WindowRequested { approver } | Address::WindowClosing { approver } => {
@@ -84,9 +92,10 @@ impl Office {
             seq: message.token.clone(),
         };
         let event = answer.event(&held.approval, &ballot);
-        self.say(&address, &event, trace_of(message)).await?;
+        self.say(&address, &event, trace_of(message).as_deref())
+            .await?;
         counters::voted(answer.code.as_str());
-        self.settle(held, trace_of(message)).await
+        self.settle(held, trace_of(message).as_deref()).await
     }
 
     /// Counts a vote on the newest state; `None` where there is no such approval.
@@ -138,6 +147,7 @@ impl Office {
             message: why,
         };
         counters::refused(code);
-        self.say(&address, &event, trace_of(message)).await
+        self.say(&address, &event, trace_of(message).as_deref())
+            .await
     }
 }

@@ -40,7 +40,8 @@ impl Handler for Withdrawals {
             }
         };
         let intent = withdrawn.intent_id;
-        if office.withdraw(agent, intent, trace_of(&message)).await? {
+        let trace = trace_of(&message);
+        if office.withdraw(agent, intent, trace.as_deref()).await? {
             return Ok(());
         }
         if office.clock.now() < message.stored_at.plus(WAIT_FOR_VERDICT) {
@@ -212,6 +213,7 @@ impl Office {
             message: why,
         };
         counters::refused(code.as_str());
-        self.say(&address, &event, trace_of(message)).await
+        self.say(&address, &event, trace_of(message).as_deref())
+            .await
     }
 }

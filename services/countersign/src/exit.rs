@@ -142,7 +142,7 @@ impl From<PublishError> for CliError {
                 "nothing was sent: this identity may not publish on `{subject}`; \
                  see `countersign identity list`"
             )),
-            PublishError::TooLarge { .. } => Self::Refused(text),
+            PublishError::TooLarge { .. } | PublishError::Rejected { .. } => Self::Refused(text),
             PublishError::Full { .. } | PublishError::Server { .. } => Self::Unreachable(text),
             PublishError::Timeout | PublishError::Closed => Self::Unreachable(format!(
                 "it is not known whether the message was stored: {error}"

@@ -1,7 +1,7 @@
 //! Reading the head of an intent's chain on `tool.*.<agent>.<intent>`.
 
 use countersign_schemas::events::{
-    Event, ToolApproved, ToolBlocked, ToolCompleted, ToolRevoked, ToolStarted,
+    Event, PolicyChecked, ToolApproved, ToolBlocked, ToolCompleted, ToolRevoked, ToolStarted,
 };
 use countersign_schemas::{Address, AgentId, IntentId, codec, headers};
 
@@ -88,6 +88,32 @@ impl Head {
             | Self::NotOurs { seq } => *seq,
         }
     }
+}
+
+/// Whether the message says that it is what its subject says, in whatever version, and yet
+/// cannot be read: a newer service wrote it, as during an update. Nobody may step over it.
+#[must_use]
+pub fn is_unreadable(last: &Last<'_>) -> bool {
+    let Some(address) = Address::parse(last.subject) else {
+        return false;
+    };
+    let readable = match address {
+        Address::PolicyChecked { .. } => body::<PolicyChecked>(last).is_some(),
+        Address::ToolApproved { .. } => body::<ToolApproved>(last).is_some(),
+        Address::ToolStarted { .. } => body::<ToolStarted>(last).is_some(),
+        Address::ToolBlocked { .. } => body::<ToolBlocked>(last).is_some(),
+        Address::ToolRevoked { .. } => body::<ToolRevoked>(last).is_some(),
+        Address::ToolCompleted { .. } => body::<ToolCompleted>(last).is_some(),
+        _ => return false,
+    };
+    !readable && says(last.ce_type, &address)
+}
+
+fn says(ce_type: Option<&str>, address: &Address) -> bool {
+    let family = format!("dev.countersign.{}.v", address.event());
+    ce_type
+        .and_then(|said| said.strip_prefix(family.as_str()))
+        .is_some_and(|version| version.parse::<u16>().is_ok())
 }
 
 fn ours(last: &Last<'_>, agent: &AgentId, intent: IntentId) -> Option<Head> {
@@ -225,6 +251,50 @@ mod tests {
                 .all(|head| matches!(head, Head::Ended { seq: 9, .. }))
         );
         assert!(ends.iter().all(|head| head.seq() == 9));
+    }
+
+    #[test]
+    fn a_newer_message_of_ours_is_told_from_a_foreign_one() {
+        let own = format!("tool.approved.{}.{}", agent(), intent());
+        let good = codec::encode(&approved(), Encoding::Json).unwrap();
+        let other = format!("tool.approved.crm.{}", intent());
+        let v1 = "dev.countersign.tool.approved.v1";
+        let v2 = "dev.countersign.tool.approved.v2";
+        for (subject, ce_type, body, unreadable) in [
+            (own.as_str(), Some(v1), good.as_slice(), false),
+            (own.as_str(), Some(v1), br#"{"schema_version":2}"#, true),
+            (own.as_str(), Some(v1), b"\xc3\x01other schema", true),
+            (own.as_str(), Some(v2), good.as_slice(), true),
+            // Nobody of us wrote these.
+            (
+                own.as_str(),
+                None,
+                br#"{"stream":"CS_EVENTS","seq":4}"#,
+                false,
+            ),
+            (
+                own.as_str(),
+                Some("dev.countersign.tool.approved.vx"),
+                b"{}",
+                false,
+            ),
+            (
+                own.as_str(),
+                Some("dev.countersign.tool.blocked.v1"),
+                b"{}",
+                false,
+            ),
+            (other.as_str(), Some(v1), good.as_slice(), false),
+            ("nonsense", Some(v1), b"{}", false),
+        ] {
+            let last = Last {
+                subject,
+                seq: 9,
+                ce_type,
+                body,
+            };
+            assert_eq!(is_unreadable(&last), unreadable, "{subject} {ce_type:?}");
+        }
     }
 
     #[test]

@@ -45,8 +45,8 @@ pub struct ServiceContext {
 }
 
 impl ServiceContext {
-    /// A context whose clock is trusted and whose health is its own; for tests and for
-    /// several services in one process.
+    /// A context with a health of its own, whose clock is not trusted until
+    /// [`ServiceContext::watch_clock`] has compared it.
     #[must_use]
     pub fn new(
         deployment: config::Deployment,
@@ -58,7 +58,7 @@ impl ServiceContext {
             deployment,
             bus,
             clock,
-            clock_trust: ClockTrust::trusted(),
+            clock_trust: ClockTrust::unproven(),
             shutdown,
             health: HealthHandle::new(),
         }
@@ -74,6 +74,9 @@ impl ServiceContext {
     /// Compares the clock with the server's, now and again until shutdown. For services
     /// that claim or sign; they need the state of `CS_EVENTS`, which has the server's time.
     pub async fn watch_clock(&self) {
+        if !self.clock_trust.is_compared() {
+            return;
+        }
         let part = self.health.part("clock");
         clock_watch::compare(self, &part).await;
         tokio::spawn(clock_watch::run(self.clone(), part));

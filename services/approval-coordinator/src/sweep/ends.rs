@@ -9,9 +9,9 @@ use countersign_schemas::events::{RevokedCode, ToolApproved, ToolCompleted, Tool
 use countersign_schemas::{Address, AgentId, IntentId, Stream, Timestamp, headers};
 
 use super::index::Open;
-use super::{Looked, RETRY_AFTER, SKEW};
+use super::{Looked, NOT_OURS_AGAIN, RETRY_AFTER, SKEW};
 use crate::counters;
-use crate::office::{Extended, Link, Office, TRIES, decode};
+use crate::office::{Extended, Link, Office, TRIES, decode, trace_in};
 
 /// Ends `intent` if its permit or lease is over.
 pub(super) async fn look(office: Arc<Office>, intent: IntentId, open: Open) -> Looked {
@@ -54,7 +54,9 @@ impl Office {
             let due = match &head {
                 Head::Decided { approved, .. } => approved.approved_until.plus(SKEW),
                 Head::Claimed { started, .. } => started.lease_until.plus(SKEW),
-                Head::None | Head::Ended { .. } | Head::NotOurs { .. } => return Ok(None),
+                // What it is may be known after an update; it is not forgotten.
+                Head::NotOurs { .. } => return Ok(Some(self.clock.now().plus(NOT_OURS_AGAIN))),
+                Head::None | Head::Ended { .. } => return Ok(None),
             };
             if self.clock.now() < due {
                 return Ok(Some(due));
@@ -153,7 +155,8 @@ impl Office {
             return Ok(());
         };
         let handoff = self.writer().outcome(&completed, &checked, &team);
-        let trace = message.header(headers::TRACEPARENT);
-        self.hand_off(handoff, &intent.to_string(), trace).await
+        let trace = trace_in(&message.headers);
+        self.hand_off(handoff, &intent.to_string(), trace.as_deref())
+            .await
     }
 }

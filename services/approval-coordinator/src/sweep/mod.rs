@@ -32,6 +32,8 @@ const RUNNING_MAX: usize = 64;
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
 /// When an intent is looked at again after its end could not be stored.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// When an intent is looked at again whose last message this version cannot read.
+const NOT_OURS_AGAIN: Duration = Duration::from_secs(60);
 /// How long after a permit or lease its end is certain on every machine.
 const SKEW: Duration = Duration::from_secs(limits::CLOCK_SKEW_SECONDS);
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use countersign_approval_coordinator::{Equipment, run_with};
+use countersign_approval_coordinator::{Equipment, Settings, run, run_with};
 use countersign_domain::approvals::{People, ViewReply};
 use countersign_domain::decision::Desk;
 use countersign_domain::permit::PermitSigner;
@@ -17,11 +17,12 @@ use countersign_runtime::bus::{
 use countersign_runtime::clock::{Clock as _, ManualClock, SystemClock};
 use countersign_runtime::config::Deployment as DeploymentConfig;
 use countersign_runtime::files;
+use countersign_runtime::health::HealthHandle;
 use countersign_runtime::identity::{Deployment, InitOptions, Principal, init};
 use countersign_runtime::nats_server::{
     NatsServer, Progress, ServerConfig, StartOptions, find_or_provision,
 };
-use countersign_runtime::service::ServiceContext;
+use countersign_runtime::service::{ClockTrust, ServiceContext};
 use countersign_schemas::codec::{self, Encoding};
 use countersign_schemas::events::{ApprovalVote, ApprovalVoted, PolicyChecked, Verdict};
 use countersign_schemas::{
@@ -95,6 +96,11 @@ impl World {
         for name in ["lee", "sam", "eve"] {
             options.identities.push(Principal::Approver(name.parse()?));
         }
+        // The command line refuses this name; a registry edited by hand may have it.
+        options.identities.push(Principal::Bridge {
+            name: "self".parse()?,
+            people: BTreeSet::from(["lee".parse()?]),
+        });
         let deployment = init(&root, &options)?.deployment;
         let store = root.canonicalize()?.join("nats").join("jetstream");
         let binary = find_or_provision(Progress::Quiet)?;
@@ -118,14 +124,25 @@ impl World {
         })
     }
 
-    /// Starts a coordinator; it handles what comes from then on and what waits.
+    /// Starts a coordinator; it handles what comes from then on and what waits. Its clock
+    /// is the world's, which is taken for right.
     pub(crate) async fn coordinator(&self) -> Result<Running> {
+        self.coordinator_with(ClockTrust::assumed()).await
+    }
+
+    /// Starts a coordinator that compares its clock with the server's.
+    pub(crate) async fn careful_coordinator(&self) -> Result<Running> {
+        self.coordinator_with(ClockTrust::unproven()).await
+    }
+
+    async fn coordinator_with(&self, clock_trust: ClockTrust) -> Result<Running> {
         let bus = self.as_coordinator().await?;
         let shutdown = CancellationToken::new();
         let clock = Arc::new(self.clock.clone());
         let equipment = self.equipment()?;
-        let context =
+        let mut context =
             ServiceContext::new(DeploymentConfig::default(), bus, clock, shutdown.clone());
+        context.clock_trust = clock_trust;
         Ok(Running {
             shutdown,
             task: tokio::spawn(run_with(context, equipment)),
@@ -144,6 +161,47 @@ impl World {
             link_base: None,
             limits: ConsumeLimits::default(),
         })
+    }
+
+    /// Starts a coordinator as the binary does, with this text as its only policy.
+    pub(crate) async fn coordinator_of(
+        &self,
+        policy: Option<&str>,
+    ) -> Result<(Running, HealthHandle)> {
+        let dir = self.deployment.dir();
+        let policy_dir = dir.join("policy-of-the-test");
+        if let Some(text) = policy {
+            std::fs::create_dir_all(policy_dir.join("policies"))?;
+            std::fs::write(policy_dir.join("policies").join("all.cedar"), text)?;
+        }
+        let bus = self.as_coordinator().await?;
+        let shutdown = CancellationToken::new();
+        let clock = Arc::new(SystemClock);
+        let context =
+            ServiceContext::new(DeploymentConfig::default(), bus, clock, shutdown.clone());
+        let health = context.health.clone();
+        let settings = Settings {
+            policy_dir,
+            keys_dir: dir.join("keys"),
+            permit_life: Duration::from_secs(300),
+            link_base: None,
+            max_in_flight: 100,
+        };
+        let task = tokio::spawn(run(context, settings));
+        let running = Running { shutdown, task };
+        Ok((running, health))
+    }
+
+    pub(crate) async fn bridge(&self, name: &str) -> Result<Bus> {
+        connect(&self.server, &self.deployment, "bridge", name).await
+    }
+
+    /// How many verdicts were delivered and are neither done nor put aside.
+    pub(crate) async fn verdicts_waiting(&self) -> Result<usize> {
+        let bus = self.as_coordinator().await?;
+        let durable = layout::COORDINATOR_EVENTS;
+        let stream = bus.jetstream().get_stream(durable.stream.name()).await?;
+        Ok(stream.consumer_info(durable.name).await?.num_ack_pending)
     }
 
     pub(crate) async fn person(&self, name: &str) -> Result<Bus> {

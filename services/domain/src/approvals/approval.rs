@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use countersign_schemas::codec::{self, Encoding};
 use countersign_schemas::events::{
     ApprovalItem, ApprovalKind, ApprovalRequested, ApprovalResolved, ApprovalState, Ask,
     CountedVote, Operation, PolicyChecked, Reason, Verdict,
 };
-use countersign_schemas::{ApprovalId, Digest, PersonId, TeamId, Timestamp};
+use countersign_schemas::{ApprovalId, Digest, JsonObject, PersonId, TeamId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::view::{ApprovalView, visible_change};
@@ -38,6 +39,9 @@ pub enum OpenError {
     /// More than people could be shown.
     #[error("it is larger than people could be shown ({SHOWN_BYTES_MAX} bytes)")]
     TooLarge,
+    /// People could not be shown it: the event that asks them has no form that is read.
+    #[error("its input is nested too deeply to be shown to people")]
+    NotShowable,
     /// It cannot be written as canonical JSON.
     #[error("the approval cannot be written as canonical JSON")]
     NotCanonical,
@@ -121,7 +125,8 @@ impl Approval {
         let view = approval.view();
         approval.digest = view.digest().map_err(|_| OpenError::NotCanonical)?;
         let asked = approval.requested(&str::to_owned);
-        if size(&view)? > SHOWN_BYTES_MAX || size(&asked)? > SHOWN_BYTES_MAX {
+        let asked = codec::encode(&asked, Encoding::Json).map_err(|_| OpenError::NotShowable)?;
+        if size(&view)? > SHOWN_BYTES_MAX || asked.len() > SHOWN_BYTES_MAX {
             return Err(OpenError::TooLarge);
         }
         Ok(approval)
@@ -202,9 +207,28 @@ impl Approval {
         self.settled
     }
 
-    /// Notes that everything that follows from its end is stored.
+    /// Notes that everything that follows from its end is stored. From then on it only
+    /// answers late votes, so it keeps no copy of the input and no text of the agent: the
+    /// archive has both, and what is kept for ever stays small.
     pub fn settle(&mut self) {
-        self.settled = !self.is_pending();
+        if self.is_pending() {
+            return;
+        }
+        self.settled = true;
+        let checked = &mut self.checked;
+        checked.input_redacted = JsonObject::default();
+        checked.input_shown = JsonObject::default();
+        checked.purpose.clear();
+        checked.summary.clear();
+        checked.session_id = None;
+        checked.reasons.clear();
+        checked.needs.clear();
+        checked.guardrails.clear();
+        checked.changes.clear();
+        checked.amount = None;
+        checked.salt.clear();
+        checked.expose.clear();
+        checked.ask = None;
     }
 
     /// Everything that an approver is shown.

@@ -2,7 +2,7 @@
 
 use countersign_schemas::ApprovalId;
 use countersign_schemas::events::{ApprovalRequested, ApprovalState, CountedVote};
-use countersign_schemas::{Digest, PersonId};
+use countersign_schemas::{Digest, JsonObject, PersonId};
 use serde::{Deserialize, Serialize};
 
 use super::People;
@@ -27,10 +27,11 @@ pub enum ViewRequest {
     },
 }
 
-/// One approval without anything that only approvers may see.
+/// One approval without anything that only approvers may see. In a list it has no copy of
+/// the input at all, so that many fit into one answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Listed {
-    /// What was asked, with the redacted input.
+    /// What was asked; with the redacted input only where one approval is shown.
     pub asked: ApprovalRequested,
     /// Its state.
     pub state: ApprovalState,
@@ -49,8 +50,8 @@ pub struct Shown {
     /// What everybody may see.
     #[serde(flatten)]
     pub listed: Listed,
-    /// What approvers are shown; only for members of the teams asked. Its digest is the
-    /// one that a vote must name.
+    /// What approvers are shown; only for members of the teams asked, and only until it
+    /// has ended. Its digest is the one that a vote must name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub view: Option<ApprovalView>,
     /// The digest that a vote must name.
@@ -76,9 +77,22 @@ pub enum ViewReply {
 }
 
 impl Approval {
-    /// The approval as anyone who may ask sees it.
+    /// The approval as a line of a list, for anyone who may ask.
     #[must_use]
     pub fn listed_for(
+        &self,
+        person: &PersonId,
+        people: &(impl People + ?Sized),
+        redact: &dyn Fn(&str) -> String,
+    ) -> Listed {
+        let mut listed = self.open_to(person, people, redact);
+        for item in &mut listed.asked.items {
+            item.input_redacted = JsonObject::default();
+        }
+        listed
+    }
+
+    fn open_to(
         &self,
         person: &PersonId,
         people: &(impl People + ?Sized),
@@ -102,8 +116,8 @@ impl Approval {
         redact: &dyn Fn(&str) -> String,
     ) -> Shown {
         Shown {
-            listed: self.listed_for(person, people, redact),
-            view: self.asks(person, people).then(|| self.view()),
+            listed: self.open_to(person, people, redact),
+            view: (!self.is_settled() && self.asks(person, people)).then(|| self.view()),
             digest: self.digest(),
         }
     }
@@ -136,6 +150,19 @@ mod tests {
         }
         let view = shown("lee").view.unwrap();
         assert_eq!(view.digest().unwrap(), shown("lee").digest);
+    }
+
+    #[test]
+    fn a_list_carries_no_copy_of_an_input() {
+        let approval = Approval::open(&checked(), at("10:00:01")).unwrap();
+        let listed = approval.listed_for(&person("lee"), &company(), &str::to_owned);
+        assert!(listed.asked.items[0].input_redacted.0.is_empty());
+        assert!(
+            !shown("lee").listed.asked.items[0]
+                .input_redacted
+                .0
+                .is_empty()
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Who may vote, when it is enough, and that an end is an end.
 
+use countersign_schemas::codec::{self, Encoding};
 use std::time::Duration;
 
 use countersign_schemas::events::{ApprovalState, ApprovalVote, VoteChoice, WindowLimits};
@@ -303,6 +304,56 @@ fn what_people_could_not_be_shown_is_not_opened() {
         .insert("body".to_owned(), json!("x".repeat(600 * 1024)));
     let error = Approval::open(&verdict, at("10:00:01")).unwrap_err();
     assert_eq!(error, OpenError::TooLarge);
+}
+
+#[test]
+fn what_is_nested_too_deeply_for_the_event_that_asks_is_not_asked() {
+    let nested = |depth: usize| (0..depth).fold(json!("x"), |inner, _| json!([inner]));
+    for (depth, opens) in [(40, true), (62, false)] {
+        let mut verdict = checked();
+        verdict
+            .input_redacted
+            .0
+            .insert("a".to_owned(), nested(depth));
+        // The verdict itself can be stored.
+        codec::encode(&verdict, Encoding::Json).unwrap();
+        let opened = Approval::open(&verdict, at("10:00:01"));
+        assert_eq!(opened.is_ok(), opens, "{depth}");
+        if !opens {
+            assert_eq!(opened.unwrap_err(), OpenError::NotShowable);
+        }
+    }
+}
+
+#[test]
+fn what_has_ended_keeps_no_copy_of_the_input() {
+    let mut verdict = checked();
+    let text = "x".repeat(100_000);
+    for copy in [&mut verdict.input_redacted, &mut verdict.input_shown] {
+        copy.0.insert("body".to_owned(), json!(text));
+    }
+    let mut approval = Approval::open(&verdict, at("10:00:01")).unwrap();
+    let (id, digest) = (approval.id().clone(), approval.digest());
+    approval.settle();
+    assert!(!approval.is_settled(), "it still waits");
+    assert!(
+        approval
+            .shown_to(&person("lee"), &company(), &str::to_owned)
+            .view
+            .is_some()
+    );
+    assert!(approval.cancel("the agent withdrew it", at("10:00:02")));
+    let told = approval.resolved();
+    approval.settle();
+    assert!(approval.is_settled());
+    let stored = serde_json::to_vec(&approval).unwrap();
+    assert!(stored.len() < 3_000, "{} bytes", stored.len());
+    let restored: Approval = serde_json::from_slice(&stored).unwrap();
+    assert_eq!(restored, approval);
+    assert_eq!((restored.id(), restored.digest()), (&id, digest));
+    assert_eq!(restored.resolved(), told);
+    let shown = restored.shown_to(&person("lee"), &company(), &str::to_owned);
+    assert!(shown.view.is_none() && !shown.listed.may_vote);
 }
 
 #[test]

@@ -192,6 +192,9 @@ pub async fn ensure(bus: &Bus, options: LayoutOptions) -> Result<(), BusError> {
         .create_or_update_key_value(kv::Config {
             bucket: APPROVALS.to_owned(),
             history: 1,
+            // One that has ended keeps about two kilobytes and no input, so this holds a
+            // hundred thousand of them and everything that waits.
+            max_bytes: options.stream_bytes_max,
             storage: StorageType::File,
             num_replicas: options.replicas,
             ..kv::Config::default()

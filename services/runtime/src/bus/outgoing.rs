@@ -44,10 +44,11 @@ impl Outgoing {
     /// An event under its address, with a random message id and CloudEvents headers.
     ///
     /// # Errors
-    /// A fatal failure when the event does not fit its own schema.
+    /// A poison failure when the event does not fit its own schema: parts of it come from
+    /// strangers, and what they send must not stop a service.
     pub fn event<E: Event>(address: &Address, event: &E, meta: &Meta) -> Result<Self, Failure> {
         let body = codec::encode(event, meta.encoding)
-            .map_err(|error| Failure::fatal(format!("cannot encode {}: {error}", E::NAME)))?;
+            .map_err(|error| Failure::poison(format!("cannot encode {}: {error}", E::NAME)))?;
         let mut out = Self::raw(address.subject().as_str(), Bytes::from(body));
         let id = nuid();
         out.set(headers::MSG_ID, &id);
@@ -109,4 +110,37 @@ impl Outgoing {
 
 fn nuid() -> String {
     format!("{:032x}", rand::random::<u128>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_schemas::JsonObject;
+    use countersign_schemas::events::ToolRequested;
+    use serde_json::json;
+
+    fn meta() -> Meta {
+        Meta {
+            source: "test".parse().unwrap(),
+            encoding: Encoding::Json,
+            claimed_at: Timestamp::EPOCH,
+            traceparent: None,
+        }
+    }
+
+    #[test]
+    fn an_event_that_has_no_form_stops_no_service() {
+        let deep = (0..80).fold(json!(1), |inner, _| json!([inner]));
+        let mut request: ToolRequested = serde_json::from_value(json!({
+            "schema_version": 1, "intent_id": "019a0000-0000-7000-8000-000000000001",
+            "tool": "mail.send", "purpose": "x", "requester": {"id": "dana"}, "input": {}
+        }))
+        .unwrap();
+        let agent = "billing".parse().unwrap();
+        let address = Address::ToolRequested { agent };
+        assert!(Outgoing::event(&address, &request, &meta()).is_ok());
+        request.input = JsonObject::from_value(json!({ "a": deep })).unwrap();
+        let failure = Outgoing::event(&address, &request, &meta()).unwrap_err();
+        assert!(matches!(failure, Failure::Poison { .. }), "{failure}");
+    }
 }

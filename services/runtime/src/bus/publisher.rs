@@ -25,8 +25,15 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 const SWEEP_EVERY: Duration = Duration::from_millis(250);
 /// JetStream: wrong last sequence.
 const ERR_WRONG_LAST_SEQUENCE: u64 = 10_071;
-/// JetStream: no message found or stream full: maximum messages, bytes or per subject.
-const ERR_STREAM_FULL: &[u64] = &[10_047, 10_077, 10_122];
+/// JetStream: wrong last sequence while a rival is still in flight; names no sequence.
+const ERR_WRONG_LAST_SEQUENCE_NOW: u64 = 10_164;
+/// JetStream: no message found or stream full: maximum messages, bytes or per subject,
+/// or the account's share is used up.
+const ERR_STREAM_FULL: &[u64] = &[10_002, 10_047, 10_077, 10_122];
+/// JetStream: the message as a whole or its headers are too large.
+const ERR_TOO_LARGE: &[u64] = &[10_054, 10_097];
+/// The status of a request that is wrong in itself: it will be refused for ever.
+const STATUS_BAD_REQUEST: u16 = 400;
 
 /// Why a message was not stored, or not known to be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,7 +75,15 @@ pub enum PublishError {
     /// The connection is closed.
     #[error("the connection is closed")]
     Closed,
-    /// Anything else that the server said.
+    /// The message itself is wrong, so that sending it again would change nothing.
+    #[error("the server will never take the message: {text} ({code})")]
+    Rejected {
+        /// JetStream's error code.
+        code: u64,
+        /// What the server said.
+        text: String,
+    },
+    /// Anything else that the server said; it may pass.
     #[error("the server refused the message: {text} ({code})")]
     Server {
         /// JetStream's error code.
@@ -84,7 +99,7 @@ impl From<PublishError> for Failure {
         match error {
             PublishError::Refused { .. } => Self::fatal(what),
             // A stranger chooses the sizes, so one large output must not stop the service.
-            PublishError::TooLarge { .. } => Self::poison(what),
+            PublishError::TooLarge { .. } | PublishError::Rejected { .. } => Self::poison(what),
             PublishError::Full { .. } => Self::transient_in(what, Duration::from_secs(5)),
             PublishError::Conflict { .. }
             | PublishError::Duplicate { .. }
@@ -202,7 +217,7 @@ fn send_error(error: &async_nats::client::PublishError) -> PublishError {
         async_nats::client::PublishErrorKind::MaxPayloadExceeded => PublishError::TooLarge {
             text: error.to_string(),
         },
-        async_nats::client::PublishErrorKind::InvalidSubject => PublishError::Server {
+        async_nats::client::PublishErrorKind::InvalidSubject => PublishError::Rejected {
             code: 0,
             text: error.to_string(),
         },
@@ -273,6 +288,8 @@ struct Ack {
 #[derive(Deserialize)]
 struct AckError {
     #[serde(default)]
+    code: u16,
+    #[serde(default)]
     err_code: u64,
     #[serde(default)]
     description: String,
@@ -306,8 +323,10 @@ fn ack_error(error: AckError) -> PublishError {
                 .and_then(|seq| seq.parse().ok())
                 .unwrap_or_default(),
         },
-        10_054 => PublishError::TooLarge { text },
+        ERR_WRONG_LAST_SEQUENCE_NOW => PublishError::Conflict { last: 0 },
+        code if ERR_TOO_LARGE.contains(&code) => PublishError::TooLarge { text },
         code if ERR_STREAM_FULL.contains(&code) => PublishError::Full { text },
+        code if error.code == STATUS_BAD_REQUEST => PublishError::Rejected { code, text },
         code => PublishError::Server { code, text },
     }
 }
@@ -316,9 +335,14 @@ fn ack_error(error: AckError) -> PublishError {
 mod tests {
     use super::*;
 
-    fn error_of(code: u64, text: &str) -> PublishError {
+    fn error_of(err_code: u64, text: &str) -> PublishError {
+        status_of(503, err_code, text)
+    }
+
+    fn status_of(code: u16, err_code: u64, text: &str) -> PublishError {
         ack_error(AckError {
-            err_code: code,
+            code,
+            err_code,
             description: text.to_owned(),
         })
     }
@@ -337,8 +361,17 @@ mod tests {
         assert!(matches!(full, Failure::Transient { retry_in, .. } if retry_in.as_secs() == 5));
         let large = Failure::from(error_of(10_054, "message size exceeds maximum allowed"));
         assert!(matches!(large, Failure::Poison { .. }));
+        let headers = Failure::from(error_of(10_097, "header size exceeds maximum allowed"));
+        assert!(matches!(headers, Failure::Poison { .. }));
         let other = Failure::from(error_of(10_000, "something else"));
         assert!(matches!(other, Failure::Transient { .. }));
+        let wrong = Failure::from(status_of(400, 10_060, "expected stream does not match"));
+        assert!(matches!(wrong, Failure::Poison { .. }));
+        // A rival in flight and an id in process are no fault of the message.
+        let rival = Failure::from(status_of(400, 10_164, "wrong last sequence"));
+        assert!(matches!(rival, Failure::Transient { .. }));
+        let id = Failure::from(status_of(409, 10_158, "duplicate message id is in process"));
+        assert!(matches!(id, Failure::Transient { .. }));
     }
 
     #[test]

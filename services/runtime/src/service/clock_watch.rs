@@ -17,28 +17,50 @@ use crate::health::HealthPart;
 
 /// How often the clocks are compared: drift is slow, a jump is noticed within this.
 const EVERY: Duration = Duration::from_secs(20);
+/// How often they are compared while the clock is not trusted: nothing is done meanwhile.
+const EVERY_UNTRUSTED: Duration = Duration::from_secs(1);
 /// A slower answer says too little about the time at which it was written.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Whether our clock agrees with the server's. Clones share one state.
 #[derive(Debug, Clone)]
-pub struct ClockTrust(Arc<AtomicBool>);
+pub struct ClockTrust {
+    agrees: Arc<AtomicBool>,
+    compared: bool,
+}
 
 impl ClockTrust {
-    /// A clock that is trusted until a comparison says otherwise.
+    /// A clock that is not trusted until a comparison says that it may be.
     #[must_use]
-    pub fn trusted() -> Self {
-        Self(Arc::new(AtomicBool::new(true)))
+    pub fn unproven() -> Self {
+        Self {
+            agrees: Arc::new(AtomicBool::new(false)),
+            compared: true,
+        }
+    }
+
+    /// A clock that is trusted and never compared: one that a test sets by hand.
+    #[must_use]
+    pub fn assumed() -> Self {
+        Self {
+            agrees: Arc::new(AtomicBool::new(true)),
+            compared: false,
+        }
     }
 
     /// Whether claims and signatures may be made now.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.agrees.load(Ordering::Relaxed)
+    }
+
+    /// Whether comparisons decide on it.
+    pub(super) fn is_compared(&self) -> bool {
+        self.compared
     }
 
     pub(super) fn set(&self, trusted: bool) {
-        self.0.store(trusted, Ordering::Relaxed);
+        self.agrees.store(trusted, Ordering::Relaxed);
     }
 }
 
@@ -48,20 +70,22 @@ struct Told {
 }
 
 pub(super) async fn run(context: ServiceContext, part: HealthPart) {
-    let mut ticks = tokio::time::interval(EVERY);
-    // The first comparison was made before this began.
-    ticks.tick().await;
     loop {
+        // The first comparison was made before this began.
+        let pause = match context.clock_trust.is_trusted() {
+            true => EVERY,
+            false => EVERY_UNTRUSTED,
+        };
         tokio::select! {
             () = context.shutdown.cancelled() => return,
-            _ = ticks.tick() => {}
+            () = tokio::time::sleep(pause) => {}
         }
         compare(&context, &part).await;
     }
 }
 
-/// One comparison. Without an answer nothing is known and nothing changes; the
-/// connection's part says what is wrong.
+/// One comparison. Without an answer nothing is known and nothing changes: a clock that
+/// was never compared stays untrusted, and the connection's part says what is wrong.
 pub(super) async fn compare(context: &ServiceContext, part: &HealthPart) {
     if let Some(skew) = skew(context).await {
         judge(skew, &context.clock_trust, part);

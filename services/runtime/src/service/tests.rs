@@ -76,7 +76,8 @@ fn each_end_has_its_exit_code() {
 fn a_clock_beyond_the_allowance_is_not_trusted_until_it_is_set() {
     let health = HealthHandle::new();
     let part = health.part("clock");
-    let trust = ClockTrust::trusted();
+    let trust = ClockTrust::unproven();
+    assert!(!trust.is_trusted(), "nothing is known yet");
     for (seconds, trusted) in [(0, true), (5, true), (6, false), (90, false), (1, true)] {
         clock_watch::judge(Duration::from_secs(seconds), &trust, &part);
         assert_eq!(trust.clone().is_trusted(), trusted, "{seconds}");
@@ -108,9 +109,23 @@ async fn the_skew_is_measured_against_the_server() {
     let own: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
     let deployment = config::Deployment::default();
     let context = ServiceContext::new(deployment, bus, own, CancellationToken::new());
+    assert!(!context.clock_trust.is_trusted(), "nobody has compared it");
+    context.watch_clock().await;
+    assert!(!context.clock_trust.is_trusted(), "it is ahead");
     let ahead = clock_watch::skew(&context).await.unwrap();
     assert!((590..=600).contains(&ahead.as_secs()), "{ahead:?}");
     clock.set(now.minus(Duration::from_secs(600)));
     let behind = clock_watch::skew(&context).await.unwrap();
     assert!((600..=610).contains(&behind.as_secs()), "{behind:?}");
+    clock.set(SystemClock.now());
+    let trusted = async {
+        while !context.clock_trust.is_trusted() {
+            clock.set(SystemClock.now());
+            // sleep: the pause between two looks; the deadline is below.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), trusted)
+        .await
+        .unwrap();
 }
