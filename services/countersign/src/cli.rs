@@ -80,6 +80,18 @@ mod tests {
     }
 
     #[test]
+    fn the_directory_may_stand_before_and_after_what_to_do() {
+        for line in [
+            "countersign identity --dir d list",
+            "countersign identity list --dir d",
+            "countersign identity add agent hr --dir d --set nats.url=nats://a:1",
+            "countersign doctor --dir d",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
     fn a_request_needs_a_call_or_an_intent_to_look_up() {
         let call = "countersign request --agent a --tool t --input {} --requester lee --json";
         assert!(parse(call).unwrap().json);

@@ -25,10 +25,16 @@ const PUBLISH_ATTEMPTS: usize = 3;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Place {
     /// Directory of the deployment: the one that holds countersign.toml
-    #[arg(long, value_name = "DIR", default_value = ".", env = "COUNTERSIGN_DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = ".",
+        env = "COUNTERSIGN_DIR",
+        global = true
+    )]
     pub(crate) dir: PathBuf,
     /// Override a setting, section.key=value; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", global = true)]
     pub(crate) set: Vec<String>,
 }
 

@@ -243,10 +243,11 @@ fn change_json(change: &Change) -> Value {
 fn change_text(change: &Change) -> String {
     let mut text = format!("{} is {}", change.principal, change.kind.name());
     if let Some(creds) = &change.creds {
-        text.push_str(&format!(
-            "; its credential is {}: hand it over and delete it here",
-            creds.display()
-        ));
+        let then = match change.principal.role() {
+            Role::Service => "restart that service, which still holds the old key",
+            _ => "hand it over and delete it here",
+        };
+        text.push_str(&format!("; its credential is {}: {then}", creds.display()));
     }
     format!("{text}\n{}", in_force_text(&change.in_force))
 }
@@ -343,6 +344,23 @@ mod tests {
         reloaded, but not reachable from here to check: b
         NOT in force; copy nats/accounts.conf there and run `countersign identity reload`: c
         ");
+    }
+
+    #[test]
+    fn a_services_new_key_stays_where_it_is() {
+        let rotated = |role, name| {
+            let none = BTreeSet::new;
+            let principal = Principal::new(role, name, none(), BTreeSet::new()).unwrap();
+            change_text(&Change {
+                kind: Kind::Rotated,
+                principal,
+                public_key: None,
+                creds: Some("creds/x.creds".into()),
+                in_force: InForce::NoServer,
+            })
+        };
+        assert!(rotated(Role::Service, "tool-executor").contains("restart that service"));
+        assert!(rotated(Role::Agent, "billing").contains("hand it over"));
     }
 
     #[test]
