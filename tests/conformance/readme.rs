@@ -86,5 +86,5 @@ async fn the_agent_of_the_readme_gets_its_decision() {
     assert_eq!(kind, "tool.completed", "{said}");
     let event: serde_json::Value = serde_json::from_str(event).unwrap();
     assert_eq!(event["outcome"], "succeeded", "{said}");
-    assert_eq!(event["output"]["customer_id"], "C-1042", "{said}");
+    assert_eq!(event["output"]["contact_id"], "C-1042", "{said}");
 }

@@ -55,7 +55,7 @@ async fn stored(deployment: &Deployment) -> String {
     let mut intent = billing.intent("mail.send", input);
     intent["purpose"] = json!(format!("pay with {} for {}", PLANTED[0], PLANTED[1]));
     let id = billing.publish(&intent).await;
-    crm.publish(&crm.intent("crm.read_contact", json!({"customer_id": "1"})))
+    crm.publish(&crm.intent("crm.read_contact", json!({"contact_id": "1"})))
         .await;
     crm.publish_bytes(format!("{{\"broken\": \"{}\"", PLANTED[1]))
         .await
@@ -151,7 +151,7 @@ async fn an_archiver_killed_again_and_again_writes_each_event_once() {
     let rounds = 6_usize;
     for _ in 0..rounds {
         for _ in 0..10 {
-            let intent = agent.intent("crm.read_contact", json!({"customer_id": "1"}));
+            let intent = agent.intent("crm.read_contact", json!({"contact_id": "1"}));
             agent.publish(&intent).await;
         }
         deployment.service(ARCHIVER).restart();

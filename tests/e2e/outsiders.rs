@@ -7,7 +7,7 @@ use serde_json::json;
 async fn an_agent_cannot_write_a_decision_or_speak_for_another() {
     let deployment = Deployment::without_services(&[]).await;
     let billing = deployment.agent("billing").await;
-    let intent = billing.intent("crm.read_contact", json!({"customer_id": "C-1"}));
+    let intent = billing.intent("crm.read_contact", json!({"contact_id": "C-1"}));
     let id = intent["intent_id"].as_str().unwrap();
     for subject in [
         format!("tool.approved.billing.{id}"),

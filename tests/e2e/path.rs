@@ -8,12 +8,12 @@ async fn a_read_is_allowed_runs_once_and_shows_only_exposed_fields() {
     let deployment = Deployment::start().await;
     let agent = deployment.agent("billing").await;
     let id = agent
-        .publish(&agent.intent("crm.read_contact", json!({"customer_id": "C-1042"})))
+        .publish(&agent.intent("crm.read_contact", json!({"contact_id": "C-1042"})))
         .await;
     let end = agent.end(&id).await;
     assert!(end.is("tool.completed"), "{end:?}");
     assert_eq!(end.text("/outcome"), "succeeded");
-    assert_eq!(end.text("/output/customer_id"), "C-1042");
+    assert_eq!(end.text("/output/contact_id"), "C-1042");
     assert!(
         end.body.pointer("/output/internal_score").is_none(),
         "{}",
@@ -27,7 +27,7 @@ async fn a_read_is_allowed_runs_once_and_shows_only_exposed_fields() {
     let runs = deployment.journal().runs();
     let mine: Vec<_> = runs.iter().filter(|run| run.intent == id).collect();
     assert_eq!(mine.len(), 1);
-    assert_eq!(mine[0].input, json!({"customer_id": "C-1042"}));
+    assert_eq!(mine[0].input, json!({"contact_id": "C-1042"}));
     let rows = deployment
         .rows_once_there(
             &format!(

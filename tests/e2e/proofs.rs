@@ -74,7 +74,7 @@ async fn a_forged_permit_is_revoked_and_nothing_runs() {
     let mut deployment = Deployment::start().await;
     deployment.service(CHECKER).kill();
     let billing = deployment.agent("billing").await;
-    let intent = billing.intent("crm.read_contact", json!({"customer_id": "C-1"}));
+    let intent = billing.intent("crm.read_contact", json!({"contact_id": "C-1"}));
     let ack = billing.publish_bytes(intent.to_string()).await;
     let id: IntentId = serde_json::from_value(intent["intent_id"].clone()).unwrap();
     let agent: AgentId = "billing".parse().unwrap();
@@ -115,7 +115,7 @@ async fn a_forged_permit_is_revoked_and_nothing_runs() {
 async fn a_worker_runs_nothing_for_a_permit_without_its_claim() {
     let deployment = Deployment::start().await;
     let agent = deployment.agent("billing").await;
-    let input = json!({"customer_id": "C-1"});
+    let input = json!({"contact_id": "C-1"});
     let id = agent
         .publish(&agent.intent("crm.read_contact", input.clone()))
         .await;

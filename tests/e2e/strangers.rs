@@ -14,7 +14,7 @@ async fn refused(deployment: &Deployment, agent: &Agent, body: Vec<u8>, code: &s
 
 async fn still_served(agent: &Agent) {
     let id = agent
-        .publish(&agent.intent("crm.read_contact", json!({"customer_id": "C-1"})))
+        .publish(&agent.intent("crm.read_contact", json!({"contact_id": "C-1"})))
         .await;
     assert_eq!(agent.end(&id).await.text("/outcome"), "succeeded");
 }
@@ -25,7 +25,7 @@ async fn what_cannot_be_read_is_refused_and_the_agent_stays_served() {
     let agent = deployment.agent("billing").await;
     let mut wrong_fingerprint = vec![0xC3, 0x01];
     wrong_fingerprint.extend([7; 64]);
-    let intent = agent.intent("crm.read_contact", json!({"customer_id": "C-1"}));
+    let intent = agent.intent("crm.read_contact", json!({"contact_id": "C-1"}));
     let twice = intent
         .to_string()
         .replacen("{", "{\"tool\":\"ledger.book\",", 1);
@@ -67,7 +67,7 @@ async fn a_body_that_is_too_large_is_answered_or_refused_before_it_is_sent() {
         let note = "n".repeat(kilobytes * 1024);
         let intent = agent.intent(
             "crm.read_contact",
-            json!({"customer_id": "C-1", "note": note}),
+            json!({"contact_id": "C-1", "note": note}),
         );
         let body = intent.to_string().into_bytes();
         refused(&deployment, &agent, body, "too_large").await;
@@ -76,7 +76,7 @@ async fn a_body_that_is_too_large_is_answered_or_refused_before_it_is_sent() {
     let note = "n".repeat(1_500 * 1024);
     let intent = agent.intent(
         "crm.read_contact",
-        json!({"customer_id": "C-1", "note": note}),
+        json!({"contact_id": "C-1", "note": note}),
     );
     let ack = agent.publish_bytes(intent.to_string()).await;
     let said = ack.error().unwrap_or_default();
@@ -101,12 +101,12 @@ async fn unknown_tools_and_wrong_inputs_are_blocked_with_what_is_needed() {
         ("crm.drop_everything", json!({}), "unknown_tool"),
         (
             "crm.read_contact",
-            json!({"customer_id": 7}),
+            json!({"contact_id": 7}),
             "invalid_input",
         ),
         (
             "crm.read_contact",
-            json!({"customer_id": "C-1", "as": "root"}),
+            json!({"contact_id": "C-1", "as": "root"}),
             "invalid_input",
         ),
     ] {
@@ -125,7 +125,7 @@ async fn an_agent_that_no_bundle_names_may_do_nothing() {
     let deployment = Deployment::start().await;
     let stranger = deployment.agent("stranger").await;
     let id = stranger
-        .publish(&stranger.intent("crm.read_contact", json!({"customer_id": "C-1"})))
+        .publish(&stranger.intent("crm.read_contact", json!({"contact_id": "C-1"})))
         .await;
     let end = stranger.end(&id).await;
     assert!(end.is("tool.blocked"), "{end:?}");

@@ -21,7 +21,7 @@ const INTENTS_MAX: usize = 400;
 
 fn nth(agent: &Agent, n: usize) -> Value {
     match n % 4 {
-        0 => agent.intent("crm.read_contact", json!({"customer_id": format!("C-{n}")})),
+        0 => agent.intent("crm.read_contact", json!({"contact_id": format!("C-{n}")})),
         1 => agent.intent(
             "crm.update_contact",
             json!({"id": "C-1", "email": "x@acme.example"}),

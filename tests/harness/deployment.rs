@@ -134,7 +134,7 @@ impl Deployment {
         let agent = self.agent("crm").await;
         let probe = agent.intent(
             "crm.read_contact",
-            serde_json::json!({"customer_id": "probe"}),
+            serde_json::json!({"contact_id": "probe"}),
         );
         let id = agent.publish(&probe).await;
         let services = &mut self.services;

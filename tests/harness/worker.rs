@@ -102,7 +102,7 @@ fn work(tool: &str, input: &JsonObject) -> Option<Result<Value, &'static str>> {
         (_, NEVER_ANSWERS) => None,
         (_, FAILS) => Some(Err("the account is closed")),
         ("crm.read_contact", _) => Some(Ok(json!({
-            "customer_id": text("customer_id"),
+            "contact_id": text("contact_id"),
             "phone": "+49 30 901820",
             "internal_score": 7,
         }))),
