@@ -19,6 +19,9 @@ use tokio::time::Instant;
 /// to the tool, and whoever may answer for a tool is the TOOLS account's business.
 const NATS_WORKER: &str = "nats";
 
+/// The code of a failure to which the worker gave none that can be told.
+pub(crate) const TOOL_FAILED: &str = "tool_failed";
+
 /// How a call ended.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum End {
@@ -33,8 +36,10 @@ pub(crate) enum End {
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Trouble {
-    /// Stable code.
+    /// Stable code; the worker's own where `code_is_theirs`, and then not redacted yet.
     pub(crate) code: String,
+    /// Whether the worker chose the code.
+    pub(crate) code_is_theirs: bool,
     /// A sentence; may hold the worker's own words, which are not redacted yet.
     pub(crate) message: String,
 }
@@ -43,6 +48,7 @@ impl End {
     pub(crate) fn failed(code: &str, message: impl Into<String>) -> Self {
         Self::Failed(Trouble {
             code: code.to_owned(),
+            code_is_theirs: false,
             message: message.into(),
         })
     }
@@ -50,6 +56,7 @@ impl End {
     pub(crate) fn unknown(code: &str, message: impl Into<String>) -> Self {
         Self::Unknown(Trouble {
             code: code.to_owned(),
+            code_is_theirs: false,
             message: message.into(),
         })
     }
@@ -59,7 +66,7 @@ impl End {
         Self::unknown("timeout", "the worker did not answer in time")
     }
 
-    /// The deadline passed before anything was sent.
+    /// It was too late before anything was sent.
     fn too_late() -> Self {
         Self::failed(
             "not_begun",
@@ -83,6 +90,8 @@ pub(crate) struct Call<'a> {
     pub(crate) claim: &'a str,
     /// Trace context to send on.
     pub(crate) trace: Option<TraceParent>,
+    /// When its first byte must have left; not after the deadline.
+    pub(crate) begin_by: Instant,
     /// When the call is aborted.
     pub(crate) deadline: Instant,
 }
@@ -112,7 +121,7 @@ impl Call<'_> {
 
     /// Right before the first byte leaves.
     fn still_in_time(&self) -> Result<(), End> {
-        if Instant::now() < self.deadline {
+        if Instant::now() < self.begin_by {
             Ok(())
         } else {
             Err(End::too_late())

@@ -13,7 +13,7 @@ const FOREIGN_MAX: usize = 4;
 pub(crate) enum Stored {
     /// Our message stands on the chain, at this sequence.
     Ours(u64),
-    /// Another writer was first.
+    /// Another writer was first, or may have been.
     Theirs,
 }
 
@@ -39,8 +39,12 @@ pub(crate) fn message_id() -> String {
     format!("{:032x}", rand::random::<u128>())
 }
 
-/// Stores `link`, stepping over messages that are not ours: with a reply-to trick anybody
-/// can make the server write genuine bytes onto a foreign subject.
+/// Stores `link`.
+///
+/// With a reply-to trick anybody can make the server write genuine bytes onto a foreign
+/// subject. Such a message is an alarm, and it may lie on top of a claim. So only an outcome
+/// steps over it: whoever tells one holds the claim. A claim or revocation leaves the chain
+/// to the coordinator's sweep, which knows the last message of ours and ends the intent.
 pub(crate) async fn store<E: Event>(
     bus: &Bus,
     link: Link<'_, E>,
@@ -62,6 +66,9 @@ pub(crate) async fn store<E: Event>(
         match read(&head, &link) {
             Head::NotOurs { seq } => {
                 metrics::alarm("foreign_message", &format!("on chain `{filter}`"));
+                if !matches!(link.address, Address::ToolCompleted { .. }) {
+                    return Ok(Stored::Theirs);
+                }
                 expected = seq;
             }
             Head::None | Head::Decided { .. } | Head::Claimed { .. } | Head::Ended { .. } => {

@@ -260,13 +260,7 @@ impl Handler for Decisions {
             bus_metrics::alarm("forged_decision", &format!("{}: {reason}", message.subject));
             Failure::poison(reason)
         })?;
-        let span = tracing::info_span!(
-            "run",
-            intent = %approved.intent_id,
-            agent = %approved.agent,
-            requester = %approved.requester.id,
-            tool = %approved.tool,
-        );
+        let span = span_of(&approved);
         let trace = TraceParent::in_headers(&message.headers);
         continue_trace(&span, trace);
         self.decided(approved, message.seq, trace)
@@ -277,6 +271,16 @@ impl Handler for Decisions {
     fn meta(&self) -> Meta {
         self.0.own_meta()
     }
+}
+
+/// The span of a run. It names no requester: that is a person, and a log outlives them.
+fn span_of(approved: &ToolApproved) -> Span {
+    tracing::info_span!(
+        "run",
+        intent = %approved.intent_id,
+        agent = %approved.agent,
+        tool = %approved.tool,
+    )
 }
 
 impl Decisions {
@@ -297,6 +301,8 @@ impl Decisions {
             Ok(checked) => checked,
             Err(refusal) => return executor.revoke(&approved, seq, &refusal, trace).await,
         };
+        // No evidence, no action: what is left of the stream is for outcomes and revocations.
+        executor.bus().require_room(&[Stream::Events]).await?;
         let claimed = Instant::now();
         let Some(claim_seq) = executor.claim(&approved, tool, seq, trace).await? else {
             return Ok(());
@@ -316,5 +322,26 @@ impl Decisions {
         };
         self.0.tasks.spawn(running.in_current_span());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn a_log_line_of_a_run_names_no_person() {
+        let bundle = fixture::bundle();
+        let now = "2026-11-22T10:00:00Z".parse().unwrap();
+        let raw = fixture::requested("crm.read", json!({"id": "C-1"}), now);
+        let approved = fixture::approved(&raw, &bundle, fixture::reference(1), now);
+        let all = tracing_subscriber::registry();
+        let span = tracing::subscriber::with_default(all, || span_of(&approved));
+        let fields = span.metadata().unwrap().fields();
+        let names: Vec<&str> = fields.iter().map(|field| field.name()).collect();
+        assert_eq!(names, ["intent", "agent", "tool"]);
     }
 }

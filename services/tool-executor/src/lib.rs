@@ -19,6 +19,7 @@ mod report;
 mod run;
 mod settings;
 mod spool;
+mod words;
 
 use std::sync::Arc;
 

@@ -4,28 +4,47 @@ use std::time::Duration;
 
 use countersign_domain::policy::Tool;
 use countersign_domain::redact::Redactor;
+use countersign_schemas::codec::{self, Encoding};
 use countersign_schemas::events::{Outcome, OutcomeLate, ToolApproved, ToolCompleted, ToolError};
+use countersign_schemas::{JsonObject, limits};
 
-use crate::call::{End, Trouble};
-use crate::output::{Presented, present, words};
+use crate::call::{End, TOOL_FAILED, Trouble};
+use crate::output::{Presented, present};
+use crate::words::Words;
+
+/// Largest outcome that is stored with what the worker answered: the stream takes twice as
+/// much, and readers add to it.
+const OUTCOME_BYTES_MAX: usize = limits::STORED_BYTES_MAX / 2;
+
+/// What ran.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ran<'a> {
+    /// The tool.
+    pub(crate) tool: &'a Tool,
+    /// The decision.
+    pub(crate) approved: &'a ToolApproved,
+    /// What the permit lets out of the answer.
+    pub(crate) expose: &'a [String],
+    /// The input that the worker was given.
+    pub(crate) input: &'a JsonObject,
+}
 
 /// The outcome of a run that ended with `end` after `took`.
 pub(crate) fn completed(
     redactor: &Redactor,
-    tool: &Tool,
-    expose: &[String],
-    approved: &ToolApproved,
+    ran: &Ran<'_>,
     end: &End,
     took: Duration,
 ) -> ToolCompleted {
-    let name = &approved.tool;
+    let words = Words::new(redactor, ran.tool, ran.input);
+    let (approved, name) = (ran.approved, &ran.approved.tool);
     let error = |trouble: &Trouble| ToolError {
-        code: trouble.code.clone(),
-        message: words(redactor, &trouble.message),
+        code: code(&words, trouble),
+        message: words.clean(&trouble.message),
     };
     let (outcome, presented, error, output_summary) = match end {
         End::Done(Some(answer)) => {
-            let presented = present(redactor, tool, expose, answer);
+            let presented = present(&words, ran.tool, ran.expose, answer);
             let summary = done_summary(name.as_str(), &presented);
             (Outcome::Succeeded, presented, None, summary)
         }
@@ -59,6 +78,29 @@ pub(crate) fn completed(
         error,
         duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
     }
+}
+
+/// The code of a trouble; one that the worker chose must hold nothing that its words may
+/// not hold either.
+fn code(words: &Words<'_>, trouble: &Trouble) -> String {
+    match trouble.code_is_theirs && words.clean(&trouble.code) != trouble.code {
+        true => TOOL_FAILED.to_owned(),
+        false => trouble.code.clone(),
+    }
+}
+
+/// The same outcome, without what the worker answered where it cannot be stored with it:
+/// else an outcome that is known would be lost, and people sent to look for it.
+pub(crate) fn storable(mut completed: ToolCompleted, encoding: Encoding) -> ToolCompleted {
+    let fits =
+        codec::encode(&completed, encoding).is_ok_and(|body| body.len() <= OUTCOME_BYTES_MAX);
+    if !fits {
+        completed.output = None;
+        completed.changes.clear();
+        let kept_out = " What it answered is too large or too deep to be kept.";
+        completed.output_summary.push_str(kept_out);
+    }
+    completed
 }
 
 fn done_summary(name: &str, presented: &Presented) -> String {

@@ -8,11 +8,10 @@ use countersign_schemas::JsonObject;
 use countersign_schemas::events::Change;
 use serde_json::{Map, Value};
 
+use crate::words::{Words, cut};
+
 /// Changes kept of one run: a person reads them in one table.
 const CHANGES_MAX: usize = 100;
-/// Characters of one value in a change, and of a worker's own words.
-const WORDS_CHARS_MAX: usize = 500;
-
 /// The part of an answer that may be stored and shown.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Presented {
@@ -23,11 +22,12 @@ pub(crate) struct Presented {
 /// Projects `answer` to the fields that both the catalog and the permit expose, then
 /// redacts them and the changes.
 pub(crate) fn present(
-    redactor: &Redactor,
+    words: &Words<'_>,
     tool: &Tool,
     expose: &[String],
     answer: &JsonObject,
 ) -> Presented {
+    let redactor = words.redactor();
     let exposed = || {
         let allowed = |pointer: &Pointer| expose.iter().any(|text| text == pointer.as_str());
         tool.output()
@@ -46,21 +46,7 @@ pub(crate) fn present(
     let safe = !redactor.rescan(&redacted.to_value());
     Presented {
         output: (safe && !redacted.0.is_empty()).then_some(redacted),
-        changes: changes(redactor, tool, answer),
-    }
-}
-
-/// A worker's own words: redacted, on one line, bounded.
-pub(crate) fn words(redactor: &Redactor, text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let clean: String = line.chars().filter(|c| !c.is_control()).collect();
-    cut(&redactor.text(&clean).text)
-}
-
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(WORDS_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", text.split_at(end).0),
-        None => text.to_owned(),
+        changes: changes(words, tool, answer),
     }
 }
 
@@ -123,26 +109,26 @@ fn keep(value: &Value, at: &[&Node<'_>]) -> Option<Value> {
 }
 
 /// The changes that the worker reports, redacted by the class of their field.
-fn changes(redactor: &Redactor, tool: &Tool, answer: &JsonObject) -> Vec<Change> {
+fn changes(words: &Words<'_>, tool: &Tool, answer: &JsonObject) -> Vec<Change> {
     let reported = answer.0.get("changes").and_then(Value::as_array);
     reported
         .into_iter()
         .flatten()
-        .filter_map(|entry| change(redactor, tool, entry.as_object()?))
+        .filter_map(|entry| change(words, tool, entry.as_object()?))
         .take(CHANGES_MAX)
         .collect()
 }
 
-fn change(redactor: &Redactor, tool: &Tool, entry: &Map<String, Value>) -> Option<Change> {
+fn change(words: &Words<'_>, tool: &Tool, entry: &Map<String, Value>) -> Option<Change> {
     let text = |key: &str| entry.get(key).and_then(Value::as_str);
     let field = text("field")?;
     let value = |key: &str| {
         let value = entry.get(key).filter(|value| !value.is_null())?;
-        Some(changed_value(redactor, tool, field, value))
+        Some(changed_value(words.redactor(), tool, field, value))
     };
     Some(Change {
-        resource: words(redactor, text("resource")?),
-        field: words(redactor, field),
+        resource: words.clean(text("resource")?),
+        field: words.clean(field),
         before: value("before"),
         after: value("after"),
     })

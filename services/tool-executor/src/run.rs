@@ -13,8 +13,8 @@ use crate::call::{Call, End, Workers};
 use crate::handler::Executor;
 use crate::{chain, metrics, outcome, spool};
 
-/// Past this after the claim was sent nothing is begun any more: whatever held it up may
-/// have outlasted a freeze or the lease.
+/// Past this after the claim was sent the first byte of a first attempt does not leave any
+/// more: whatever held it up may have outlasted a freeze or the lease.
 const BEGIN_WITHIN: Duration = Duration::from_secs(2);
 /// Attempts of an idempotent tool: enough to outlast a restart of its worker.
 const ATTEMPTS_MAX: u32 = 5;
@@ -43,9 +43,15 @@ impl Executor {
         let ended = match self.tool(&run.approved.tool) {
             Some(tool) => {
                 let end = self.attempts(&run, tool).await;
-                let expose = &run.permitted.claims().expose;
+                let ran = outcome::Ran {
+                    tool,
+                    approved: &run.approved,
+                    expose: &run.permitted.claims().expose,
+                    input: run.permitted.input(),
+                };
                 let took = run.claimed.elapsed();
-                outcome::completed(self.redactor(), tool, expose, &run.approved, &end, took)
+                let told = outcome::completed(self.redactor(), &ran, &end, took);
+                outcome::storable(told, self.own_meta().encoding)
             }
             // INVARIANT: `examine` found the tool in the same bundle, which never changes.
             None => return,
@@ -63,32 +69,36 @@ impl Executor {
     }
 
     async fn attempts(&self, run: &Run, tool: &Tool) -> End {
-        if run.claimed.elapsed() > BEGIN_WITHIN {
-            return End::failed(
-                "not_begun",
-                "storing the claim took too long to begin safely",
-            );
-        }
         let deadline = run.claimed + tool.timeout();
-        let mut attempt = 1;
+        let begin_by = deadline.min(run.claimed + BEGIN_WITHIN);
+        let mut end = self.attempt(run, tool, 1, [begin_by, deadline]).await;
         let mut pause = BACKOFF;
-        loop {
-            let end = self.attempt(run, tool, attempt, deadline).await;
+        for attempt in 2..=ATTEMPTS_MAX {
             let again = matches!(end, End::Unknown(_))
                 && tool.idempotent()
-                && attempt < ATTEMPTS_MAX
                 && Instant::now() + pause < deadline;
             if !again {
-                return end;
+                break;
             }
             tracing::info!(attempt, "trying an idempotent tool again");
             tokio::time::sleep(pause).await;
-            attempt += 1;
             pause *= 2;
+            let next = self.attempt(run, tool, attempt, [deadline; 2]).await;
+            // That this one failed says nothing about the one whose end nobody knows.
+            if let End::Done(_) = next {
+                end = next;
+            }
         }
+        end
     }
 
-    async fn attempt(&self, run: &Run, tool: &Tool, attempt: u32, deadline: Instant) -> End {
+    async fn attempt(
+        &self,
+        run: &Run,
+        tool: &Tool,
+        attempt: u32,
+        [begin_by, deadline]: [Instant; 2],
+    ) -> End {
         let token = Workers::name(tool)
             .map_err(|error| error.to_string())
             .and_then(|worker| {
@@ -111,6 +121,7 @@ impl Executor {
             permit: &run.approved.permit,
             claim: &token,
             trace: outgoing_trace(&Span::current(), run.trace),
+            begin_by,
             deadline,
         };
         self.workers().call(&call).await

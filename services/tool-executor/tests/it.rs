@@ -209,22 +209,77 @@ async fn a_chain_that_another_moved_on_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn foreign_bytes_on_a_chain_do_not_stop_it() {
+async fn a_refusal_of_a_second_try_does_not_say_that_the_first_did_nothing() {
     let world = World::start().await;
+    let _executor = world.executor("executor-1");
+    let raw = world.intent("mail.retry", json!({"id": "breaks-then-fails"}));
+    world.approve(&raw).await;
+    let completed = world.completed(&raw).await;
+    assert_eq!(completed.outcome, Outcome::Unknown);
+    assert_eq!(error_code(&completed), "http_503");
+    assert!(world.runs(&raw).len() > 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_stream_is_nearly_full_nothing_is_claimed() {
+    let world = World::start_with(200_000).await;
+    world.fill().await;
+    let _executor = world.executor("executor-1");
     let raw = world.intent("crm.read", json!({"id": "C-1"}));
     world.approve(&raw).await;
-    // What a reply-to trick leaves behind: a bare ack on the subject of a claim.
+    world.until_given_back().await;
+    assert!(world.head(&raw).await.subject.starts_with("tool.approved."));
+    assert!(world.runs(&raw).is_empty());
+    world.make_room().await;
+    assert_eq!(world.completed(&raw).await.outcome, Outcome::Succeeded);
+    assert_eq!(world.runs(&raw).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_too_deep_to_store_is_still_a_success() {
+    let world = World::start().await;
+    let _executor = world.executor("executor-1");
+    let raw = world.intent("crm.read", json!({"id": "deep"}));
+    world.approve(&raw).await;
+    let completed = world.completed(&raw).await;
+    assert_eq!(completed.outcome, Outcome::Succeeded);
+    assert_eq!(completed.output, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_bytes_on_a_claim_do_not_let_it_run_a_second_time() {
+    let world = World::start().await;
+    let raw = world.intent("crm.read", json!({"id": "C-1"}));
+    let decided = world.approve(&raw).await;
+    let started = world.started_by("executor-9", &raw);
+    let claim = world.link(&raw, "started", &started, decided).await;
+    let subject = Address::ToolCompleted {
+        agent: fixture::agent(),
+        intent: raw.intent_id,
+    };
+    let bytes = br#"{"stream":"CS_INTENTS","seq":1}"#;
+    world.raw(subject.subject().as_str(), bytes).await;
+    let _executor = world.executor("executor-1");
+    world.all_inputs_done().await;
+    assert!(world.runs(&raw).is_empty());
+    assert_eq!(world.head(&raw).await.seq, claim + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_bytes_on_a_claim_do_not_stop_its_outcome() {
+    let world = World::start().await;
+    let _executor = world.executor("executor-1");
+    let raw = world.intent("crm.read", json!({"id": "waits"}));
+    world.approve(&raw).await;
+    world.until_running(&raw).await;
+    // What a reply-to trick leaves behind: a bare ack on a subject of ours.
     let subject = Address::ToolStarted {
         agent: fixture::agent(),
         intent: raw.intent_id,
     };
-    world
-        .raw(
-            subject.subject().as_str(),
-            br#"{"stream":"CS_INTENTS","seq":1}"#,
-        )
-        .await;
-    let _executor = world.executor("executor-1");
+    let bytes = br#"{"stream":"CS_INTENTS","seq":1}"#;
+    world.raw(subject.subject().as_str(), bytes).await;
+    world.let_go();
     assert_eq!(world.completed(&raw).await.outcome, Outcome::Succeeded);
     assert_eq!(world.runs(&raw).len(), 1);
 }

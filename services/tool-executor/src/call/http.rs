@@ -12,9 +12,16 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Call, End, done};
 
-/// How long a connection may take: past it the worker counts as unreachable, and nothing
-/// has been sent.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection may take, TLS included: past it the worker counts as unreachable,
+/// and nothing has been sent. A call takes the longest that lets it begin in time. There is a
+/// client for each, because a time-out belongs to a client and making one reads every root
+/// certificate of the machine.
+const CONNECT_TIMEOUTS: [Duration; 4] = [
+    Duration::from_millis(1_800),
+    Duration::from_millis(900),
+    Duration::from_millis(450),
+    Duration::from_millis(225),
+];
 /// Bytes of an error page that are read for its words.
 const ERROR_BYTES_MAX: usize = 4 * 1024;
 
@@ -26,10 +33,10 @@ pub(super) struct Route<'a> {
     pub(super) path: &'a Template,
 }
 
-/// The HTTP client and the base URL of each service.
+/// The HTTP clients, by how long a connection may take, and the base URL of each service.
 #[derive(Debug)]
 pub(super) struct Http {
-    client: Client,
+    clients: Vec<(Duration, Client)>,
     bases: BTreeMap<String, String>,
 }
 
@@ -37,17 +44,18 @@ impl Http {
     pub(super) fn new(bases: BTreeMap<String, String>) -> Result<Self, String> {
         // Another part of the process may have installed it first, which is as good.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let client = Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            // An answer from elsewhere is not the worker's, and a permit is not for it.
-            .redirect(Policy::none())
-            // A kept connection that the worker closes at the wrong moment would turn a
-            // call that never arrived into one of unknown outcome.
-            .pool_max_idle_per_host(0)
-            .no_proxy()
-            .build()
-            .map_err(|error| format!("cannot build an HTTP client: {error}"))?;
-        Ok(Self { client, bases })
+        let clients = CONNECT_TIMEOUTS
+            .into_iter()
+            .map(|within| Ok((within, client(within)?)))
+            .collect::<Result<_, String>>()?;
+        Ok(Self { clients, bases })
+    }
+
+    /// The client whose connections stand in time for `call`, if there is time for one.
+    fn client(&self, call: &Call<'_>) -> Result<&Client, End> {
+        let rest = call.begin_by.saturating_duration_since(Instant::now());
+        let fitting = self.clients.iter().find(|(within, _)| *within <= rest);
+        fitting.map(|(_, client)| client).ok_or_else(End::too_late)
     }
 
     /// One request.
@@ -58,14 +66,12 @@ impl Http {
         let url = self.url(route, call)?;
         let method = Method::from_bytes(route.method.as_bytes())
             .map_err(|_| End::failed("not_begun", "the catalog names no HTTP method"))?;
-        let mut request = self.client.request(method, url);
+        let body = call.body()?;
+        let mut request = self.client(call)?.request(method, url);
         for (name, value) in call.headers() {
             request = request.header(name, value);
         }
-        let request = request
-            .header(CONTENT_TYPE, "application/json")
-            .body(call.body()?);
-        call.still_in_time()?;
+        let request = request.header(CONTENT_TYPE, "application/json").body(body);
         let sent = timeout_at(call.deadline, request.send()).await;
         Ok(match sent {
             Err(_) => End::timeout(),
@@ -86,6 +92,19 @@ impl Http {
         })?;
         Ok(format!("{}{path}", base.trim_end_matches('/')))
     }
+}
+
+fn client(connect_within: Duration) -> Result<Client, String> {
+    Client::builder()
+        .connect_timeout(connect_within)
+        // An answer from elsewhere is not the worker's, and a permit is not for it.
+        .redirect(Policy::none())
+        // A kept connection that the worker closes at the wrong moment would turn a
+        // call that never arrived into one of unknown outcome.
+        .pool_max_idle_per_host(0)
+        .no_proxy()
+        .build()
+        .map_err(|error| format!("cannot build an HTTP client: {error}"))
 }
 
 /// A request without an answer.

@@ -6,7 +6,7 @@ use async_nats::{Client, HeaderMap, HeaderValue, Message, Request};
 use countersign_schemas::{headers, limits, subjects};
 use tokio::time::timeout_at;
 
-use super::{Call, End, done};
+use super::{Call, End, TOOL_FAILED, Trouble, done};
 
 /// The longest error code of a worker that is passed on.
 const CODE_CHARS_MAX: usize = 32;
@@ -74,10 +74,11 @@ fn read(message: &Message) -> End {
         return done(&message.payload);
     }
     let code = code.filter(|code| is_code(code));
-    End::failed(
-        code.as_deref().unwrap_or("tool_failed"),
-        error.unwrap_or_else(|| "the worker reports a failure without words".to_owned()),
-    )
+    End::Failed(Trouble {
+        code_is_theirs: code.is_some(),
+        code: code.unwrap_or_else(|| TOOL_FAILED.to_owned()),
+        message: error.unwrap_or_else(|| "the worker reports a failure without words".to_owned()),
+    })
 }
 
 fn is_code(text: &str) -> bool {

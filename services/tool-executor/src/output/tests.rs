@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::fixture;
+use crate::words::WORDS_CHARS_MAX;
 
 const ALL: [&str; 3] = ["/id", "/phone", "/items/*/sku"];
 
@@ -11,12 +12,12 @@ fn shown(expose: &[&str], answer: Value) -> Presented {
     let bundle = fixture::bundle();
     let expose: Vec<String> = expose.iter().map(|&text| text.to_owned()).collect();
     let tool = fixture::tool(&bundle, "crm.read");
-    present(
-        &fixture::redactor(),
-        tool,
-        &expose,
-        &fixture::object(answer),
-    )
+    let (redactor, input) = (
+        fixture::redactor(),
+        fixture::object(json!({"note": "as agreed"})),
+    );
+    let words = Words::new(&redactor, tool, &input);
+    present(&words, tool, &expose, &fixture::object(answer))
 }
 
 fn output(expose: &[&str], answer: Value) -> Value {
@@ -106,16 +107,4 @@ fn what_a_worker_sends_is_bounded() {
     for change in presented.changes {
         assert!(change.after.unwrap().chars().count() <= WORDS_CHARS_MAX + 1);
     }
-}
-
-#[test]
-fn words_are_one_redacted_line() {
-    let said = words(
-        &fixture::redactor(),
-        "no such\n\tcustomer: jane.roe@example.com \u{1b}[31m",
-    );
-    assert!(said.starts_with("no such customer: [email:k1:"), "{said}");
-    assert!(!said.contains('\u{1b}') && !said.contains('\n'));
-    let long = words(&fixture::redactor(), &"word ".repeat(500));
-    assert!(long.chars().count() <= WORDS_CHARS_MAX + 1);
 }

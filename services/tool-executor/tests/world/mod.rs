@@ -51,6 +51,11 @@ pub(crate) struct Executor {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::start_with(layout::LayoutOptions::default().stream_bytes_max).await
+    }
+
+    /// The same with streams of this size.
+    pub(crate) async fn start_with(stream_bytes_max: i64) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = dir.path().join("nats");
         let binary = find_or_provision(Progress::Stderr).unwrap();
@@ -59,9 +64,11 @@ impl World {
             .await
             .unwrap();
         let bus = connect(&server.url(), "coordinator").await;
-        layout::ensure(&bus, layout::LayoutOptions::default())
-            .await
-            .unwrap();
+        let options = layout::LayoutOptions {
+            stream_bytes_max,
+            ..layout::LayoutOptions::default()
+        };
+        layout::ensure(&bus, options).await.unwrap();
         let workers = Workers::start(&server.url()).await;
         Self {
             bundle: fixture::bundle(),
@@ -187,6 +194,24 @@ impl World {
             .jetstream()
             .publish(subject.to_owned(), body.to_vec().into());
         ack.await.unwrap().await.unwrap();
+    }
+
+    /// Fills the stream of events until it is nearly full.
+    pub(crate) async fn fill(&self) {
+        wait("the stream is nearly full", async || {
+            self.raw("deadletter.filler.x", &[b'x'; 4_096]).await;
+            let found = self.bus.jetstream().get_stream(Stream::Events.name());
+            let info = found.await.unwrap().cached_info().clone();
+            let bytes = i64::try_from(info.state.bytes).unwrap();
+            (bytes * 100 >= info.config.max_bytes * 81).then_some(())
+        })
+        .await;
+    }
+
+    /// Makes the streams larger.
+    pub(crate) async fn make_room(&self) {
+        let options = layout::LayoutOptions::default();
+        layout::ensure(&self.bus, options).await.unwrap();
     }
 
     pub(crate) fn started_by(&self, executor: &str, raw: &ToolRequested) -> ToolStarted {

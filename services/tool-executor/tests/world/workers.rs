@@ -1,5 +1,5 @@
 //! Workers that demand permit and claim token, and do as the input's `id` says: `fails`,
-//! `silent`, `breaks`, `breaks-once`, `waits`; anything else succeeds.
+//! `silent`, `breaks`, `breaks-once`, `breaks-then-fails`, `deep`, `waits`; anything else succeeds.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -98,7 +98,9 @@ impl Bench {
             "fails" => Answer::Fails,
             "silent" => Answer::Silent,
             "breaks" => Answer::Breaks,
-            "breaks-once" if attempt == 1 => Answer::Breaks,
+            "breaks-once" | "breaks-then-fails" if attempt == 1 => Answer::Breaks,
+            "breaks-then-fails" => Answer::Fails,
+            "deep" => Answer::Output(json!({"id": deep()})),
             _ => {
                 if id == "waits" {
                     self.go.notified().await;
@@ -107,6 +109,11 @@ impl Bench {
             }
         }
     }
+}
+
+/// As deep as an answer may be, so that no event can hold it.
+fn deep() -> Value {
+    (0..63).fold(json!(1), |inside, _| json!([inside]))
 }
 
 fn output(id: &str) -> Value {

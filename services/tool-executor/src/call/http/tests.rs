@@ -51,6 +51,11 @@ async fn worker() -> (SocketAddr, Arc<AtomicUsize>) {
 
 /// Calls `mail.send` at `address` with this `id`, which is also the end of the path.
 async fn call(address: SocketAddr, id: &str, within: Duration) -> End {
+    call_within(&format!("http://{address}"), id, [within; 2]).await
+}
+
+/// The same at `base`, with the times within which it must begin and end.
+async fn call_within(base: &str, id: &str, [begin, end]: [Duration; 2]) -> End {
     let bundle = fixture::bundle();
     let tool = fixture::tool(&bundle, "mail.send");
     let Worker::Http {
@@ -61,7 +66,10 @@ async fn call(address: SocketAddr, id: &str, within: Duration) -> End {
     else {
         panic!("not an HTTP tool");
     };
-    let bases = BTreeMap::from([("mail".to_owned(), format!("http://{address}"))]);
+    let bases = BTreeMap::from([("mail".to_owned(), base.to_owned())]);
+    // Making the clients takes longer than some of the times here.
+    let http = Http::new(bases).unwrap();
+    let now = Instant::now();
     let input: JsonObject = fixture::object(json!({"id": id}));
     let call = Call {
         tool,
@@ -70,14 +78,15 @@ async fn call(address: SocketAddr, id: &str, within: Duration) -> End {
         permit: "permit",
         claim: "claim",
         trace: None,
-        deadline: Instant::now() + within,
+        begin_by: now + begin,
+        deadline: now + end,
     };
     let route = Route {
         method,
         service,
         path,
     };
-    let ended = Http::new(bases).unwrap().call(route, &call).await;
+    let ended = http.call(route, &call).await;
     ended.unwrap_or_else(|end| end)
 }
 
@@ -157,5 +166,25 @@ async fn a_connection_lost_after_sending_leaves_it_unknown() {
     assert_eq!(code(&end), ("unknown", "connection_lost"));
     // Now nobody listens there.
     let end = call(address, "fine", LONG).await;
+    assert_eq!(code(&end), ("failed", "unavailable"));
+}
+
+#[tokio::test]
+async fn past_the_time_to_begin_nothing_is_sent_although_the_deadline_is_far() {
+    let (address, calls) = worker().await;
+    let end = call_within(&format!("http://{address}"), "fine", [Duration::ZERO, LONG]).await;
+    assert_eq!(code(&end), ("failed", "not_begun"));
+    assert_eq!(calls.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_longer_than_the_time_to_begin_is_given_up() {
+    // It accepts and never answers the greeting, so that no connection comes to stand.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("https://{}", listener.local_addr().unwrap());
+    let begin = Duration::from_secs(1);
+    let ended = call_within(&base, "fine", [begin, LONG]);
+    // Far less than the call may take, and more than a slow machine needs to begin it.
+    let end = tokio::time::timeout(LONG / 8, ended).await.unwrap();
     assert_eq!(code(&end), ("failed", "unavailable"));
 }
