@@ -1,5 +1,7 @@
 //! The four ways of an intent: allowed, asked and approved, asked and denied, blocked.
 
+use countersign_schemas::codec::{Encoding, encode};
+use countersign_schemas::events::ToolRequested;
 use countersign_tests::{Deployment, eventually};
 use serde_json::json;
 
@@ -185,4 +187,35 @@ async fn a_tool_that_fails_in_words_is_a_failed_outcome() {
     assert!(end.is("tool.completed"), "{end:?}");
     assert_eq!(end.text("/outcome"), "failed");
     assert!(!end.text("/error/code").is_empty(), "{}", end.body);
+}
+
+#[tokio::test]
+async fn avro_goes_all_the_way_like_json() {
+    let settings = [("COUNTERSIGN_DEPLOYMENT__ENCODING", "avro")];
+    let deployment = Deployment::with_settings(&settings).await;
+    let agent = deployment.agent("billing").await;
+    let intent = agent.intent("ledger.book", json!({"account": "8", "amount": 100_000}));
+    let id = intent["intent_id"].as_str().unwrap().to_owned();
+    let intent: ToolRequested = serde_json::from_value(intent).unwrap();
+    agent
+        .publish_bytes(encode(&intent, Encoding::Avro).unwrap())
+        .await
+        .seq();
+    let dora = deployment.approver("dora").await;
+    let asked = dora.asked(&id).await;
+    assert!(
+        asked.body.is_null(),
+        "the deployment was told to write Avro"
+    );
+    let approval = format!("a-{id}");
+    let question = json!({"op": "show", "approval_id": approval});
+    let shown = dora.view(&question).await;
+    let digest = shown["approval"]["digest"].as_str().unwrap_or_default();
+    dora.vote(&approval, digest, "approve").await;
+    assert!(agent.end(&id).await.is("tool.completed"));
+    let sql =
+        format!("select outcome from actions where intent_id = '{id}' and outcome is not null");
+    let rows = deployment.rows_once_there(&sql, 1).await;
+    assert_eq!(rows[0]["outcome"], json!("succeeded"));
+    assert_eq!(deployment.journal().counts().get(&id), Some(&1));
 }
