@@ -43,7 +43,7 @@ mod checks {
         }
     }
 
-    const READ: [&str; 3] = ["billing", "crm.read_contact", r#"{"customer_id":"C-1"}"#];
+    const READ: [&str; 3] = ["billing", "crm.read_contact", r#"{"contact_id":"C-1"}"#];
     const EDIT: [&str; 3] = [
         "billing",
         "crm.update_contact",
