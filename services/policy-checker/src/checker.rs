@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_domain::policy;
+use countersign_domain::policy::{self, Known, Learnt, Outcome, Wish};
 use countersign_runtime::bus::metrics::alarm;
 use countersign_runtime::bus::{
     Append, Bus, Failure, Handler, Incoming, Meta, Outgoing, StoredMessage,
@@ -74,9 +74,35 @@ impl Checker {
             at: message.stored_at,
             salt: rand::random(),
         };
-        let checked = self.judge.verdict(&request, stored);
+        let checked = self.verdict(&request, &stored).await;
         metrics::judged(checked.verdict, started.elapsed());
         self.store(message, agent, checked).await
+    }
+
+    /// Judges until nothing more must be learnt: each round learns everything that the one
+    /// before it wished for, and the wishes of one judgement are bounded.
+    async fn verdict(&self, request: &ToolRequested, stored: &Stored<'_>) -> PolicyChecked {
+        let mut known = Known::default();
+        loop {
+            match self.judge.judge(request, stored, &known) {
+                Outcome::Judged(checked) => return *checked,
+                Outcome::Wants(wishes) => {
+                    for wish in wishes {
+                        let learnt = self.learn(&wish).await;
+                        known.learn(wish, learnt);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks into one wish. Whatever goes wrong is told, and the judgement fails closed.
+    async fn learn(&self, wish: &Wish) -> Learnt {
+        match wish {
+            Wish::Labels | Wish::Fact { .. } | Wish::External { .. } => {
+                Err("this checker looks nothing up".to_owned())
+            }
+        }
     }
 
     /// Stores a verdict, or finds out who holds the id already.

@@ -1,8 +1,8 @@
 //! One judgement, with whatever bundle is in force. Pure.
 
-use countersign_domain::policy::{self, Bundle, Judging, MatchKey};
+use countersign_domain::policy::{self, Bundle, Judging, Known, MatchKey, Outcome};
 use countersign_domain::redact::Redactor;
-use countersign_schemas::events::{PolicyChecked, RequestRef, ToolRequested};
+use countersign_schemas::events::{RequestRef, ToolRequested};
 use countersign_schemas::{AgentId, Timestamp};
 
 /// The bundle in force and the keys.
@@ -24,19 +24,28 @@ pub(crate) struct Stored<'a> {
 }
 
 impl Judge {
-    /// Always a verdict; without a bundle a deny in words.
-    pub(crate) fn verdict(&self, request: &ToolRequested, stored: Stored<'_>) -> PolicyChecked {
+    /// Judges with what is known; without a bundle it is a deny in words.
+    pub(crate) fn judge(
+        &self,
+        request: &ToolRequested,
+        stored: &Stored<'_>,
+        known: &Known,
+    ) -> Outcome {
         let judging = Judging {
             agent: stored.agent,
             request,
-            request_ref: stored.request,
+            request_ref: stored.request.clone(),
             stored_at: stored.at,
             salt: stored.salt,
             match_key: &self.match_key,
+            known,
         };
         match &self.bundle {
             Ok(bundle) => policy::judge(bundle, &self.redactor, judging),
-            Err(why) => policy::judge_without_bundle(&self.redactor, judging, why),
+            Err(why) => {
+                let checked = policy::judge_without_bundle(&self.redactor, judging, why);
+                Outcome::Judged(Box::new(checked))
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use countersign_domain::policy::{Bundle, Judging, MatchKey, judge};
+use countersign_domain::policy::{Bundle, Judging, Known, MatchKey, Outcome, judge};
 use countersign_domain::redact::{FingerprintKey, Redactor};
 use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_runtime::{config, files};
@@ -115,19 +115,31 @@ impl CheckArgs {
         let redactor = Redactor::new(key);
         let name = "m0".parse().map_err(CliError::unexpected)?;
         let match_key = MatchKey::new(name, rand::random());
-        let judging = Judging {
-            agent: &self.agent,
-            request: &request,
-            request_ref: RequestRef {
-                stream: Stream::Intents.name().to_owned(),
-                incarnation: "check".parse().map_err(CliError::unexpected)?,
-                seq: 1,
-            },
-            stored_at: now,
-            salt: rand::random(),
-            match_key: &match_key,
+        let request_ref = RequestRef {
+            stream: Stream::Intents.name().to_owned(),
+            incarnation: "check".parse().map_err(CliError::unexpected)?,
+            seq: 1,
         };
-        Ok(judge(bundle, &redactor, judging))
+        let mut known = Known::default();
+        loop {
+            let judging = Judging {
+                agent: &self.agent,
+                request: &request,
+                request_ref: request_ref.clone(),
+                stored_at: now,
+                salt: rand::random(),
+                match_key: &match_key,
+                known: &known,
+            };
+            match judge(bundle, &redactor, judging) {
+                Outcome::Judged(checked) => return Ok(*checked),
+                Outcome::Wants(wishes) => {
+                    for wish in wishes {
+                        known.learn(wish, Err("nothing is looked up here".to_owned()));
+                    }
+                }
+            }
+        }
     }
 }
 

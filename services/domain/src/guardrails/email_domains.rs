@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_schemas::{PersonId, TeamId};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use super::address;
 use super::domains::{Domain, Known};
-use super::{Finding, Guardrail, GuardrailError};
+use super::{Case, Finding, Guardrail, GuardrailError};
 use crate::policy::{AskRule, Pointer, ask};
 
 const NAME: &str = "email_domains";
@@ -128,9 +127,9 @@ impl Guardrail for EmailDomains {
         NAME
     }
 
-    fn check(&self, input: &Map<String, Value>) -> Result<Finding, GuardrailError> {
+    fn check(&self, case: &Case<'_>) -> Result<Finding, GuardrailError> {
         let refuse = |what: String| GuardrailError { name: NAME, what };
-        let found = address::recipients(&self.pointers, input)
+        let found = address::recipients(&self.pointers, case.input)
             .map_err(|error| refuse(error.to_string()))?;
         if found.is_empty() {
             return Err(refuse("there is no recipient".to_owned()));
@@ -170,7 +169,8 @@ impl Guardrail for EmailDomains {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::guardrails::tests::{self, Desk};
+    use serde_json::{Value, json};
 
     fn settings(unknown: &str) -> Value {
         json!({
@@ -198,12 +198,7 @@ mod tests {
     }
 
     fn word(guard: &EmailDomains, input: Value) -> &'static str {
-        match guard.check(input.as_object().unwrap()) {
-            Ok(Finding::Pass { .. }) => "pass",
-            Ok(Finding::Ask { .. }) => "ask",
-            Ok(Finding::Deny { .. }) => "deny",
-            Err(_) => "error",
-        }
+        tests::word(&Desk::new().check(guard, &input))
     }
 
     #[test]
@@ -259,11 +254,11 @@ mod tests {
     fn blocking_denies_and_no_message_holds_an_address() {
         let block = build(settings("block")).unwrap();
         let input = json!({"to": "kim@globex.example"});
-        let found = block.check(input.as_object().unwrap()).unwrap();
+        let found = Desk::new().check(&block, &input).unwrap();
         assert!(matches!(found, Finding::Deny { .. }));
         assert!(!format!("{found:?}").contains("globex"));
         let odd = json!({"to": "secret-name@@"});
-        let error = block.check(odd.as_object().unwrap()).unwrap_err();
+        let error = Desk::new().check(&block, &odd).unwrap_err();
         assert!(!error.to_string().contains("secret-name"));
     }
 

@@ -4,20 +4,23 @@
 mod address;
 mod domains;
 mod email_domains;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
-use countersign_schemas::{PersonId, TeamId};
+use countersign_schemas::events::CheckedRequester;
+use countersign_schemas::{AgentId, PersonId, TeamId, Timestamp, ToolName};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::policy::{AskRule, Pointer};
+use crate::policy::{AskRule, Known, Pointer, Wish};
 
 pub use email_domains::{EmailDomains, EmailDomainsSettings};
 
 /// What one guardrail found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Finding {
     /// Nothing to object to.
     Pass {
@@ -40,6 +43,25 @@ pub enum Finding {
         /// What would make it possible.
         need: String,
     },
+    /// Something must be learnt first.
+    Wants(Wish),
+}
+
+/// What a guardrail sees of one intent.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// Who wants to act.
+    pub agent: &'a AgentId,
+    /// The tool.
+    pub tool: &'a ToolName,
+    /// On whose behalf.
+    pub requester: &'a CheckedRequester,
+    /// The input; it has passed the tool's schema.
+    pub input: &'a Map<String, Value>,
+    /// When the intent was stored: the time to judge it by.
+    pub at: Timestamp,
+    /// What was learnt for this judgement.
+    pub known: &'a Known,
 }
 
 /// A guardrail could not come to a finding; the intent is denied.
@@ -52,16 +74,16 @@ pub struct GuardrailError {
     pub what: String,
 }
 
-/// A check in code over one input.
+/// A check in code over one intent.
 pub trait Guardrail: Debug + Send + Sync {
     /// Its name, as in the catalog.
     fn name(&self) -> &'static str;
 
-    /// Judges an input that has passed the tool's schema.
+    /// Judges one intent that the rules allow or ask.
     ///
     /// # Errors
     /// When the guardrail cannot judge; the intent is then denied.
-    fn check(&self, input: &Map<String, Value>) -> Result<Finding, GuardrailError>;
+    fn check(&self, case: &Case<'_>) -> Result<Finding, GuardrailError>;
 
     /// The input fields that hold recipients of messages.
     fn recipients(&self) -> &[Pointer] {

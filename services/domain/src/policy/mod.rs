@@ -11,6 +11,7 @@ mod directory;
 mod fields;
 mod input_schema;
 mod judge;
+mod known;
 mod matching;
 mod pointer;
 mod problem;
@@ -22,6 +23,7 @@ mod tool;
 mod tool_file;
 mod tool_table;
 mod verdict;
+mod weigh;
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +33,8 @@ pub use bundle::Bundle;
 pub use catalog::Catalog;
 pub use directory::{AgentEntry, Directory};
 pub use fields::Shown;
-pub use judge::{Judging, judge, judge_without_bundle, without_input};
+pub use judge::{Judging, Outcome, judge, judge_without_bundle, without_input};
+pub use known::{Known, Learnt, Wish};
 pub use matching::{MatchKey, MatchKeyError};
 pub use pointer::{Pointer, PointerError};
 pub use problem::{BundleErrors, Problem};

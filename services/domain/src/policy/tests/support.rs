@@ -6,7 +6,7 @@ use countersign_schemas::events::{PolicyChecked, RequestRef, Requester, ToolRequ
 use countersign_schemas::{AgentId, IntentId, JsonObject, Timestamp};
 use serde_json::{Value, json};
 
-use crate::policy::{Bundle, Judging, MatchKey, judge};
+use crate::policy::{Bundle, Judging, Known, MatchKey, Outcome, judge};
 use crate::redact::{FingerprintKey, Redactor};
 
 pub(super) type Files = BTreeMap<String, Vec<u8>>;
@@ -171,7 +171,7 @@ pub(super) fn judge_request(
 ) -> PolicyChecked {
     let agent: AgentId = agent.parse().unwrap();
     let key = MatchKey::new("k1".parse().unwrap(), [9; 32]);
-    judge(
+    let outcome = judge(
         bundle,
         &redactor(),
         Judging {
@@ -185,8 +185,13 @@ pub(super) fn judge_request(
             stored_at: Timestamp::EPOCH,
             salt: [3; 16],
             match_key: &key,
+            known: &Known::default(),
         },
-    )
+    );
+    match outcome {
+        Outcome::Judged(checked) => *checked,
+        Outcome::Wants(wishes) => panic!("nothing here looks anything up: {wishes:?}"),
+    }
 }
 
 pub(super) fn check(bundle: &Bundle, agent: &str, tool: &str, input: Value) -> PolicyChecked {
