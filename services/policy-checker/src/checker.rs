@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_domain::policy::{self, Known, Learnt, Outcome, Wish};
+use countersign_domain::policy::{self, Judgement, Known, Learnt, Outcome, Wish};
 use countersign_runtime::bus::metrics::alarm;
 use countersign_runtime::bus::{
     Append, Bus, Failure, Handler, Incoming, Meta, Outgoing, StoredMessage,
@@ -74,18 +74,18 @@ impl Checker {
             at: message.stored_at,
             salt: rand::random(),
         };
-        let checked = self.verdict(&request, &stored).await;
-        metrics::judged(checked.verdict, started.elapsed());
-        self.store(message, agent, checked).await
+        let judgement = self.judge(&request, &stored).await;
+        metrics::judged(judgement.checked.verdict, started.elapsed());
+        self.store(message, agent, judgement.checked).await
     }
 
     /// Judges until nothing more must be learnt: each round learns everything that the one
     /// before it wished for, and the wishes of one judgement are bounded.
-    async fn verdict(&self, request: &ToolRequested, stored: &Stored<'_>) -> PolicyChecked {
+    async fn judge(&self, request: &ToolRequested, stored: &Stored<'_>) -> Judgement {
         let mut known = Known::default();
         loop {
             match self.judge.judge(request, stored, &known) {
-                Outcome::Judged(checked) => return *checked,
+                Outcome::Judged(judgement) => return *judgement,
                 Outcome::Wants(wishes) => {
                     for wish in wishes {
                         let learnt = self.learn(&wish).await;

@@ -44,7 +44,7 @@ impl Judge {
             Ok(bundle) => policy::judge(bundle, &self.redactor, judging),
             Err(why) => {
                 let checked = policy::judge_without_bundle(&self.redactor, judging, why);
-                Outcome::Judged(Box::new(checked))
+                Outcome::Judged(Box::new(checked.into()))
             }
         }
     }

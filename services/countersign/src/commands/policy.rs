@@ -132,7 +132,7 @@ impl CheckArgs {
                 known: &known,
             };
             match judge(bundle, &redactor, judging) {
-                Outcome::Judged(checked) => return Ok(*checked),
+                Outcome::Judged(judged) => return Ok(judged.checked),
                 Outcome::Wants(wishes) => {
                     for wish in wishes {
                         known.learn(wish, Err("nothing is looked up here".to_owned()));

@@ -38,11 +38,25 @@ pub struct Judging<'a> {
     pub known: &'a Known,
 }
 
+/// A verdict, with what must be stored before it.
+#[derive(Debug, Clone)]
+pub struct Judgement {
+    /// The verdict.
+    pub checked: PolicyChecked,
+}
+
+impl From<PolicyChecked> for Judgement {
+    /// A verdict with which nothing else is stored.
+    fn from(checked: PolicyChecked) -> Self {
+        Self { checked }
+    }
+}
+
 /// What came of judging once.
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// The verdict.
-    Judged(Box<PolicyChecked>),
+    Judged(Box<Judgement>),
     /// This must be learnt first; then judge again.
     Wants(Vec<Wish>),
 }
@@ -79,7 +93,7 @@ pub fn judge(bundle: &Bundle, redactor: &Redactor, judging: Judging<'_>) -> Outc
             .map(|pointer| pointer.as_str().to_owned())
             .collect();
     }
-    Outcome::Judged(Box::new(checked))
+    Outcome::Judged(Box::new(Judgement::from(checked)))
 }
 
 /// Denies one intent because there is no usable bundle; `why` says so to people.

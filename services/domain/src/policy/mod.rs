@@ -33,7 +33,7 @@ pub use bundle::Bundle;
 pub use catalog::Catalog;
 pub use directory::{AgentEntry, Directory};
 pub use fields::Shown;
-pub use judge::{Judging, Outcome, judge, judge_without_bundle, without_input};
+pub use judge::{Judgement, Judging, Outcome, judge, judge_without_bundle, without_input};
 pub use known::{Known, Learnt, Wish};
 pub use matching::{MatchKey, MatchKeyError};
 pub use pointer::{Pointer, PointerError};

@@ -189,7 +189,7 @@ pub(super) fn judge_request(
         },
     );
     match outcome {
-        Outcome::Judged(checked) => *checked,
+        Outcome::Judged(judged) => judged.checked,
         Outcome::Wants(wishes) => panic!("nothing here looks anything up: {wishes:?}"),
     }
 }
