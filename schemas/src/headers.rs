@@ -20,6 +20,12 @@ pub const MSG_ID: &str = "Nats-Msg-Id";
 pub const EXPECTED_LAST_SUBJECT_SEQ: &str = "Nats-Expected-Last-Subject-Sequence";
 /// JetStream compare-and-set: the subject filter that the expectation is about.
 pub const EXPECTED_LAST_SUBJECT_SEQ_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
+/// How long JetStream keeps a message, in whole seconds.
+pub const TTL: &str = "Nats-TTL";
+/// Why JetStream stored a marker in place of a message that it removed.
+pub const MARKER_REASON: &str = "Nats-Marker-Reason";
+/// What a client did to a key-value entry, where it did not set a value.
+pub const KV_OPERATION: &str = "KV-Operation";
 
 /// Worker contract: the intent that is being run.
 pub const WORK_INTENT: &str = "Countersign-Intent";

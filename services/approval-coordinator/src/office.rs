@@ -30,6 +30,11 @@ use crate::settings::{Equipment, Redact};
 /// each loss means that somebody else moved on.
 pub(crate) const TRIES: usize = 16;
 
+/// How much longer than the idempotency horizon an approval stays that has come to its
+/// end: as long as the stream keeps its intent's chain, so that a late vote still learns
+/// who decided.
+const SETTLED_BEYOND_HORIZON: std::time::Duration = std::time::Duration::from_secs(3_600);
+
 /// The shared state of one coordinator.
 pub(crate) struct Office {
     pub(crate) bus: Bus,
@@ -42,6 +47,7 @@ pub(crate) struct Office {
     pub(crate) pending: Pending,
     pub(crate) approvals: Bucket,
     pub(crate) permit_life: std::time::Duration,
+    settled_life: std::time::Duration,
     pub(crate) started_at: countersign_schemas::Timestamp,
     redact: Redact,
     link_base: Option<String>,
@@ -69,6 +75,8 @@ impl Office {
             people: equipment.people,
             pending: Pending::default(),
             permit_life: equipment.permit_life,
+            settled_life: SETTLED_BEYOND_HORIZON
+                + std::time::Duration::from_secs(context.deployment.horizon_s),
             redact: equipment.redact,
             link_base: equipment.link_base,
             source: crate::NAME.parse().map_err(ServiceError::failed)?,
@@ -214,12 +222,16 @@ impl Office {
     pub(crate) async fn keep(&self, held: &Held) -> Result<Option<u64>, Failure> {
         let value = serde_json::to_vec(&held.approval)
             .map_err(|error| Failure::fatal(format!("cannot write an approval: {error}")))?;
-        let id = held.approval.id().as_str();
-        match self
-            .approvals
-            .update(id, value.into(), held.revision)
-            .await?
-        {
+        let (id, revision) = (held.approval.id().as_str(), held.revision);
+        let kept = match held.approval.is_settled() {
+            true => {
+                let life = self.settled_life;
+                let approvals = &self.approvals;
+                approvals.update_for(id, value.into(), revision, life).await
+            }
+            false => self.approvals.update(id, value.into(), revision).await,
+        };
+        match kept? {
             Cas::Stored(revision) => Ok(Some(revision)),
             Cas::Conflict => Ok(None),
         }

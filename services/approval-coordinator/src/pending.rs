@@ -155,7 +155,8 @@ async fn feed(
 }
 
 fn take_in(office: &Office, message: &StoredMessage) {
-    if message.header("KV-Operation").is_some() {
+    // Only what has ended is ever removed, and that is in no index.
+    if !message.is_value() {
         return;
     }
     match serde_json::from_slice::<Approval>(&message.payload) {

@@ -223,6 +223,8 @@ async fn an_end_that_was_stored_before_a_crash_is_told_after_it() -> Result<()> 
     world
         .event::<Handoff>(&format!("handoff.resolved.support.{id}"))
         .await?;
+    // What has ended leaves the bucket an hour after the horizon, or it would fill it.
+    ensure!(world.life_in_bucket(&id).await? == "90000");
     running.stop().await
 }
 

@@ -164,6 +164,30 @@ async fn the_layout_is_idempotent_and_buckets_compare_and_set() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_entry_leaves_its_bucket_when_its_life_is_over() -> Result<()> {
+    let fixture = Fixture::start().await?;
+    let bus = fixture.ready("setup").await?;
+    let bucket = Bucket::new(&bus, layout::APPROVALS);
+    let Cas::Stored(revision) = bucket.create("a-1", Bytes::from_static(b"x")).await? else {
+        anyhow::bail!("a fresh key must be created");
+    };
+    bucket.create("a-2", Bytes::from_static(b"stays")).await?;
+    let life = Duration::from_secs(1);
+    let last = bucket
+        .update_for("a-1", Bytes::from_static(b"y"), revision, life)
+        .await?;
+    ensure!(matches!(last, Cas::Stored(_)), "{last:?}");
+    ensure!(bucket.get("a-1").await?.context("still there")?.value == "y");
+    eventually("the entry is gone", async || {
+        Ok(bucket.get("a-1").await?.is_none())
+    })
+    .await?;
+    let left: Vec<String> = bucket.entries().await?.into_iter().map(|e| e.key).collect();
+    ensure!(left == ["a-2"], "{left:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refused_publish_is_answered_at_once() -> Result<()> {
     let fixture = Fixture::start().await?;
     let bus = fixture.ready("setup").await?;

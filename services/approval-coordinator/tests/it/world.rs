@@ -10,7 +10,7 @@ use countersign_approval_coordinator::{Equipment, Settings, run, run_with};
 use countersign_domain::approvals::{People, ViewReply};
 use countersign_domain::decision::Desk;
 use countersign_domain::permit::PermitSigner;
-use countersign_runtime::bus::layout::{self, LayoutOptions};
+use countersign_runtime::bus::layout::{self, APPROVALS, LayoutOptions};
 use countersign_runtime::bus::{
     Bus, ConnectOptions, ConsumeLimits, Meta, Outgoing, ReplayFrom, StoredMessage,
 };
@@ -26,7 +26,7 @@ use countersign_runtime::service::{ClockTrust, ServiceContext};
 use countersign_schemas::codec::{self, Encoding};
 use countersign_schemas::events::{ApprovalVote, ApprovalVoted, PolicyChecked, Verdict};
 use countersign_schemas::{
-    Address, ApprovalId, Digest, Event, IntentId, PersonId, Stream, TeamId, Timestamp,
+    Address, ApprovalId, Digest, Event, IntentId, PersonId, Stream, TeamId, Timestamp, headers,
 };
 use futures::StreamExt as _;
 use serde_json::{Value, json};
@@ -286,6 +286,20 @@ impl World {
         eventually(&subject, || async { Ok(look().await?) })
             .await
             .map(drop)
+    }
+
+    /// How long the bucket keeps an approval, in seconds, waited for.
+    pub(crate) async fn life_in_bucket(&self, id: &ApprovalId) -> Result<String> {
+        let bus = self.as_coordinator().await?;
+        let key = format!("$KV.{APPROVALS}.{id}");
+        let stream = format!("KV_{APPROVALS}");
+        let look = || async {
+            let last = ReplayFrom::LastPerSubject;
+            let replay = bus.replay(&stream, &[key.as_str()], last).await?;
+            let found = replay.messages().next().await.context("an entry")??;
+            Ok(found.message.header(headers::TTL).map(str::to_owned))
+        };
+        eventually("the end of an entry's life", look).await
     }
 
     pub(crate) async fn ask_view(&self, bus: &Bus, who: &str, ask: Value) -> Result<ViewReply> {

@@ -1,7 +1,8 @@
 //! The loop of every service: deliver, handle many at once, ack what is done.
 //!
 //! The order is the reverse of what loses messages: a handler publishes its outputs and
-//! waits for their acks, and only then is its input acked.
+//! waits for their acks, and only then is its input acked. Each message is handled in a
+//! task of its own, so that judging and signing use every core.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use bytes::Bytes;
 use countersign_schemas::events::DeadLetter;
 use countersign_schemas::{Address, Digest, Incarnation, SeqToken, ServiceId, Stream, Timestamp};
 use futures::StreamExt as _;
-use futures::stream::{BoxStream, FuturesUnordered};
+use futures::stream::BoxStream;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -108,22 +110,22 @@ pub async fn consume<H: Handler>(
     shutdown: CancellationToken,
 ) -> Result<(), BusError> {
     let mut messages = open(bus, durable, limits).await?;
-    let mut running = FuturesUnordered::new();
+    // Dropped on a fatal failure: what it holds is given up un-acked and comes again.
+    let mut running = JoinSet::new();
     loop {
         let room = running.len() < limits.in_flight_max;
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            Some(done) = running.next(), if !running.is_empty() => {
-                if let Done::Fatal(what) = done {
-                    return Err(BusError::Fatal { what });
-                }
+            Some(done) = running.join_next(), if !running.is_empty() => {
+                goes_on(done)?;
                 metrics::in_flight(durable.name, running.len());
             }
             delivered = messages.next(), if room => match delivered {
                 Some(Ok(message)) => {
                     if let Some(life) = life_of(bus, durable.stream, &shutdown).await {
-                        running.push(carry(bus, durable, Arc::clone(&handler), message, life));
+                        let (bus, handler) = (bus.clone(), Arc::clone(&handler));
+                        running.spawn(carry(bus, durable, handler, message, life));
                     }
                 }
                 other => {
@@ -134,12 +136,25 @@ pub async fn consume<H: Handler>(
             },
         }
     }
-    while let Some(done) = running.next().await {
-        if let Done::Fatal(what) = done {
-            return Err(BusError::Fatal { what });
-        }
+    while let Some(done) = running.join_next().await {
+        goes_on(done)?;
     }
     Ok(())
+}
+
+/// An error where the service must not go on: a fatal failure, or a handler that broke.
+fn goes_on(done: Result<Done, JoinError>) -> Result<(), BusError> {
+    match done {
+        Ok(Done::Acked) => Ok(()),
+        Ok(Done::Fatal(what)) => Err(BusError::Fatal { what }),
+        // What a panic says may hold a value of the message; where it broke is on stderr.
+        Err(broken) => Err(BusError::Fatal {
+            what: match broken.is_panic() {
+                true => "a handler panicked".to_owned(),
+                false => "a handler was cancelled".to_owned(),
+            },
+        }),
+    }
 }
 
 /// Which life the stream is in; asked until the server answers, `None` at shutdown. A
@@ -202,7 +217,7 @@ async fn reopen(
 }
 
 async fn carry<H: Handler>(
-    bus: &Bus,
+    bus: Bus,
     durable: Durable,
     handler: Arc<H>,
     message: Message,
@@ -232,7 +247,7 @@ async fn carry<H: Handler>(
             .await
         }
         Err(Failure::Poison { what }) => {
-            match bury(bus, durable, handler.as_ref(), &incoming, &what).await {
+            match bury(&bus, durable, handler.as_ref(), &incoming, &what).await {
                 Ok(()) => answer(&message, AckKind::Term, durable, "poison", started).await,
                 Err(failure) => {
                     tracing::error!(durable = durable.name, %failure, "cannot store a dead letter");

@@ -1,6 +1,9 @@
 //! A key-value bucket under compare-and-set, always read from the leader.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use countersign_schemas::headers;
 use futures::StreamExt as _;
 use serde_json::json;
 
@@ -8,6 +11,7 @@ use super::connection::Bus;
 use super::failure::{BusError, Failure};
 use super::outgoing::Outgoing;
 use super::publisher::PublishError;
+use super::reading::StoredMessage;
 use super::replay::{ReplayFrom, Replayed};
 
 /// A value and the revision to expect when changing it.
@@ -28,6 +32,16 @@ pub enum Cas {
     Stored(u64),
     /// Somebody else wrote first: read again and decide anew.
     Conflict,
+}
+
+impl StoredMessage {
+    /// Whether a message of a bucket holds a value: a client marks a deletion, and the
+    /// server marks an entry whose life is over.
+    #[must_use]
+    pub fn is_value(&self) -> bool {
+        self.header(headers::KV_OPERATION).is_none()
+            && self.header(headers::MARKER_REASON).is_none()
+    }
 }
 
 /// A bucket.
@@ -54,13 +68,11 @@ impl Bucket {
     pub async fn get(&self, key: &str) -> Result<Option<Entry>, BusError> {
         let query = json!({ "last_by_subj": self.subject(key) });
         let found = self.bus.get(&self.stream(), query).await?;
-        Ok(found
-            .filter(|message| message.header("KV-Operation").is_none())
-            .map(|message| Entry {
-                key: key.to_owned(),
-                value: message.payload,
-                revision: message.seq,
-            }))
+        Ok(found.filter(StoredMessage::is_value).map(|message| Entry {
+            key: key.to_owned(),
+            value: message.payload,
+            revision: message.seq,
+        }))
     }
 
     /// Stores a value under a key that has never been used.
@@ -77,7 +89,29 @@ impl Bucket {
     /// When the outcome is not known: the caller reads again, as after a conflict.
     pub async fn update(&self, key: &str, value: Bytes, revision: u64) -> Result<Cas, Failure> {
         let subject = self.subject(key);
-        let message = Outgoing::raw(&subject, value).expecting(&subject, revision);
+        self.store(Outgoing::raw(&subject, value).expecting(&subject, revision))
+            .await
+    }
+
+    /// As [`Bucket::update`], and the entry leaves the bucket by itself after `life`, in
+    /// whole seconds and at least one. A later plain update keeps it for good.
+    ///
+    /// # Errors
+    /// As [`Bucket::update`].
+    pub async fn update_for(
+        &self,
+        key: &str,
+        value: Bytes,
+        revision: u64,
+        life: Duration,
+    ) -> Result<Cas, Failure> {
+        let subject = self.subject(key);
+        let mut message = Outgoing::raw(&subject, value).expecting(&subject, revision);
+        message.set(headers::TTL, &life.as_secs().max(1).to_string());
+        self.store(message).await
+    }
+
+    async fn store(&self, message: Outgoing) -> Result<Cas, Failure> {
         match self.bus.publisher().publish(message).await {
             Ok(revision) => Ok(Cas::Stored(revision)),
             Err(PublishError::Conflict { .. }) => Ok(Cas::Conflict),
@@ -107,7 +141,7 @@ impl Bucket {
         let mut messages = replay.messages();
         while let Some(next) = messages.next().await {
             let Replayed { message, pending } = next?;
-            if message.header("KV-Operation").is_none()
+            if message.is_value()
                 && let Some(key) = message.subject.strip_prefix(&prefix)
             {
                 entries.push(Entry {

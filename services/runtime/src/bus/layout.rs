@@ -29,6 +29,8 @@ const ACK_WAIT: Duration = Duration::from_secs(30);
 /// Far above what one service handles at once, so that messages waiting for a retry do
 /// not hold up the rest.
 const ACK_PENDING_MAX: i64 = 20_000;
+/// How long a bucket says that an entry's life is over: whoever follows it hears it live.
+const MARKER_LIFE: Duration = Duration::from_secs(1);
 /// A share per subject in `CS_CONTROL`: a flood of one person's votes never shuts out the
 /// kill switch.
 const CONTROL_PER_SUBJECT_MAX: i64 = 100_000;
@@ -192,9 +194,10 @@ pub async fn ensure(bus: &Bus, options: LayoutOptions) -> Result<(), BusError> {
         .create_or_update_key_value(kv::Config {
             bucket: APPROVALS.to_owned(),
             history: 1,
-            // One that has ended keeps about two kilobytes and no input, so this holds a
-            // hundred thousand of them and everything that waits.
+            // One that has ended keeps about two kilobytes and no input, and leaves by
+            // itself, so this holds everything that waits and a day's hundred thousand.
             max_bytes: options.stream_bytes_max,
+            limit_markers: Some(MARKER_LIFE),
             storage: StorageType::File,
             num_replicas: options.replicas,
             ..kv::Config::default()
