@@ -351,6 +351,17 @@ pub struct GuardrailResult {
     pub message: String,
 }
 
+/// What an intent takes from one rate or budget.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    /// The ledger of one window.
+    pub ledger: String,
+    /// How much, as decimal text; for a rate always `1`.
+    pub amount: String,
+    /// The number of the entry there: the verdict relies on this one and no other.
+    pub mark: u64,
+}
+
 /// One field of one resource, before and after.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {

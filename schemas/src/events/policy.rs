@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::parts::{
-    Ask, BundleRef, Change, CheckedRequester, GuardrailResult, Need, Operation, Reason,
+    Ask, BundleRef, Change, Charge, CheckedRequester, GuardrailResult, Need, Operation, Reason,
     RefusedCode, RequestRef, Verdict,
 };
 use crate::digest::Digest;
@@ -83,6 +83,9 @@ pub struct PolicyChecked {
     /// The team that helps when this intent is stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub helper: Option<crate::ids::TeamId>,
+    /// What it takes from rates and budgets, for verdicts `allow` and `ask`.
+    #[serde(default)]
+    pub charges: Vec<Charge>,
     /// Store time of the request that was judged.
     pub requested_at: Timestamp,
 }

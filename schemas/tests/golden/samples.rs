@@ -225,6 +225,11 @@ fn verdicts() -> Vec<Sample> {
             tool_digest: Some(digest("tool")),
             expose: vec!["/refund_id".to_owned()],
             helper: Some(of("finance")),
+            charges: vec![Charge {
+                ledger: "refunds.mfrggzdfmztwq2lknnwg23tpob.1795348800".to_owned(),
+                amount: "120.5".to_owned(),
+                mark: 7,
+            }],
             requested_at: at("10:00:00.000123"),
         }),
         sample(ToolRefused {

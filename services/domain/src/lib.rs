@@ -9,6 +9,7 @@ pub mod guardrails;
 pub mod handoff;
 pub mod input;
 pub mod keys;
+pub mod ledger;
 pub mod permit;
 pub mod policy;
 pub mod redact;

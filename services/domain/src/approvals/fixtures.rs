@@ -122,6 +122,7 @@ pub(crate) fn checked() -> PolicyChecked {
         tool_digest: Some(Digest::of_bytes(b"tool")),
         expose: vec!["/id".to_owned()],
         helper: Some("support".parse().unwrap()),
+        charges: Vec::new(),
         requested_at: at("10:00:00"),
     }
 }

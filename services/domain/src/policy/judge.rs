@@ -123,6 +123,7 @@ pub fn without_input(checked: PolicyChecked) -> PolicyChecked {
         needs: finding.needs,
         ask: None,
         guardrails: Vec::new(),
+        charges: Vec::new(),
         input_redacted: JsonObject::default(),
         input_shown: JsonObject::default(),
         changes: Vec::new(),
@@ -238,6 +239,7 @@ fn event(
         tool_digest: None,
         expose: Vec::new(),
         helper: None,
+        charges: Vec::new(),
         requested_at: judging.stored_at,
     }
 }

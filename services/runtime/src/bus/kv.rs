@@ -14,6 +14,9 @@ use super::publisher::PublishError;
 use super::reading::StoredMessage;
 use super::replay::{ReplayFrom, Replayed};
 
+/// How long the trace of a removed entry stays: longer than a read that was under way.
+const TRACE_LIFE: Duration = Duration::from_secs(60);
+
 /// A value and the revision to expect when changing it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -109,6 +112,19 @@ impl Bucket {
         let mut message = Outgoing::raw(&subject, value).expecting(&subject, revision);
         message.set(headers::TTL, &life.as_secs().max(1).to_string());
         self.store(message).await
+    }
+
+    /// Removes an entry that nobody will write again. The bucket must allow entries that
+    /// leave by themselves: so does the trace of this one.
+    ///
+    /// # Errors
+    /// When the outcome is not known.
+    pub async fn remove(&self, key: &str) -> Result<(), Failure> {
+        let mut message = Outgoing::raw(&self.subject(key), Bytes::new());
+        message.set(headers::KV_OPERATION, "DEL");
+        message.set(headers::TTL, &TRACE_LIFE.as_secs().to_string());
+        let stored = self.bus.publisher().publish(message).await;
+        stored.map(drop).map_err(Failure::from)
     }
 
     async fn store(&self, message: Outgoing) -> Result<Cas, Failure> {
