@@ -1,17 +1,16 @@
 //! `email_domains`: every recipient must be at a known domain; others ask people or are
 //! refused.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use countersign_schemas::{PersonId, TeamId};
 use serde::Deserialize;
 
 use super::address;
+use super::asking::AskKeys;
 use super::domains::{Domain, Known};
-use super::{Case, Finding, Guardrail, GuardrailError};
-use crate::policy::{AskRule, Pointer, ask};
+use super::setup::{Faults, Setup, quote};
+use super::{Case, Fault, Finding, Guardrail, GuardrailError};
+use crate::policy::{AskRule, Pointer};
 
-const NAME: &str = "email_domains";
+pub(super) const NAME: &str = "email_domains";
 
 /// The guardrail's table in the catalog.
 #[derive(Debug, Clone, Deserialize)]
@@ -29,6 +28,19 @@ pub struct EmailDomainsSettings {
     pub expires: Option<String>,
     /// Whether they may answer in chat, as in `@chat`.
     pub chat: Option<String>,
+    /// The longest time window that may lift it, as in `@window`.
+    pub window: Option<String>,
+}
+
+impl EmailDomainsSettings {
+    fn keys(&self) -> AskKeys<'_> {
+        AskKeys {
+            ask: self.ask.as_deref(),
+            expires: self.expires.as_deref(),
+            chat: self.chat.as_deref(),
+            window: self.window.as_deref(),
+        }
+    }
 }
 
 /// What happens with a recipient at a domain that is not known.
@@ -51,75 +63,47 @@ pub struct EmailDomains {
 }
 
 impl EmailDomains {
-    /// Checks the settings; `members` answers who is in a team.
+    /// Checks the settings.
     ///
     /// # Errors
-    /// Every fault of the settings, in words.
-    pub fn new<'p>(
+    /// Every fault of them.
+    pub(crate) fn new(
         settings: &EmailDomainsSettings,
-        members: impl Fn(&TeamId) -> Option<&'p BTreeSet<PersonId>>,
-    ) -> Result<Self, Vec<String>> {
-        let mut faults = Vec::new();
-        let mut note = |fault: String| faults.push(fault);
-        let read = |text: &String| {
-            Pointer::parse(text)
-                .map_err(|error| note(error.to_string()))
-                .ok()
-        };
+        setup: &Setup<'_>,
+    ) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let read = |text: &String| faults.pointer("pointers", text);
         let pointers: Vec<Pointer> = settings.pointers.iter().filter_map(read).collect();
         let mut known = Vec::new();
         for text in &settings.known {
             match Known::read(text) {
                 Some(entry) => known.push(entry),
-                None => faults.push(format!(
-                    "`known` has `{text}`, which is no domain such as `x.example` or `*.x.example`"
-                )),
+                None => faults.note(
+                    format!("`known` has `{}`, which is no domain", quote(text)),
+                    "write `x.example`, or `*.x.example` for all below it",
+                ),
             }
         }
-        if pointers.is_empty() {
-            faults.push("`pointers` names no field".to_owned());
+        if settings.pointers.is_empty() {
+            faults.note(
+                "`pointers` names no field",
+                "name every field of recipients",
+            );
         }
-        let ask = ask_rule(settings, &mut faults);
-        faults.extend(
-            ask.iter()
-                .flat_map(|rule| ask::impossible_teams(rule, &members)),
-        );
-        match faults.is_empty() {
-            true => Ok(Self {
-                pointers,
-                known,
-                ask,
-            }),
-            false => Err(faults),
-        }
+        let ask = match settings.unknown {
+            Unknown::Ask => settings.keys().rule(setup, &mut faults),
+            Unknown::Block => {
+                let why = "`unknown = \"block\"` asks nobody";
+                settings.keys().refuse(why, &mut faults);
+                None
+            }
+        };
+        faults.finish(Some(Self {
+            pointers,
+            known,
+            ask,
+        }))
     }
-}
-
-fn ask_rule(settings: &EmailDomainsSettings, faults: &mut Vec<String>) -> Option<AskRule> {
-    let teams = match (settings.unknown, &settings.ask) {
-        (Unknown::Ask, Some(teams)) => teams,
-        (Unknown::Ask, None) => {
-            faults.push("`unknown = \"ask\"` lacks `ask`, the team that decides".to_owned());
-            return None;
-        }
-        (Unknown::Block, _) => {
-            if settings.ask.is_some() || settings.expires.is_some() || settings.chat.is_some() {
-                faults.push("`unknown = \"block\"` has no `ask`, `expires` or `chat`".to_owned());
-            }
-            return None;
-        }
-    };
-    let built = ask::parse_teams(teams).and_then(|teams: BTreeMap<TeamId, u32>| {
-        let mut rule = AskRule::of_teams(teams);
-        if let Some(text) = &settings.expires {
-            rule.expires = ask::parse_span(text, ask::EXPIRES_MAX)?;
-        }
-        if let Some(text) = &settings.chat {
-            rule.chat = ask::parse_flag(text, "yes", "no", "`yes`, `no`")?;
-        }
-        Ok(rule)
-    });
-    built.map_err(|error| faults.push(error.to_string())).ok()
 }
 
 impl Guardrail for EmailDomains {
@@ -148,11 +132,7 @@ impl Guardrail for EmailDomains {
         let message =
             format!("{strangers} of {all} recipient(s) are at domains that are not known");
         Ok(match &self.ask {
-            Some(ask) => Finding::Ask {
-                message,
-                need: format!("approval by {}", ask.words()),
-                ask: ask.clone(),
-            },
+            Some(ask) => Finding::asking(message, ask),
             None => Finding::Deny {
                 message,
                 need: "only recipients at known domains, or the domain added to the catalog"
@@ -169,7 +149,7 @@ impl Guardrail for EmailDomains {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guardrails::tests::{self, Desk};
+    use crate::guardrails::tests::{self, Company, Desk};
     use serde_json::{Value, json};
 
     fn settings(unknown: &str) -> Value {
@@ -180,13 +160,12 @@ mod tests {
         })
     }
 
-    fn build(settings: Value) -> Result<EmailDomains, Vec<String>> {
-        let leads: BTreeSet<PersonId> = "lee".parse().into_iter().collect();
-        let settings: EmailDomainsSettings =
-            serde_json::from_value(settings).map_err(|error| vec![error.to_string()])?;
-        EmailDomains::new(&settings, |team| {
-            (team.as_str() == "leads").then_some(&leads)
-        })
+    fn read(settings: Value) -> EmailDomainsSettings {
+        serde_json::from_value(settings).unwrap()
+    }
+
+    fn build(settings: Value) -> Result<EmailDomains, Vec<Fault>> {
+        EmailDomains::new(&read(settings), &Company::new().setup())
     }
 
     fn asking() -> EmailDomains {
@@ -268,11 +247,14 @@ mod tests {
         wrong["known"] = json!(["localhost"]);
         wrong["pointers"] = json!(["to"]);
         let faults = build(wrong.clone()).unwrap_err();
-        assert_eq!(faults.len(), 4, "{faults:?}");
+        assert_eq!(faults.len(), 3, "{faults:?}");
         wrong["ask"] = json!("nobody");
-        assert!(build(wrong).unwrap_err().concat().contains("nobody"));
+        assert!(format!("{:?}", build(wrong).unwrap_err()).contains("nobody"));
         let mut odd = settings("block");
         odd["chat"] = json!("no");
-        assert!(build(odd).is_err());
+        assert_eq!(build(odd).unwrap_err().len(), 1);
+        let mut none = settings("block");
+        none["pointers"] = json!([]);
+        assert_eq!(build(none).unwrap_err().len(), 1);
     }
 }

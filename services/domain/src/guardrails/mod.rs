@@ -2,22 +2,38 @@
 //! denies; an error of a guardrail is a deny.
 
 mod address;
+mod amount_limit;
+mod asking;
 mod domains;
 mod email_domains;
+mod invoice_total;
+mod money;
+mod secrets_in_input;
+mod setup;
 #[cfg(test)]
 mod tests;
+mod time_of_day;
+mod update_fields;
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use countersign_schemas::events::CheckedRequester;
-use countersign_schemas::{AgentId, PersonId, TeamId, Timestamp, ToolName};
+use countersign_schemas::{AgentId, Timestamp, Token, ToolName};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::policy::{AskRule, Known, Pointer, Wish};
 
+pub use amount_limit::{AmountLimit, AmountLimitSettings, LimitTable};
 pub use email_domains::{EmailDomains, EmailDomainsSettings};
+pub use invoice_total::{InvoiceTotal, InvoiceTotalSettings, Rounding};
+pub use money::Halves;
+pub use secrets_in_input::{Found, SecretsInInput, SecretsInInputSettings};
+pub use setup::Fault;
+pub(crate) use setup::Setup;
+pub use time_of_day::{Closed, TimeOfDay, TimeOfDaySettings};
+pub use update_fields::{UpdateFields, UpdateFieldsSettings};
 
 /// What one guardrail found.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +68,8 @@ pub enum Finding {
 pub struct Case<'a> {
     /// Who wants to act.
     pub agent: &'a AgentId,
+    /// The roles that entities.json gives it.
+    pub roles: &'a BTreeSet<Token>,
     /// The tool.
     pub tool: &'a ToolName,
     /// On whose behalf.
@@ -95,28 +113,74 @@ pub trait Guardrail: Debug + Send + Sync {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum GuardrailSettings {
+    /// Amounts must be within limits.
+    AmountLimit(AmountLimitSettings),
     /// Recipients must be at known domains.
     EmailDomains(EmailDomainsSettings),
+    /// Lines must add up to the total.
+    InvoiceTotal(Box<InvoiceTotalSettings>),
+    /// An input must hold no secrets.
+    SecretsInInput(SecretsInInputSettings),
+    /// Only at certain hours.
+    TimeOfDay(TimeOfDaySettings),
+    /// An agent may change its own fields only.
+    UpdateFields(UpdateFieldsSettings),
 }
 
 impl GuardrailSettings {
-    /// The input fields that it reads.
-    pub(crate) fn pointers(&self) -> &[String] {
+    /// Reads one table of a tool's `guardrails`.
+    pub(crate) fn read(table: &toml::Value) -> Result<Self, Fault> {
+        Self::deserialize(table.clone()).map_err(|error| Fault {
+            what: error.message().to_owned(),
+            mend: "docs/policy.md lists the keys of each guardrail".to_owned(),
+        })
+    }
+
+    /// Its name, as in the catalog.
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
-            Self::EmailDomains(settings) => &settings.pointers,
+            Self::AmountLimit(_) => amount_limit::NAME,
+            Self::EmailDomains(_) => email_domains::NAME,
+            Self::InvoiceTotal(_) => invoice_total::NAME,
+            Self::SecretsInInput(_) => secrets_in_input::NAME,
+            Self::TimeOfDay(_) => time_of_day::NAME,
+            Self::UpdateFields(_) => update_fields::NAME,
         }
     }
 
-    /// Builds the guardrail; `members` answers who is in a team.
-    pub(crate) fn build<'p>(
-        &self,
-        members: impl Fn(&TeamId) -> Option<&'p BTreeSet<PersonId>>,
-    ) -> Result<Box<dyn Guardrail>, Vec<String>> {
+    /// The input fields that it reads.
+    pub(crate) fn pointers(&self) -> Vec<&str> {
         match self {
-            Self::EmailDomains(settings) => EmailDomains::new(settings, members)
-                .map(|guard| -> Box<dyn Guardrail> { Box::new(guard) }),
+            Self::AmountLimit(settings) => settings.pointers(),
+            Self::EmailDomains(settings) => strs(&settings.pointers),
+            Self::InvoiceTotal(settings) => settings.pointers(),
+            Self::SecretsInInput(settings) => strs(&settings.except),
+            Self::TimeOfDay(_) => Vec::new(),
+            Self::UpdateFields(settings) => settings.pointers(),
         }
     }
+
+    /// Builds the guardrail, or tells every fault of its settings.
+    pub(crate) fn build(&self, setup: &Setup<'_>) -> Result<Box<dyn Guardrail>, Vec<Fault>> {
+        match self {
+            Self::AmountLimit(settings) => boxed(AmountLimit::new(settings, setup)),
+            Self::EmailDomains(settings) => boxed(EmailDomains::new(settings, setup)),
+            Self::InvoiceTotal(settings) => boxed(InvoiceTotal::new(settings)),
+            Self::SecretsInInput(settings) => boxed(SecretsInInput::new(settings, setup)),
+            Self::TimeOfDay(settings) => boxed(TimeOfDay::new(settings, setup)),
+            Self::UpdateFields(settings) => boxed(UpdateFields::new(settings, setup)),
+        }
+    }
+}
+
+fn boxed<G: Guardrail + 'static>(
+    built: Result<G, Vec<Fault>>,
+) -> Result<Box<dyn Guardrail>, Vec<Fault>> {
+    built.map(|guard| -> Box<dyn Guardrail> { Box::new(guard) })
+}
+
+fn strs(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }
 
 /// The domains of every recipient at `pointers`, in lower-case ASCII form, or `None` if

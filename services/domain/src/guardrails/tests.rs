@@ -1,15 +1,91 @@
 //! A case to try guardrails on.
 
-use countersign_schemas::events::CheckedRequester;
-use countersign_schemas::{AgentId, Timestamp, ToolName};
-use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
-use super::{Case, Finding, Guardrail, GuardrailError};
-use crate::policy::Known;
+use countersign_schemas::events::CheckedRequester;
+use countersign_schemas::{AgentId, Timestamp, Token, ToolName};
+use serde_json::{Map, Value, json};
+
+use super::{Case, Fault, Finding, Guardrail, GuardrailError, GuardrailSettings, Setup};
+use crate::policy::{Directory, Field, FieldTree, Known, Pointer, Problems};
+use crate::redact::FieldClass;
+
+/// What surrounds settings in a test: teams `leads` (two people), `finance` (three),
+/// agents `billing` and `support` with a role of the same name and `desk` each.
+#[derive(Default)]
+pub(super) struct Company {
+    directory: Directory,
+    fields: FieldTree,
+    updatable: Vec<Pointer>,
+}
+
+impl Company {
+    pub(super) fn new() -> Self {
+        let entities = json!({
+            "teams": {"leads": {}, "finance": {}},
+            "people": {
+                "lee": {"teams": ["leads"]}, "mara": {"teams": ["leads", "finance"]},
+                "jo": {"teams": ["finance"]}, "kim": {"teams": ["finance"]}
+            },
+            "roles": {"desk": {}, "billing": {}, "support": {}},
+            "agents": {
+                "billing": {"roles": ["desk", "billing"], "team": "finance"},
+                "support": {"roles": ["desk", "support"], "team": "leads"}
+            }
+        });
+        let mut problems = Problems::default();
+        let directory = Directory::read(entities.to_string().as_bytes(), &mut problems);
+        assert_eq!(problems.count(), 0);
+        Self {
+            directory,
+            ..Self::default()
+        }
+    }
+
+    /// The tool is an update of these fields.
+    pub(super) fn updating(mut self, pointers: &[&str]) -> Self {
+        let read = |text: &&str| Pointer::parse(text).unwrap();
+        self.updatable = pointers.iter().map(read).collect();
+        self
+    }
+
+    /// The tool's field at `pointer` has this class.
+    pub(super) fn classed(mut self, pointer: &str, class: &str) -> Self {
+        let field = Field::new(FieldClass::parse(class).unwrap(), None);
+        self.fields.insert(&Pointer::parse(pointer).unwrap(), field);
+        self
+    }
+
+    pub(super) fn setup(&self) -> Setup<'_> {
+        Setup {
+            directory: &self.directory,
+            fields: &self.fields,
+            updatable: &self.updatable,
+        }
+    }
+
+    /// The guardrail that a table of the catalog sets.
+    pub(super) fn build(&self, toml: &str) -> Result<Box<dyn Guardrail>, Vec<Fault>> {
+        let settings = GuardrailSettings::read(&table(toml)).map_err(|fault| vec![fault])?;
+        settings.build(&self.setup())
+    }
+
+    /// The faults of a table of the catalog, each as a line.
+    pub(super) fn faults(&self, toml: &str) -> Vec<String> {
+        let faults = self.build(toml).unwrap_err();
+        assert!(!faults.is_empty(), "it is not built, and nothing says why");
+        faults.iter().map(ToString::to_string).collect()
+    }
+}
+
+fn table(toml: &str) -> toml::Value {
+    toml::from_str(toml).unwrap()
+}
 
 /// What surrounds an input in a test.
 pub(super) struct Desk {
-    agent: AgentId,
+    pub(super) agent: AgentId,
+    pub(super) roles: BTreeSet<Token>,
     tool: ToolName,
     requester: CheckedRequester,
     pub(super) at: Timestamp,
@@ -20,6 +96,10 @@ impl Desk {
     pub(super) fn new() -> Self {
         Self {
             agent: "billing".parse().unwrap(),
+            roles: ["desk", "billing"]
+                .iter()
+                .map(|role| role.parse().unwrap())
+                .collect(),
             tool: "mail.send".parse().unwrap(),
             requester: CheckedRequester {
                 id: "kim".parse().unwrap(),
@@ -33,6 +113,7 @@ impl Desk {
     pub(super) fn case<'a>(&'a self, input: &'a Map<String, Value>) -> Case<'a> {
         Case {
             agent: &self.agent,
+            roles: &self.roles,
             tool: &self.tool,
             requester: &self.requester,
             input,

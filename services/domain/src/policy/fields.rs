@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Map, Value};
+
 use super::pointer::Pointer;
 use crate::redact::FieldClass;
 
@@ -64,6 +66,22 @@ impl FieldTree {
         free
     }
 
+    /// Whether a field at or below the member `name` of the input was added.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        self.named.contains_key(name)
+    }
+
+    /// What of `object` the test `keep` keeps, which sees each value with the class that
+    /// rules there. Objects and arrays stand if something in them does; in an array `null`
+    /// stands for what is left out.
+    pub(crate) fn kept(
+        &self,
+        object: &Map<String, Value>,
+        keep: &impl Fn(Option<&FieldClass>, &Value) -> bool,
+    ) -> Map<String, Value> {
+        members(object, self.cursor(), keep)
+    }
+
     /// Starts a walk at the input as a whole.
     pub(crate) fn cursor(&self) -> Cursor<'_> {
         Cursor {
@@ -82,6 +100,43 @@ impl FieldTree {
             };
         }
         cursor.field
+    }
+}
+
+fn members(
+    object: &Map<String, Value>,
+    cursor: Cursor<'_>,
+    keep: &impl Fn(Option<&FieldClass>, &Value) -> bool,
+) -> Map<String, Value> {
+    let one = |(name, value): (&String, &Value)| {
+        let kept = kept(value, cursor.member(name), keep)?;
+        Some((name.clone(), kept))
+    };
+    object.iter().filter_map(one).collect()
+}
+
+fn kept(
+    value: &Value,
+    cursor: Cursor<'_>,
+    keep: &impl Fn(Option<&FieldClass>, &Value) -> bool,
+) -> Option<Value> {
+    let itself = keep(cursor.field.map(|field| &field.class), value);
+    match value {
+        Value::Object(object) => {
+            let inner = members(object, cursor, keep);
+            (itself || !inner.is_empty()).then_some(Value::Object(inner))
+        }
+        Value::Array(items) => {
+            let all: Vec<Option<Value>> = items
+                .iter()
+                .map(|item| kept(item, cursor.element(), keep))
+                .collect();
+            let stands = itself || all.iter().any(Option::is_some);
+            stands.then(|| all.into_iter().map(Option::unwrap_or_default).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            itself.then(|| value.clone())
+        }
     }
 }
 
@@ -132,5 +187,43 @@ mod tests {
         assert_eq!(tree.at(&at("/lines/*/key")), Some(&secret));
         assert_eq!(tree.at(&at("/other")), None);
         assert_eq!(secret.shown, Shown::Redacted);
+    }
+
+    #[test]
+    fn what_is_left_out_leaves_no_name_behind() {
+        let mut tree = FieldTree::default();
+        let at = |text: &str| Pointer::parse(text).unwrap();
+        for (place, class) in [
+            ("/id", FieldClass::Internal),
+            ("/auth", FieldClass::Secret),
+            ("/auth/note", FieldClass::Public),
+            ("/lines/*/key", FieldClass::Secret),
+            ("/lines/*/part", FieldClass::Internal),
+        ] {
+            tree.insert(&at(place), Field::new(class, None));
+        }
+        let input = serde_json::json!({
+            "id": 1, "auth": {"t1": [1], "note": "n"}, "more": {"x": "y"},
+            "lines": [{"key": "k"}, {"key": "k", "part": "p"}]
+        });
+        let input = input.as_object().unwrap();
+        let open = tree.kept(input, &|class, _: &Value| {
+            class != Some(&FieldClass::Secret)
+        });
+        assert_eq!(
+            Value::Object(open),
+            serde_json::json!({
+                "id": 1, "auth": {"note": "n"}, "more": {"x": "y"},
+                "lines": [{}, {"part": "p"}]
+            })
+        );
+        let known = tree.kept(input, &|class, _: &Value| {
+            class.is_some_and(|class| *class != FieldClass::Secret)
+        });
+        assert_eq!(
+            Value::Object(known),
+            serde_json::json!({"id": 1, "auth": {"note": "n"}, "lines": [null, {"part": "p"}]})
+        );
+        assert!(tree.names("lines") && !tree.names("more"));
     }
 }

@@ -33,10 +33,13 @@ pub use bundle::Bundle;
 pub use catalog::Catalog;
 pub use directory::{AgentEntry, Directory};
 pub use fields::Shown;
+pub(crate) use fields::{Field, FieldTree};
 pub use judge::{Judgement, Judging, Outcome, judge, judge_without_bundle, without_input};
 pub use known::{Known, Learnt, Wish};
 pub use matching::{MatchKey, MatchKeyError};
 pub use pointer::{Pointer, PointerError};
+#[cfg(test)]
+pub(crate) use problem::Problems;
 pub use problem::{BundleErrors, Problem};
 pub use template::{Template, TemplateError};
 pub use tool::{Tool, Worker};

@@ -17,7 +17,7 @@ use super::problem::{Place, Problems};
 use super::template::Template;
 use super::tool::{Amount, Tool, Worker};
 use super::tool_table::{ToolTable, WorkerKind, WorkerTable};
-use crate::guardrails;
+use crate::guardrails::{Fault, Guardrail, GuardrailSettings, Setup};
 use crate::redact::{FieldClass, FieldClasses};
 
 /// How long a call may take where the catalog does not say.
@@ -100,7 +100,7 @@ impl Check<'_> {
         let summary = self.template("summary", &table.summary, &table.input, &fields);
         let resource = table.resource.as_deref().unwrap_or(self.name.as_str());
         let resource = self.template("resource", resource, &table.input, &fields);
-        let guards = self.guardrails(&table);
+        let guards = self.guardrails(&table, &fields, &updatable);
         let output = self.output(&table.output);
         let worker = self.worker(&table.worker, &table.input);
         let timeout = self.timeout(table.timeout_s);
@@ -312,26 +312,50 @@ impl Check<'_> {
         Some(template)
     }
 
-    fn guardrails(&mut self, table: &ToolTable) -> Option<Vec<Box<dyn guardrails::Guardrail>>> {
-        let mut built = Vec::new();
-        for settings in &table.guardrails {
-            for text in settings.pointers() {
-                self.pointer("guardrails", text, &table.input);
+    /// Every guardrail, or none where one has a fault.
+    fn guardrails(
+        &mut self,
+        table: &ToolTable,
+        fields: &FieldTree,
+        updatable: &[Pointer],
+    ) -> Option<Vec<Box<dyn Guardrail>>> {
+        let setup = Setup {
+            directory: self.directory,
+            fields,
+            updatable,
+        };
+        let all = table.guardrails.iter();
+        let built: Vec<Option<Box<dyn Guardrail>>> = all
+            .map(|one| self.guardrail(one, &table.input, &setup))
+            .collect();
+        built.into_iter().collect()
+    }
+
+    fn guardrail(
+        &mut self,
+        table: &toml::Value,
+        schema: &Value,
+        setup: &Setup<'_>,
+    ) -> Option<Box<dyn Guardrail>> {
+        let settings = match GuardrailSettings::read(table) {
+            Ok(settings) => settings,
+            Err(fault) => {
+                self.fault(format!("guardrail: {}", fault.what), &fault.mend);
+                return None;
             }
-            match settings.build(|team| self.directory.team(team)) {
-                Ok(guard) => built.push(guard),
-                Err(faults) => {
-                    for fault in faults {
-                        self.fault(
-                            format!("guardrail: {fault}"),
-                            "mend the guardrail's settings",
-                        );
-                    }
-                    return None;
-                }
+        };
+        let key = format!("guardrail `{}`", settings.kind());
+        for text in settings.pointers() {
+            // What is no pointer at all is a fault that the guardrail itself tells.
+            if Pointer::parse(text).is_ok() {
+                self.pointer(settings.kind(), text, schema);
             }
         }
-        Some(built)
+        let built = settings.build(setup);
+        let told = |fault: Fault| self.fault(format!("{key}: {}", fault.what), &fault.mend);
+        built
+            .map_err(|faults| faults.into_iter().for_each(told))
+            .ok()
     }
 
     fn output(&mut self, table: &BTreeMap<String, String>) -> BTreeMap<Pointer, FieldClass> {

@@ -8,7 +8,6 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::fields::Shown;
-use crate::guardrails::GuardrailSettings;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,8 +25,9 @@ pub(crate) struct ToolTable {
     #[serde(default)]
     pub(crate) updatable: Vec<String>,
     pub(crate) resource: Option<String>,
+    /// Each is read on its own, so that every fault of every one is told at once.
     #[serde(default)]
-    pub(crate) guardrails: Vec<GuardrailSettings>,
+    pub(crate) guardrails: Vec<toml::Value>,
     #[serde(default)]
     pub(crate) output: BTreeMap<String, String>,
     pub(crate) timeout_s: Option<u64>,

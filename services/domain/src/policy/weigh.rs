@@ -89,6 +89,7 @@ impl Case<'_> {
         };
         let case = guardrails::Case {
             agent: self.agent_id,
+            roles: &self.agent.roles,
             tool: &self.tool.name,
             requester: self.requester,
             input: self.input,

@@ -22,6 +22,8 @@ pub use classes::{ClassError, FieldClass, FieldClasses};
 pub use findings::{Finding, Findings};
 pub use fingerprint::{FingerprintKey, KeyError};
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use countersign_schemas::json::JsonObject;
 use countersign_schemas::limits;
 use serde_json::{Map, Value};
@@ -176,6 +178,17 @@ impl Redactor {
         findings.note_fingerprint(&mark);
         mark
     }
+}
+
+/// The types that the detectors know, as findings carry them.
+pub(crate) const TYPES: [&str; 7] = Kind::WORDS;
+
+/// The types of what the detectors find in each member of `object`, its key included, by
+/// the member's key; `None` if one could not be read to its end.
+pub(crate) fn types_by_member(
+    object: &Map<String, Value>,
+) -> Option<BTreeMap<String, BTreeSet<&'static str>>> {
+    walk::types(object).ok()
 }
 
 /// Notes a failure and gives what stands in the value's place.

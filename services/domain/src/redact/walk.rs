@@ -1,5 +1,7 @@
 //! The walk over JSON by value: keys, strings and numbers, never the serialised text.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use countersign_schemas::limits::JSON_DEPTH_MAX;
 use serde_json::{Map, Number, Value};
 
@@ -197,4 +199,65 @@ pub(super) fn holds_more(value: &Value, hints: Hints, depth: usize) -> bool {
 fn text_holds_more(text: &str, hints: Hints) -> bool {
     text.len() > super::TEXT_BYTES_MAX
         || !matches!(detect::scan(text, hints), Ok(hits) if hits.is_empty())
+}
+
+/// The types of what the detectors find in each member of `object`, its key included;
+/// members in which they find nothing are left out.
+pub(super) fn types(
+    object: &Map<String, Value>,
+) -> Result<BTreeMap<String, BTreeSet<&'static str>>, Failed> {
+    let named = Hints::of_pair(object);
+    let mut found = BTreeMap::new();
+    for (key, value) in object {
+        let mut types = BTreeSet::new();
+        types_in_text(key, Hints::NONE, &mut types)?;
+        types_in(value, Hints::NONE.below(key, named), 1, &mut types)?;
+        if !types.is_empty() {
+            found.insert(key.clone(), types);
+        }
+    }
+    Ok(found)
+}
+
+fn types_in(
+    value: &Value,
+    hints: Hints,
+    depth: usize,
+    types: &mut BTreeSet<&'static str>,
+) -> Result<(), Failed> {
+    if depth > JSON_DEPTH_MAX {
+        return Err(Failed);
+    }
+    match value {
+        Value::Null | Value::Bool(_) => Ok(()),
+        Value::Number(number) => {
+            let hit = number_hit(number, hints)?;
+            types.extend(hit.map(|hit| hit.kind.word()));
+            Ok(())
+        }
+        Value::String(text) => types_in_text(text, hints, types),
+        Value::Array(items) => items
+            .iter()
+            .try_for_each(|item| types_in(item, hints, depth + 1, types)),
+        Value::Object(members) => {
+            let named = Hints::of_pair(members);
+            members.iter().try_for_each(|(key, value)| {
+                types_in_text(key, Hints::NONE, types)?;
+                types_in(value, hints.below(key, named), depth + 1, types)
+            })
+        }
+    }
+}
+
+fn types_in_text(
+    text: &str,
+    hints: Hints,
+    types: &mut BTreeSet<&'static str>,
+) -> Result<(), Failed> {
+    if text.len() > super::TEXT_BYTES_MAX {
+        return Err(Failed);
+    }
+    let hits = detect::scan(text, hints)?;
+    types.extend(hits.into_iter().map(|hit| hit.kind.word()));
+    Ok(())
 }

@@ -29,7 +29,7 @@ fn sample() -> Files {
 
 fn invoice(total: &str) -> Value {
     json!({"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": total,
-           "lines": [{"part": "Bearing 6204", "quantity": 4, "price": "12.50"}]})
+           "lines": [{"part": "Press", "quantity": 1, "price": total}]})
 }
 
 const ANSWERS: &str = r#"support crm.read_contact {"contact_id": "C-1042"} => allow read-contacts-and-documents
@@ -42,9 +42,10 @@ support crm.update_contact {"contact_id": "C-1042", "phone": "+49 30 901820"} =>
 support crm.update_contact {"contact_id": "C-1042", "email": "new@fabrikam.example"} => ask new-mail-address-is-checked
 support crm.update_contact {"contact_id": "C-1042", "credit_limit": 90000} => deny credit-limit-is-finance
 billing crm.update_contact {"contact_id": "C-1042", "phone": "1"} => deny policy_denied
-billing invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "1250.00", "lines": [{"part": "Bearing 6204", "quantity": 4, "price": "12.50"}]} => allow billing-drafts-invoices
-billing invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "5000.01", "lines": [{"part": "Bearing 6204", "quantity": 4, "price": "12.50"}]} => ask large-invoices-are-seen
-billing invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "250000", "lines": [{"part": "Bearing 6204", "quantity": 4, "price": "12.50"}]} => deny no-invoices-beyond-limit
+billing invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "1250.00", "lines": [{"part": "Press", "quantity": 1, "price": "1250.00"}]} => allow billing-drafts-invoices
+billing invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "5000.01", "lines": [{"part": "Press", "quantity": 1, "price": "5000.01"}]} => ask large-invoices-are-seen
+billing invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "1250.00", "lines": [{"part": "Bearing 6204", "quantity": 4, "price": "12.50"}]} => deny guardrail_violated
+billing invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "250000", "lines": [{"part": "Press", "quantity": 1, "price": "250000"}]} => deny no-invoices-beyond-limit
 support invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "1", "lines": [{"part": "Bearing 6204", "quantity": 4, "price": "12.50"}]} => deny policy_denied
 ops crm.read_contact {"contact_id": "1042"} => deny invalid_input"#;
 

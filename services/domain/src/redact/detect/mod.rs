@@ -32,6 +32,10 @@ impl Kind {
     /// The type under which a failed redaction is counted.
     pub(super) const FAILED: &'static str = "redaction_failed";
 
+    /// Every type, as marks and findings carry it.
+    pub(super) const WORDS: [&'static str; 7] =
+        ["ip", "phone", "ssn", "iban", "email", "card", "secret"];
+
     /// The type as marks and findings carry it.
     pub(super) fn word(self) -> &'static str {
         match self {

@@ -1,0 +1,153 @@
+//! `time_of_day`: on which days and at which hours, by the clock of a place, an intent may
+//! pass. The time is that at which the intent was stored.
+
+mod hours;
+#[cfg(test)]
+mod tests;
+
+use serde::Deserialize;
+
+use super::asking::AskKeys;
+use super::setup::{Faults, Setup, quote};
+use super::{Case, Fault, Finding, Guardrail, GuardrailError};
+use crate::policy::AskRule;
+
+use hours::{Hours, Span};
+
+pub(super) const NAME: &str = "time_of_day";
+
+/// The guardrail's table in the catalog.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimeOfDaySettings {
+    /// The place whose clock counts: a name of the IANA time zone database.
+    pub zone: String,
+    /// When it is open, such as `mon-fri 08:00-18:00`.
+    pub open: Vec<String>,
+    /// Days on which it is closed: `2026-12-25`, or `12-25` for every year.
+    #[serde(default)]
+    pub holidays: Vec<String>,
+    /// What happens at other times.
+    pub closed: Closed,
+    /// Who decides at other times, as in `@ask`.
+    pub ask: Option<String>,
+    /// How long they have, as in `@expires`.
+    pub expires: Option<String>,
+    /// Whether they may answer in chat, as in `@chat`.
+    pub chat: Option<String>,
+    /// The longest time window that may lift it, as in `@window`.
+    pub window: Option<String>,
+}
+
+/// What happens with an intent at a time that is not open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Closed {
+    /// People decide.
+    Ask,
+    /// It is refused.
+    Block,
+}
+
+impl TimeOfDaySettings {
+    fn keys(&self) -> AskKeys<'_> {
+        AskKeys {
+            ask: self.ask.as_deref(),
+            expires: self.expires.as_deref(),
+            chat: self.chat.as_deref(),
+            window: self.window.as_deref(),
+        }
+    }
+}
+
+/// The guardrail, ready.
+#[derive(Debug)]
+pub struct TimeOfDay {
+    hours: Hours,
+    /// Who decides at other times; nobody where it is refused.
+    ask: Option<AskRule>,
+}
+
+impl TimeOfDay {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// Every fault of them.
+    pub(crate) fn new(settings: &TimeOfDaySettings, setup: &Setup<'_>) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::default();
+        let zone = hours::zone(&settings.zone);
+        if zone.is_none() {
+            faults.note(
+                format!(
+                    "`zone` is `{}`, which is no time zone",
+                    quote(&settings.zone)
+                ),
+                "write a name of the IANA database, such as `Europe/Berlin`",
+            );
+        }
+        if settings.open.is_empty() {
+            faults.note(
+                "`open` names no time",
+                "write times such as `mon-fri 08:00-18:00`",
+            );
+        }
+        let mut open = Vec::new();
+        for text in &settings.open {
+            match Span::parse(text) {
+                Some(span) => open.push(span),
+                None => faults.note(
+                    format!("`open` has `{}`, which is no time", quote(text)),
+                    "write days and hours such as `mon-fri 08:00-18:00` or `sat 22:00-02:00`",
+                ),
+            }
+        }
+        let mut holidays = Vec::new();
+        for text in &settings.holidays {
+            match hours::holiday(text) {
+                Some(day) => holidays.push(day),
+                None => faults.note(
+                    format!("`holidays` has `{}`, which is no day", quote(text)),
+                    "write `2026-12-25`, or `12-25` for every year",
+                ),
+            }
+        }
+        let ask = match settings.closed {
+            Closed::Ask => settings.keys().rule(setup, &mut faults),
+            Closed::Block => {
+                let why = "`closed = \"block\"` asks nobody";
+                settings.keys().refuse(why, &mut faults);
+                None
+            }
+        };
+        faults.finish(zone.map(|zone| Self {
+            hours: Hours {
+                zone,
+                open,
+                holidays,
+            },
+            ask,
+        }))
+    }
+}
+
+impl Guardrail for TimeOfDay {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn check(&self, case: &Case<'_>) -> Result<Finding, GuardrailError> {
+        let zone = self.hours.zone.name();
+        if self.hours.are_open(case.at.datetime()) {
+            let message = format!("it is within the hours, by the clock of {zone}");
+            return Ok(Finding::Pass { message });
+        }
+        let message = format!("it is outside of the hours, by the clock of {zone}");
+        Ok(match &self.ask {
+            Some(ask) => Finding::asking(message, ask),
+            None => Finding::Deny {
+                message,
+                need: "the same intent, sent again within the hours".to_owned(),
+            },
+        })
+    }
+}
