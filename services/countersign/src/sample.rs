@@ -18,7 +18,6 @@ bundle!(
     "catalog/office.toml",
     "entities.json",
     "policies/billing.cedar",
-    "policies/reading.cedar",
     "policies/support.cedar",
 );
 

@@ -71,7 +71,7 @@ mod checks {
         assert!(errors.is_empty(), "{errors}");
         assert!(!told.contains('\u{1b}'), "colour in a plain log");
         for expected in [
-            "approved: policy allows it (read-contacts-and-documents)",
+            "approved: policy allows it (tier.reader.crm)",
             "approved: lee approved it",
             "blocked (policy_denied)",
             "support was stopped from using crm.update_contact",

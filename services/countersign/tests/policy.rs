@@ -122,4 +122,68 @@ mod checks {
         assert!(told.contains("company.cedar"), "{told}");
         assert_eq!(check(&dir.path().join("none"), READ, &[]).0, 64);
     }
+
+    fn lint(dir: &Path) -> (i32, Value, String) {
+        let run = |more: &[&str]| {
+            Command::new(env!("CARGO_BIN_EXE_countersign"))
+                .args(["policy", "lint", "--dir"])
+                .arg(dir)
+                .args(more)
+                .output()
+                .unwrap()
+        };
+        let (json, text) = (run(&["--json"]), run(&[]));
+        assert_eq!(json.status.code(), text.status.code());
+        (
+            json.status.code().unwrap(),
+            serde_json::from_slice(&json.stdout).unwrap_or_default(),
+            String::from_utf8(text.stdout).unwrap(),
+        )
+    }
+
+    #[test]
+    fn lint_refuses_an_admin_permit_with_its_line_and_how_to_mend_it() {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("policy");
+        let (code, json, told) = lint(&sample);
+        assert_eq!((code, &json["refused"]), (0, &Value::from(0)), "{told}");
+        let dir = tempfile::tempdir().unwrap();
+        copy(&sample, dir.path());
+        let admin = "\n@id(\"admin\")\npermit (principal, action, resource);\n";
+        std::fs::write(dir.path().join("policies/admin.cedar"), admin).unwrap();
+        let (code, json, told) = lint(dir.path());
+        assert_eq!(code, 20, "{told}");
+        let one = &json["findings"][0];
+        assert_eq!(
+            (&one["file"], &one["line"]),
+            (&"policies/admin.cedar".into(), &2.into())
+        );
+        assert_eq!(
+            (&one["level"], &one["check"]),
+            (&"refused".into(), &"unbounded".into())
+        );
+        assert!(told.contains("policies/admin.cedar:2: refused:"), "{told}");
+        assert!(told.contains("@reviewed("), "{told}");
+    }
+
+    #[test]
+    fn lint_measures_times_against_the_deployments_retention() {
+        let dir = tempfile::tempdir().unwrap();
+        copy(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("policy"),
+            &dir.path().join("policy"),
+        );
+        let settings = |seconds: u32| {
+            let text = format!("[deployment]\nraw_retention_s = {seconds}\n");
+            std::fs::write(dir.path().join("countersign.toml"), text).unwrap();
+        };
+        settings(86_400);
+        assert_eq!(lint(dir.path()).0, 0);
+        settings(3_600);
+        let (code, json, told) = lint(dir.path());
+        assert_eq!(
+            (code, &json["findings"][0]["check"]),
+            (20, &"retention".into()),
+            "{told}"
+        );
+    }
 }

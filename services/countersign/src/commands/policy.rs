@@ -1,5 +1,7 @@
 //! `countersign policy`: what a bundle says, without any server.
 
+mod lint;
+
 use std::path::{Path, PathBuf};
 
 use countersign_domain::policy::{Bundle, Judging, Known, MatchKey, Outcome, judge};
@@ -28,6 +30,8 @@ pub(crate) struct Args {
 enum Action {
     /// Judge one tool call; nothing is sent or stored
     Check(Box<CheckArgs>),
+    /// Say what a sound bundle still should not say
+    Lint(lint::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,6 +67,7 @@ pub(crate) fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             output.answer(&answer(&checked), || text(&checked))?;
             Ok(exit(checked.verdict))
         }
+        Action::Lint(args) => lint::run(&args, output),
     }
 }
 

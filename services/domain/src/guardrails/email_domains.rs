@@ -144,6 +144,10 @@ impl Guardrail for EmailDomains {
     fn recipients(&self) -> &[Pointer] {
         &self.pointers
     }
+
+    fn ask(&self) -> Option<&AskRule> {
+        self.ask.as_ref()
+    }
 }
 
 #[cfg(test)]

@@ -107,6 +107,11 @@ pub trait Guardrail: Debug + Send + Sync {
     fn recipients(&self) -> &[Pointer] {
         &[]
     }
+
+    /// Who may lift what it finds, where it asks; lint compares its times with retention.
+    fn ask(&self) -> Option<&AskRule> {
+        None
+    }
 }
 
 /// A guardrail as a tool's table in the catalog sets it.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use cedar_policy::{Authorizer, Entities, EntityUid, Schema};
-use countersign_schemas::{AgentId, Digest};
+use cedar_policy::{Authorizer, Entities, Schema};
+use countersign_schemas::Digest;
 
 use super::catalog::Catalog;
 use super::cedar_schema;
-use super::directory::{self, Directory};
+use super::directory::Directory;
+use super::entities_file;
 use super::problem::{BundleErrors, Place, Problems};
 use super::rules::{Rules, RulesReader};
 
@@ -23,7 +24,6 @@ pub struct Bundle {
     pub(crate) directory: Directory,
     pub(crate) rules: Rules,
     pub(crate) entities: Entities,
-    pub(crate) agents: BTreeMap<AgentId, EntityUid>,
     pub(crate) authorizer: Authorizer,
     digest: Digest,
 }
@@ -43,11 +43,11 @@ impl Bundle {
     pub fn from_files(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, BundleErrors> {
         let mut problems = Problems::default();
         let digest = digest(files, &mut problems);
-        let directory = match files.get(directory::FILE) {
-            Some(bytes) => Directory::read(bytes, &mut problems),
+        let directory = match files.get(entities_file::FILE) {
+            Some(bytes) => entities_file::read(bytes, &mut problems),
             None => {
                 problems.add(
-                    &Place::file(directory::FILE),
+                    &Place::file(entities_file::FILE),
                     "is missing",
                     "add it, with agents, roles, people and teams",
                 );
@@ -91,18 +91,12 @@ impl Bundle {
         let schema = Schema::from_json_value(cedar_schema::schema_json(&catalog))
             .map_err(|error| error.to_string())?;
         let entities = cedar_schema::entities(&catalog, &directory, &schema)?;
-        let agents: Result<BTreeMap<AgentId, EntityUid>, String> = directory
-            .agents()
-            .map(|(id, _)| Ok((id.clone(), cedar_schema::uid("Agent", id.as_str())?)))
-            .collect();
-        let agents = agents?;
         let rules = reader.finish(&catalog, &directory, &schema, &entities, problems);
         Ok(Self {
             catalog,
             directory,
             rules,
             entities,
-            agents,
             authorizer: Authorizer::new(),
             digest,
         })
@@ -156,7 +150,7 @@ fn kind(path: &str) -> Option<Kind> {
         ("policies", "cedar") => Some(Kind::Policy),
         ("catalog", "toml") => Some(Kind::Catalog),
         ("tests", "toml") => Some(Kind::Other),
-        ("", _) if path == directory::FILE => Some(Kind::Other),
+        ("", _) if path == entities_file::FILE => Some(Kind::Other),
         (_, "md") => Some(Kind::Other),
         _ => None,
     }

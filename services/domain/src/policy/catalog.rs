@@ -25,6 +25,8 @@ struct CatalogFile {
 #[derive(Debug, Default)]
 pub struct Catalog {
     tools: BTreeMap<ToolName, Tool>,
+    /// File and line of each.
+    places: BTreeMap<ToolName, (String, Option<usize>)>,
 }
 
 impl Catalog {
@@ -37,6 +39,15 @@ impl Catalog {
     /// Every tool, by name.
     pub fn tools(&self) -> impl Iterator<Item = &Tool> {
         self.tools.values()
+    }
+
+    /// Where a tool is defined.
+    pub(crate) fn place(&self, name: &ToolName) -> Place<'_> {
+        let found = self.places.get(name);
+        found.map_or(Place::file("catalog"), |(file, line)| Place {
+            file,
+            line: *line,
+        })
     }
 
     /// Adds the tools of one file.
@@ -93,6 +104,8 @@ impl Catalog {
             );
         }
         if let Some(tool) = tool_file::build(name.clone(), table, directory, place, problems) {
+            let at = (place.file.to_owned(), place.line);
+            self.places.insert(name.clone(), at);
             self.tools.insert(name, tool);
         }
     }

@@ -142,14 +142,14 @@ fn find(
     if let Some(finding) = refusal::of_frame(request) {
         return Ok(finding);
     }
-    let (Some(agent), Some(principal)) = (agent, bundle.agents.get(judging.agent)) else {
+    let (Some(agent), Some(keys)) = (agent, bundle.rules.agents.get(judging.agent)) else {
         let message = format!("agent `{}` is not in the policy bundle", judging.agent);
         let need = "an operator adds the agent to entities.json";
         let mut finding = Finding::deny(BlockedCode::PolicyDenied, message.clone(), need);
         finding.reasons.push(reason("unknown_agent", message));
         return Ok(finding);
     };
-    let (Some(tool), Some(rules)) = (tool, bundle.rules.tools.get(&request.tool)) else {
+    let (Some(tool), Some(tool_keys)) = (tool, bundle.rules.tools.get(&request.tool)) else {
         let message = format!("tool `{}` is not in the catalog", request.tool);
         let need = "a tool of the catalog";
         return Ok(Finding::deny(BlockedCode::UnknownTool, message, need));
@@ -163,7 +163,7 @@ fn find(
     // Mandates are not checked yet, so nobody is proved.
     let requester = checked_requester(request);
     let ruling = match context::context(tool, &request.input.0, &requester) {
-        Ok(context) => verdict::rule(bundle, rules, principal, context),
+        Ok(context) => verdict::rule(bundle, tool_keys, keys, context),
         Err(_) => Ruling::Error(vec!["the input cannot be put before the rules".to_owned()]),
     };
     let case = Case {

@@ -1,13 +1,12 @@
-//! The policies of a bundle, validated and indexed: for each tool only the rules whose
-//! action can match it, firm rules apart from those that people may lift.
+//! The policies of a bundle: written out or made from tiers, validated, and indexed by
+//! their scope.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{
-    ActionConstraint, Entities, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode,
-    Validator,
+    Effect, Entities, EntityUid, Policy, PolicyId, PolicySet, Schema, ValidationMode, Validator,
 };
-use countersign_schemas::ToolName;
+use countersign_schemas::{AgentId, ToolName};
 use miette::Diagnostic;
 
 use super::annotations::Rule;
@@ -15,19 +14,54 @@ use super::ask;
 use super::catalog::Catalog;
 use super::cedar_schema;
 use super::directory::Directory;
+use super::entities_file;
+use super::index::{Index, Keys};
 use super::problem::{Place, Problems};
+use super::tier::{self, TierPolicy};
+use super::tool::Tool;
 
-/// The rules that can match one tool.
+/// A tool as the rules see it.
 #[derive(Debug)]
-pub(crate) struct ToolRules {
-    /// Permits, and forbids that nobody may lift.
-    pub(crate) firm: PolicySet,
-    /// Forbids that people may lift.
-    pub(crate) asks: PolicySet,
+pub(crate) struct ToolKeys {
     /// `Action::"<tool>"`.
     pub(crate) action: EntityUid,
     /// `Tool::"<tool>"`.
     pub(crate) resource: EntityUid,
+    pub(crate) action_keys: Keys,
+    pub(crate) resource_keys: Keys,
+}
+
+/// An agent as the rules see it.
+#[derive(Debug)]
+pub(crate) struct AgentKeys {
+    /// `Agent::"<id>"`.
+    pub(crate) principal: EntityUid,
+    pub(crate) keys: Keys,
+}
+
+/// One policy and where it stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Written {
+    pub(crate) policy: Policy,
+    pub(crate) file: String,
+    pub(crate) line: Option<usize>,
+    /// Whether a role's tier stands for it.
+    pub(crate) of_tier: bool,
+}
+
+impl Written {
+    /// Its `@id`.
+    pub(crate) fn id(&self) -> &str {
+        self.policy.id().as_ref()
+    }
+
+    /// Where it stands.
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place {
+            file: &self.file,
+            line: self.line,
+        }
+    }
 }
 
 /// Every rule of a bundle.
@@ -35,20 +69,26 @@ pub(crate) struct ToolRules {
 pub(crate) struct Rules {
     /// What each says of itself, by `@id`.
     pub(crate) said: BTreeMap<String, Rule>,
-    /// The index.
-    pub(crate) tools: BTreeMap<ToolName, ToolRules>,
+    /// All of them, as they stand in the files.
+    pub(crate) written: Vec<Written>,
+    pub(crate) index: Index,
+    pub(crate) tools: BTreeMap<ToolName, ToolKeys>,
+    pub(crate) agents: BTreeMap<AgentId, AgentKeys>,
 }
 
 /// Reads the policy files of a bundle, one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct RulesReader {
-    policies: Vec<(Policy, String, usize)>,
+    written: Vec<Written>,
     said: BTreeMap<String, Rule>,
+    /// Texts of the files, to find lines in.
+    texts: BTreeMap<String, String>,
 }
 
 impl RulesReader {
     /// Adds the policies of one file.
     pub(crate) fn read(&mut self, file: &str, text: &str, problems: &mut Problems) {
+        self.texts.insert(file.to_owned(), text.to_owned());
         let parsed: PolicySet = match text.parse() {
             Ok(parsed) => parsed,
             Err(errors) => {
@@ -61,24 +101,35 @@ impl RulesReader {
                 return;
             }
         };
-        if parsed.num_of_templates() > 0 {
+        for template in parsed.templates() {
             problems.add(
-                &Place::file(file),
-                "has a policy template",
+                &Place::at(
+                    file,
+                    text,
+                    text.find(&template.to_string()).unwrap_or_default(),
+                ),
+                "is a policy template",
                 "write each policy out: nothing links templates",
             );
         }
-        for policy in parsed.policies() {
-            self.add(file, text, policy, problems);
+        let mut policies: Vec<&Policy> = parsed.policies().collect();
+        policies.sort_by_key(|policy| order(policy));
+        // Each text is looked for behind the one before, so that equal ones have places of
+        // their own.
+        let mut from = 0;
+        for policy in policies {
+            let own = policy.to_string();
+            let found = text.get(from..).and_then(|rest| rest.find(&own));
+            let at = found.map_or(from, |found| from.saturating_add(found));
+            if found.is_some() {
+                from = at.saturating_add(own.len());
+            }
+            self.add(Place::at(file, text, at), policy, problems);
         }
     }
 
-    fn add(&mut self, file: &str, text: &str, policy: &Policy, problems: &mut Problems) {
+    fn add(&mut self, place: Place<'_>, policy: &Policy, problems: &mut Problems) {
         let annotated = policy.annotation("id").unwrap_or_default();
-        let offset = text
-            .find(&format!("@id(\"{annotated}\")"))
-            .unwrap_or_default();
-        let place = Place::at(file, text, offset);
         let rule = match Rule::read(policy) {
             Ok(rule) => rule,
             Err(faults) => {
@@ -88,6 +139,10 @@ impl RulesReader {
                 return;
             }
         };
+        if rule.id.starts_with(tier::ID_PREFIX) {
+            let what = format!("policy `{annotated}` has an `@id` like those of tiers");
+            return problems.add(&place, what, "begin it with another word than `tier.`");
+        }
         if self.said.contains_key(&rule.id) {
             return problems.add(
                 &place,
@@ -95,50 +150,150 @@ impl RulesReader {
                 "give one another `@id`",
             );
         }
-        let named = policy.new_id(PolicyId::new(&rule.id));
-        self.policies
-            .push((named, file.to_owned(), place.line.unwrap_or_default()));
+        self.written.push(Written {
+            policy: policy.new_id(PolicyId::new(&rule.id)),
+            file: place.file.to_owned(),
+            line: place.line,
+            of_tier: false,
+        });
         self.said.insert(rule.id.clone(), rule);
+    }
+
+    /// Adds the policies that the tiers of roles stand for.
+    fn add_tiers(&mut self, catalog: &Catalog, directory: &Directory, problems: &mut Problems) {
+        for (role, entry) in directory.role_entries() {
+            let Some(tier) = &entry.tier else {
+                continue;
+            };
+            let place = Place {
+                file: entities_file::FILE,
+                line: entry.line,
+            };
+            let faults = tier.faults(catalog);
+            for (what, mend) in &faults {
+                problems.add(&place, format!("role `{role}` {what}"), *mend);
+            }
+            if faults.is_empty() {
+                for made in tier.policies(role) {
+                    self.add_tier(made, place, problems);
+                }
+            }
+        }
+    }
+
+    fn add_tier(&mut self, made: TierPolicy, place: Place<'_>, problems: &mut Problems) {
+        match Policy::parse(Some(PolicyId::new(&made.id)), &made.text) {
+            Ok(policy) => {
+                self.written.push(Written {
+                    policy,
+                    file: place.file.to_owned(),
+                    line: place.line,
+                    of_tier: true,
+                });
+                let rule = Rule {
+                    id: made.id,
+                    because: made.because,
+                    need: None,
+                    ask: None,
+                };
+                self.said.insert(rule.id.clone(), rule);
+            }
+            Err(_) => problems.add(
+                &place,
+                format!("policy `{}` cannot be made", made.id),
+                "rename the fields that it names",
+            ),
+        }
+    }
+
+    /// A tier is all that its role grants, so that its name can be trusted.
+    fn check_tiers(&self, directory: &Directory, problems: &mut Problems) {
+        let permits = self
+            .written
+            .iter()
+            .filter(|one| !one.of_tier && one.policy.effect() == Effect::Permit);
+        for one in permits {
+            for uid in one.policy.entity_literals() {
+                let role = uid.id().unescaped().parse().ok();
+                let is_role = uid.type_name().to_string() == "Role";
+                if is_role && role.is_some_and(|role| directory.tier(&role).is_some()) {
+                    let what = format!(
+                        "policy `{}` permits more to `{uid}`, which has a tier",
+                        one.id()
+                    );
+                    let mend = "permit it to a role without tier and give the agents both roles";
+                    problems.add(&one.place(), what, mend);
+                }
+            }
+        }
     }
 
     /// Checks all policies against catalog and directory and builds the index.
     pub(crate) fn finish(
-        self,
+        mut self,
         catalog: &Catalog,
         directory: &Directory,
         schema: &Schema,
         entities: &Entities,
         problems: &mut Problems,
     ) -> Rules {
+        self.add_tiers(catalog, directory, problems);
+        self.check_tiers(directory, problems);
         self.check_teams(directory, problems);
         self.check_names(entities, problems);
         self.validate(schema, problems);
-        let mut tools = BTreeMap::new();
-        for tool in catalog.tools() {
-            match self.index(&tool.name, tool.operation.as_str()) {
-                Ok(rules) => drop(tools.insert(tool.name.clone(), rules)),
-                Err(error) => problems.add(
-                    &Place::file("policies"),
-                    error,
-                    "report this as a fault of the checker",
-                ),
+        match self.indexed(catalog, directory) {
+            Ok(rules) => rules,
+            Err(error) => {
+                let mend = "report this as a fault of the checker";
+                problems.add(&Place::file("policies"), error, mend);
+                Rules::default()
             }
-        }
-        Rules {
-            said: self.said,
-            tools,
         }
     }
 
-    fn place<'a>(&'a self, id: &str) -> Place<'a> {
-        let found = self
-            .policies
-            .iter()
-            .find(|(policy, ..)| AsRef::<str>::as_ref(policy.id()) == id);
-        found.map_or(Place::file("policies"), |(_, file, line)| Place {
-            file,
-            line: Some(*line),
+    fn indexed(self, catalog: &Catalog, directory: &Directory) -> Result<Rules, String> {
+        let mut index = Index::default();
+        for one in &self.written {
+            let rule = self.said.get(one.id());
+            let is_ask = rule.is_some_and(|rule| rule.ask.is_some());
+            index.add(one.policy.clone(), is_ask)?;
+        }
+        let mut tools = BTreeMap::new();
+        for tool in catalog.tools() {
+            tools.insert(tool.name.clone(), tool_keys(tool, &index)?);
+        }
+        let mut agents = BTreeMap::new();
+        for (id, agent) in directory.agents() {
+            let principal = cedar_schema::uid("Agent", id.as_str())?;
+            let mut uids = vec![principal.clone()];
+            for role in &agent.roles {
+                uids.push(cedar_schema::uid("Role", role.as_str())?);
+            }
+            let keys = index.keys(&uids);
+            agents.insert(id.clone(), AgentKeys { principal, keys });
+        }
+        Ok(Rules {
+            said: self.said,
+            written: self.written,
+            index,
+            tools,
+            agents,
         })
+    }
+
+    fn place(&self, id: &str) -> Place<'_> {
+        let found = self.written.iter().find(|one| one.id() == id);
+        found.map_or(Place::file("policies"), Written::place)
+    }
+
+    /// The place inside a policy that an error of the validator points at.
+    fn place_of(&self, id: &str, error: &dyn Diagnostic) -> Place<'_> {
+        let place = self.place(id);
+        match (self.texts.get_key_value(place.file), label(error)) {
+            (Some((file, text)), Some(at)) => Place::at(file, text, at),
+            _ => place,
+        }
     }
 
     fn check_teams(&self, directory: &Directory, problems: &mut Problems) {
@@ -156,7 +311,8 @@ impl RulesReader {
 
     /// Cedar lets a policy name any entity; a misspelt one would silently never match.
     fn check_names(&self, entities: &Entities, problems: &mut Problems) {
-        for (policy, ..) in &self.policies {
+        for one in &self.written {
+            let policy = &one.policy;
             let named: BTreeSet<EntityUid> = policy.entity_literals().into_iter().collect();
             for uid in named.iter().filter(|uid| entities.get(uid).is_none()) {
                 let what = format!(
@@ -164,7 +320,7 @@ impl RulesReader {
                     policy.id()
                 );
                 problems.add(
-                    &self.place(policy.id().as_ref()),
+                    &one.place(),
                     what,
                     "add it to entities.json or the catalog, or mend the name",
                 );
@@ -173,24 +329,23 @@ impl RulesReader {
     }
 
     fn validate(&self, schema: &Schema, problems: &mut Problems) {
-        let all =
-            match PolicySet::from_policies(self.policies.iter().map(|(policy, ..)| policy.clone()))
-            {
-                Ok(all) => all,
-                Err(error) => {
-                    return problems.add(
-                        &Place::file("policies"),
-                        error.to_string(),
-                        "give each policy its own `@id`",
-                    );
-                }
-            };
+        let all = match PolicySet::from_policies(self.written.iter().map(|one| one.policy.clone()))
+        {
+            Ok(all) => all,
+            Err(error) => {
+                return problems.add(
+                    &Place::file("policies"),
+                    error.to_string(),
+                    "give each policy its own `@id`",
+                );
+            }
+        };
         let found = Validator::new(schema.clone()).validate(&all, ValidationMode::Strict);
         for error in found.validation_errors() {
             let id = error.policy_id();
             let what = format!("policy `{id}`: {error}");
             problems.add(
-                &self.place(id.as_ref()),
+                &self.place_of(id.as_ref(), error),
                 what,
                 "mend the policy, or the fields of the tool in the catalog",
             );
@@ -201,41 +356,39 @@ impl RulesReader {
             let id = warning.policy_id();
             let what = format!("policy `{id}`: {warning}");
             problems.add(
-                &self.place(id.as_ref()),
+                &self.place_of(id.as_ref(), warning),
                 what,
                 "mend the policy: classified fields alone are in its context",
             );
         }
     }
+}
 
-    fn index(&self, tool: &ToolName, operation: &str) -> Result<ToolRules, String> {
-        let action = cedar_schema::uid("Action", tool.as_str())?;
-        let group = cedar_schema::uid("Action", operation)?;
-        let matches = |policy: &Policy| match policy.action_constraint() {
-            ActionConstraint::Any => true,
-            ActionConstraint::Eq(one) => one == action,
-            ActionConstraint::In(all) => all.contains(&action) || all.contains(&group),
-        };
-        let mine = self
-            .policies
-            .iter()
-            .map(|(policy, ..)| policy)
-            .filter(|policy| matches(policy));
-        let is_ask = |policy: &Policy| {
-            let rule = self.said.get(AsRef::<str>::as_ref(policy.id()));
-            rule.is_some_and(|rule| rule.ask.is_some())
-        };
-        let (asks, firm): (Vec<Policy>, Vec<Policy>) = mine.cloned().partition(is_ask);
-        let set = |policies: Vec<Policy>| {
-            PolicySet::from_policies(policies).map_err(|error| error.to_string())
-        };
-        Ok(ToolRules {
-            firm: set(firm)?,
-            asks: set(asks)?,
-            resource: cedar_schema::uid("Tool", tool.as_str())?,
-            action,
-        })
+fn tool_keys(tool: &Tool, index: &Index) -> Result<ToolKeys, String> {
+    let action = cedar_schema::uid("Action", tool.name.as_str())?;
+    let group = cedar_schema::uid("Action", tool.operation.as_str())?;
+    let resource = cedar_schema::uid("Tool", tool.name.as_str())?;
+    let mut resources = vec![resource.clone()];
+    for group in tool
+        .groups
+        .iter()
+        .map(String::as_str)
+        .chain([tool.operation.as_str()])
+    {
+        resources.push(cedar_schema::uid("ToolGroup", group)?);
     }
+    Ok(ToolKeys {
+        action_keys: index.keys([&action, &group]),
+        resource_keys: index.keys(&resources),
+        action,
+        resource,
+    })
+}
+
+/// Cedar numbers the policies of a text in their order, `policy0` and so on.
+fn order(policy: &Policy) -> usize {
+    let id: &str = policy.id().as_ref();
+    id.trim_start_matches("policy").parse().unwrap_or_default()
 }
 
 fn label(error: &dyn Diagnostic) -> Option<usize> {

@@ -1,7 +1,10 @@
 //! Judgement as a whole: small bundles made here, and the sample company.
 
 mod bundle;
+mod golden;
+mod lint;
 mod rules;
 mod sample;
 mod sensitive;
 mod support;
+mod tiers;

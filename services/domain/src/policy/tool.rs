@@ -52,6 +52,8 @@ pub struct Tool {
     /// Every name of a field in the schema.
     pub(crate) names: BTreeSet<String>,
     pub(crate) fields: FieldTree,
+    /// Every place that `fields` of the catalog names.
+    pub(crate) field_pointers: Vec<Pointer>,
     pub(crate) classes: FieldClasses,
     pub(crate) members: Vec<Member>,
     pub(crate) amount: Option<Amount>,
@@ -127,6 +129,11 @@ impl Tool {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Whether the catalog puts it in this group; the one of its operation not counted.
+    pub(crate) fn in_group(&self, group: &str) -> bool {
+        self.groups.iter().any(|own| own == group)
     }
 
     /// The updatable fields that `input` names, each with its value.

@@ -114,6 +114,7 @@ impl Check<'_> {
             groups: table.groups,
             description: table.description,
             validator: validator?,
+            field_pointers: pointers(&table.fields),
             fields,
             classes,
             amount,
@@ -473,6 +474,12 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// The pointers of a table; those that do not read are noted elsewhere.
+fn pointers<T>(table: &BTreeMap<String, T>) -> Vec<Pointer> {
+    let texts = table.keys();
+    texts.filter_map(|text| Pointer::parse(text).ok()).collect()
 }
 
 fn closed_above(schema: &Value, pointer: &Pointer) -> bool {

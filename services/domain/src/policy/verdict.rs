@@ -1,17 +1,18 @@
 //! Three verdicts from Cedar's two.
 //!
-//! A forbid with `@ask` is a rule that people may lift. The rules that can match a tool are
-//! kept in two sets, so that one pass over each answers everything: the firm set must
-//! allow, else it is a deny whatever people say; what is satisfied in the set of asks is
-//! what people must lift. Deleting every permit thus turns each ask into a deny. Cedar
+//! A forbid with `@ask` is a rule that people may lift. Such rules are kept apart from the
+//! firm ones, so that one pass over each answers everything: the firm rules must allow,
+//! else it is a deny whatever people say; what is satisfied among the asks is what people
+//! must lift. Deleting every permit thus turns each ask into a deny. Cedar
 //! skips a rule that fails to evaluate, which would let a broken forbid pass: here any
 //! error is a deny.
 
-use cedar_policy::{Context, Decision, EntityUid, Request, Response};
+use cedar_policy::{Context, Decision, PolicySet, Request, Response};
 
 use super::annotations::Rule;
 use super::bundle::Bundle;
-use super::rules::ToolRules;
+use super::index::Shelf;
+use super::rules::{AgentKeys, ToolKeys};
 
 /// What the rules say of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +30,26 @@ pub(crate) enum Ruling<'b> {
 /// Judges one request by the rules of `bundle`.
 pub(crate) fn rule<'b>(
     bundle: &'b Bundle,
-    rules: &'b ToolRules,
-    principal: &EntityUid,
+    tool: &ToolKeys,
+    agent: &AgentKeys,
     context: Context,
 ) -> Ruling<'b> {
-    let (action, resource) = (rules.action.clone(), rules.resource.clone());
-    let request = match Request::new(principal.clone(), action, resource, context, None) {
+    let index = &bundle.rules.index;
+    let shelves = index.find(&agent.keys, &tool.action_keys, &tool.resource_keys);
+    rule_by(bundle, &shelves, tool, agent, context)
+}
+
+/// Judges by these policies.
+pub(crate) fn rule_by<'b>(
+    bundle: &'b Bundle,
+    shelves: &[&Shelf],
+    tool: &ToolKeys,
+    agent: &AgentKeys,
+    context: Context,
+) -> Ruling<'b> {
+    let (action, resource) = (tool.action.clone(), tool.resource.clone());
+    let principal = agent.principal.clone();
+    let request = match Request::new(principal, action, resource, context, None) {
         Ok(request) => request,
         Err(_) => {
             return Ruling::Error(vec![
@@ -42,26 +57,36 @@ pub(crate) fn rule<'b>(
             ]);
         }
     };
-    let firm = bundle
-        .authorizer
-        .is_authorized(&request, &rules.firm, &bundle.entities);
-    let asks = bundle
-        .authorizer
-        .is_authorized(&request, &rules.asks, &bundle.entities);
-    let errors: Vec<String> = [&firm, &asks].into_iter().flat_map(errors).collect();
+    let judge = |policies: &PolicySet| {
+        (!policies.is_empty()).then(|| {
+            bundle
+                .authorizer
+                .is_authorized(&request, policies, &bundle.entities)
+        })
+    };
+    let firm: Vec<Response> = shelves.iter().filter_map(|one| judge(&one.firm)).collect();
+    let asks: Vec<Response> = shelves.iter().filter_map(|one| judge(&one.asks)).collect();
+    let mut errors: Vec<String> = firm.iter().chain(&asks).flat_map(errors).collect();
     if !errors.is_empty() {
+        errors.sort();
         return Ruling::Error(errors);
     }
+    // The shelves together decide as one set would: a forbid of any stops it, and without
+    // one a permit of any is needed.
+    let (allowing, denying): (Vec<Response>, Vec<Response>) = firm
+        .into_iter()
+        .partition(|response| response.decision() == Decision::Allow);
+    let (forbids, permits) = (said(bundle, &denying), said(bundle, &allowing));
     let lifted = said(bundle, &asks);
-    match firm.decision() {
-        Decision::Deny => Ruling::Deny(said(bundle, &firm)),
-        Decision::Allow if lifted.is_empty() => Ruling::Allow(said(bundle, &firm)),
-        Decision::Allow => Ruling::Ask(lifted),
+    match (forbids.is_empty(), permits.is_empty(), lifted.is_empty()) {
+        (false, ..) | (true, true, _) => Ruling::Deny(forbids),
+        (true, false, true) => Ruling::Allow(permits),
+        (true, false, false) => Ruling::Ask(lifted),
     }
 }
 
-fn said<'b>(bundle: &'b Bundle, response: &Response) -> Vec<&'b Rule> {
-    let ids = response.diagnostics().reason();
+fn said<'b>(bundle: &'b Bundle, responses: &[Response]) -> Vec<&'b Rule> {
+    let ids = responses.iter().flat_map(|one| one.diagnostics().reason());
     let mut rules: Vec<&Rule> = ids
         .filter_map(|id| bundle.rules.said.get(id.as_ref() as &str))
         .collect();
@@ -78,7 +103,5 @@ fn errors(response: &Response) -> Vec<String> {
             error.policy_id()
         )
     };
-    let mut all: Vec<String> = response.diagnostics().errors().map(one).collect();
-    all.sort();
-    all
+    response.diagnostics().errors().map(one).collect()
 }

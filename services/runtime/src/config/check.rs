@@ -21,6 +21,11 @@ fn check_shared(config: &Config, found: &mut Problems) {
         config.deployment.horizon_s,
         60..=604_800,
     );
+    found.range(
+        "deployment.raw_retention_s",
+        config.deployment.raw_retention_s,
+        3_600..=31_536_000,
+    );
     let nats = &config.nats;
     for url in nats.url.split(',').map(str::trim) {
         found.url("nats.url", url, &["nats", "tls", "ws", "wss"]);

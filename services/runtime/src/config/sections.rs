@@ -33,6 +33,9 @@ section! {
         /// How long an intent id stays unique and may be repeated, in seconds.
         /// 60 to 604800.
         horizon_s: u64 = HORIZON_SECONDS;
+        /// How long raw messages are kept before they may be purged, in seconds; an ask or
+        /// window of the policy must end before. 3600 to 31536000.
+        raw_retention_s: u64 = 7 * 24 * 60 * 60;
         /// How services write the bodies of events: `json` or `avro`. Both are read.
         encoding: Encoding = Encoding::Json;
     }

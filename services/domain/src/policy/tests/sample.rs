@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::support::*;
 use crate::policy::Bundle;
 
-fn sample() -> Files {
+pub(super) fn sample() -> Files {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../countersign/policy");
     let mut files = Files::new();
     for folder in ["", "policies", "catalog"] {
@@ -27,22 +27,22 @@ fn sample() -> Files {
     files
 }
 
-fn invoice(total: &str) -> Value {
+pub(super) fn invoice(total: &str) -> Value {
     json!({"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": total,
            "lines": [{"part": "Press", "quantity": 1, "price": total}]})
 }
 
-const ANSWERS: &str = r#"support crm.read_contact {"contact_id": "C-1042"} => allow read-contacts-and-documents
-billing docs.search {"query": "returns"} => allow read-contacts-and-documents
-ops docs.search {"query": "returns", "limit": 5} => allow read-contacts-and-documents
+const ANSWERS: &str = r#"support crm.read_contact {"contact_id": "C-1042"} => allow tier.reader.crm
+billing docs.search {"query": "returns"} => allow tier.reader.docs
+ops docs.search {"query": "returns", "limit": 5} => allow tier.reader.docs
 support mail.send {"to": ["kim@northwind.example"], "subject": "Your order", "body": "It is on its way."} => allow support-answers-customers
 support mail.send {"to": ["pat@fabrikam.example"], "subject": "Your order", "body": "It is on its way."} => ask support-answers-customers,approval_required
 billing mail.send {"to": ["kim@northwind.example"], "subject": "Your order", "body": "It is on its way."} => deny policy_denied
-support crm.update_contact {"contact_id": "C-1042", "phone": "+49 30 901820"} => allow support-mends-contacts
+support crm.update_contact {"contact_id": "C-1042", "phone": "+49 30 901820"} => allow tier.contact-mender.crm.update_contact
 support crm.update_contact {"contact_id": "C-1042", "email": "new@fabrikam.example"} => ask new-mail-address-is-checked
 support crm.update_contact {"contact_id": "C-1042", "credit_limit": 90000} => deny credit-limit-is-finance
 billing crm.update_contact {"contact_id": "C-1042", "phone": "1"} => deny policy_denied
-billing invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "1250.00", "lines": [{"part": "Press", "quantity": 1, "price": "1250.00"}]} => allow billing-drafts-invoices
+billing invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "1250.00", "lines": [{"part": "Press", "quantity": 1, "price": "1250.00"}]} => allow tier.billing-desk.invoices
 billing invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "5000.01", "lines": [{"part": "Press", "quantity": 1, "price": "5000.01"}]} => ask large-invoices-are-seen
 billing invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "1250.00", "lines": [{"part": "Bearing 6204", "quantity": 4, "price": "12.50"}]} => deny guardrail_violated
 billing invoice.create_draft {"customer_id": "C-1042", "order_id": "O-20031", "currency": "EUR", "total": "250000", "lines": [{"part": "Press", "quantity": 1, "price": "250000"}]} => deny no-invoices-beyond-limit
@@ -87,7 +87,7 @@ fn what_people_read_makes_sense() {
         "crm.update_contact",
         json!({"contact_id": "C-1042", "portal_pin": "48151623"}),
     );
-    assert_eq!(words(&pin), "allow support-mends-contacts");
+    assert_eq!(words(&pin), "allow tier.contact-mender.crm.update_contact");
     assert!(!serde_json::to_string(&pin).unwrap().contains("48151623"));
     assert_eq!(pin.summary, "Change portal_pin of contact C-1042");
     let denied = check(
