@@ -269,6 +269,10 @@ impl Guardrail for AmountLimit {
         NAME
     }
 
+    fn asks(&self) -> Vec<&AskRule> {
+        self.ask.iter().collect()
+    }
+
     fn check(&self, case: &Case<'_>) -> Result<Finding, GuardrailError> {
         let limit = self.limit(case.input)?;
         let (mut count, mut largest) = (0_usize, Decimal::ZERO);

@@ -145,8 +145,8 @@ impl Guardrail for EmailDomains {
         &self.pointers
     }
 
-    fn ask(&self) -> Option<&AskRule> {
-        self.ask.as_ref()
+    fn asks(&self) -> Vec<&AskRule> {
+        self.ask.iter().collect()
     }
 }
 

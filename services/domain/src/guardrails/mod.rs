@@ -108,9 +108,9 @@ pub trait Guardrail: Debug + Send + Sync {
         &[]
     }
 
-    /// Who may lift what it finds, where it asks; lint compares its times with retention.
-    fn ask(&self) -> Option<&AskRule> {
-        None
+    /// Who may lift what it finds, where it asks; lint compares their times with retention.
+    fn asks(&self) -> Vec<&AskRule> {
+        Vec::new()
     }
 }
 

@@ -136,6 +136,10 @@ impl Guardrail for SecretsInInput {
         NAME
     }
 
+    fn asks(&self) -> Vec<&AskRule> {
+        self.ask.iter().collect()
+    }
+
     fn check(&self, case: &Case<'_>) -> Result<Finding, GuardrailError> {
         let read = self.fields.kept(case.input, &|class, _: &Value| {
             class != Some(&FieldClass::Secret)

@@ -135,6 +135,10 @@ impl Guardrail for TimeOfDay {
         NAME
     }
 
+    fn asks(&self) -> Vec<&AskRule> {
+        self.ask.iter().collect()
+    }
+
     fn check(&self, case: &Case<'_>) -> Result<Finding, GuardrailError> {
         let zone = self.hours.zone.name();
         if self.hours.are_open(case.at.datetime()) {

@@ -44,7 +44,7 @@ impl Bundle {
         let mut problems = Problems::default();
         let digest = digest(files, &mut problems);
         let directory = match files.get(entities_file::FILE) {
-            Some(bytes) => entities_file::read(bytes, &mut problems),
+            Some(bytes) => Directory::read(bytes, &mut problems),
             None => {
                 problems.add(
                     &Place::file(entities_file::FILE),

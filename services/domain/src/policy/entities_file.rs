@@ -79,30 +79,32 @@ impl Row for AgentRow {
     const KEYS: &'static [&'static str] = &["description", "owners", "users", "roles", "team"];
 }
 
-/// Reads `entities.json`; faults are noted and what is sound is kept, so that the rest of
-/// the bundle can be checked in the same run.
-pub(crate) fn read(bytes: &[u8], problems: &mut Problems) -> Directory {
-    let text = String::from_utf8_lossy(bytes);
-    if let Err(error) = check_strict(bytes) {
-        let place = Place::at(FILE, &text, error.at);
-        let mend = "write JSON: each key once, no comments, no comma before a closing bracket";
-        problems.add(&place, error.fault.to_string(), mend);
-        return Directory::default();
-    }
-    let mut file = File {
-        text: &text,
-        spots: Spots::of(&text),
-        problems,
-    };
-    match serde_json::from_slice(bytes) {
-        Ok(Value::Object(sections)) => file.directory(&sections),
-        Ok(_) | Err(_) => {
-            file.fault(
-                "/",
-                "is no object",
-                "write {\"teams\": {}, \"people\": {}, \"roles\": {}, \"agents\": {}}",
-            );
-            Directory::default()
+impl Directory {
+    /// Reads `entities.json`; faults are noted and what is sound is kept, so that the rest of
+    /// the bundle can be checked in the same run.
+    pub(crate) fn read(bytes: &[u8], problems: &mut Problems) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        if let Err(error) = check_strict(bytes) {
+            let place = Place::at(FILE, &text, error.at);
+            let mend = "write JSON: each key once, no comments, no comma before a closing bracket";
+            problems.add(&place, error.fault.to_string(), mend);
+            return Self::default();
+        }
+        let mut file = File {
+            text: &text,
+            spots: Spots::of(&text),
+            problems,
+        };
+        match serde_json::from_slice(bytes) {
+            Ok(Value::Object(sections)) => file.directory(&sections),
+            Ok(_) | Err(_) => {
+                file.fault(
+                    "/",
+                    "is no object",
+                    "write {\"teams\": {}, \"people\": {}, \"roles\": {}, \"agents\": {}}",
+                );
+                Self::default()
+            }
         }
     }
 }
@@ -302,7 +304,7 @@ mod tests {
 
     fn read_value(value: &serde_json::Value) -> (Directory, Vec<String>) {
         let mut problems = Problems::default();
-        let directory = read(value.to_string().as_bytes(), &mut problems);
+        let directory = Directory::read(value.to_string().as_bytes(), &mut problems);
         let faults = problems.finish().err();
         let texts = faults
             .iter()
@@ -348,7 +350,7 @@ mod tests {
             read_value(&json!({"teams": {}, "people": {}, "roles": {}, "agents": {}, "x": 1}));
         assert!(faults.concat().contains("unknown field"), "{faults:?}");
         let mut problems = Problems::default();
-        read(
+        Directory::read(
             br#"{"teams":{},"teams":{},"people":{},"roles":{},"agents":{}}"#,
             &mut problems,
         );

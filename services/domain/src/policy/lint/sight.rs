@@ -45,7 +45,11 @@ fn of_rule(one: &Written, named: &Named, tool: &Tool, findings: &mut Findings) {
 }
 
 fn of_guardrails(bundle: &Bundle, tool: &Tool, findings: &mut Findings) {
-    for guard in tool.guardrails.iter().filter(|guard| guard.ask().is_some()) {
+    for guard in tool
+        .guardrails
+        .iter()
+        .filter(|guard| !guard.asks().is_empty())
+    {
         for pointer in guard.recipients().iter().filter(|at| is_hidden(tool, at)) {
             let what = format!(
                 "people are asked about `{pointer}` of `{}` by guardrail `{}` and cannot see it",

@@ -19,7 +19,7 @@ pub(super) fn check(bundle: &Bundle, limits: &LintLimits, findings: &mut Finding
     for tool in bundle.catalog.tools() {
         let place = bundle.catalog.place(&tool.name);
         for guard in &tool.guardrails {
-            if let Some(ask) = guard.ask() {
+            for ask in guard.asks() {
                 let who = format!("guardrail `{}` of tool `{}`", guard.name(), tool.name);
                 ask_fits(ask, retention, &who, &place, findings);
             }
