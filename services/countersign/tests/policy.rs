@@ -5,7 +5,11 @@ mod checks {
     use std::path::{Path, PathBuf};
     use std::process::Command;
 
-    use serde_json::Value;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use countersign_domain::keys::{KeySet, SigningKey};
+    use countersign_runtime::clock::{Clock as _, SystemClock};
+    use serde_json::{Value, json};
 
     fn bundle() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/harness/bundle")
@@ -107,6 +111,58 @@ mod checks {
         )
         .unwrap();
         assert_eq!(check(dir.path(), READ, &[]).0, 0);
+    }
+
+    /// A mandate of kim for `agent`, which ends `seconds` from now.
+    fn mandate(agent: &str, seconds: i64) -> String {
+        let key = SigningKey::from_seed(&[1; 32]);
+        let now = SystemClock.now().seconds();
+        let header = json!({"alg": "EdDSA", "typ": "mandate+jwt", "kid": key.id()});
+        let claims = json!({
+            "iss": "https://id.example", "aud": "cs", "sub": "kim", "act": {"sub": agent},
+            "jti": "m-1", "iat": now - 60, "exp": now + seconds, "scope": "operation:read"
+        });
+        let encode = |part: Value| URL_SAFE_NO_PAD.encode(part.to_string());
+        let signed = format!("{}.{}", encode(header), encode(claims));
+        let signature = URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes()));
+        format!("{signed}.{signature}")
+    }
+
+    #[test]
+    fn a_mandate_is_judged_with_the_issuers_of_the_deployment() {
+        let dir = tempfile::tempdir().unwrap();
+        copy(&bundle(), &dir.path().join("policy"));
+        let keys = KeySet::new([SigningKey::from_seed(&[1; 32]).public()]);
+        std::fs::write(dir.path().join("company.jwks"), keys.to_jwks()).unwrap();
+        let settings = "[mandates.issuers.company]\nissuer = \"https://id.example\"\n\
+            audience = \"cs\"\njwks_file = \"company.jwks\"\n";
+        std::fs::write(dir.path().join("countersign.toml"), settings).unwrap();
+        let judged = |dir: &Path, token: &str, call| {
+            let more = ["--json", "--requester", "kim", "--mandate", token];
+            check(dir, call, &more)
+        };
+        let good = mandate("billing", 600);
+        assert_eq!(judged(dir.path(), &good, READ).0, 0);
+        let file = dir.path().join("kim.jwt");
+        std::fs::write(&file, format!("{good}\n")).unwrap();
+        assert_eq!(
+            judged(dir.path(), &format!("@{}", file.display()), READ).0,
+            0
+        );
+        // Out of scope, out of time, for another agent, and where nobody is trusted.
+        let table = [
+            (dir.path().to_owned(), good.clone(), BOOK),
+            (dir.path().to_owned(), mandate("billing", -6), READ),
+            (dir.path().to_owned(), mandate("crm", 600), READ),
+            (bundle(), good, READ),
+        ];
+        for (dir, token, call) in table {
+            let (exit, json, told) = judged(&dir, &token, call);
+            assert_eq!(exit, 20, "{told}");
+            assert_eq!(json["reasons"][0]["code"], "mandate_invalid");
+            assert!(!told.contains(&token));
+        }
+        assert_eq!(judged(dir.path(), "@nowhere", READ).0, 2);
     }
 
     #[test]

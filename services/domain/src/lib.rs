@@ -10,6 +10,7 @@ pub mod handoff;
 pub mod input;
 pub mod keys;
 pub mod ledger;
+pub mod mandate;
 pub mod permit;
 pub mod policy;
 pub mod redact;

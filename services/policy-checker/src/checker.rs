@@ -20,6 +20,7 @@ use tokio::time::Instant;
 
 use crate::intake::{self, Refusal};
 use crate::judge::{Judge, Stored};
+use crate::mandates::Keeper;
 use crate::{NAME, metrics, refusal};
 
 /// Times that a message which is not ours is overruled at the head of an id: more than
@@ -31,6 +32,7 @@ pub(crate) struct Checker {
     bus: Bus,
     clock: Arc<dyn Clock>,
     judge: Judge,
+    mandates: Arc<Keeper>,
     horizon: Duration,
     encoding: Encoding,
     source: ServiceId,
@@ -45,7 +47,11 @@ enum Holder {
 }
 
 impl Checker {
-    pub(crate) fn new(context: ServiceContext, judge: Judge) -> Result<Self, ServiceError> {
+    pub(crate) fn new(
+        context: ServiceContext,
+        judge: Judge,
+        mandates: Arc<Keeper>,
+    ) -> Result<Self, ServiceError> {
         Ok(Self {
             horizon: Duration::from_secs(context.deployment.horizon_s),
             encoding: context.deployment.encoding,
@@ -53,6 +59,7 @@ impl Checker {
             bus: context.bus,
             clock: context.clock,
             judge,
+            mandates,
         })
     }
 
@@ -68,11 +75,14 @@ impl Checker {
         if let Some(late) = late {
             return self.out_of_time(message, agent, &request, late).await;
         }
+        let mandate = request.requester.mandate.as_deref();
+        let issuers = self.mandates.issuers_for(mandate).await;
         let stored = Stored {
             agent,
             request: refusal::request_ref(message),
             at: message.stored_at,
             salt: rand::random(),
+            issuers: &issuers,
         };
         let judgement = self.judge(&request, &stored).await;
         metrics::judged(judgement.checked.verdict, started.elapsed());

@@ -1,5 +1,6 @@
 //! One judgement, with whatever bundle is in force. Pure.
 
+use countersign_domain::mandate::Issuers;
 use countersign_domain::policy::{self, Bundle, Judging, Known, MatchKey, Outcome};
 use countersign_domain::redact::Redactor;
 use countersign_schemas::events::{RequestRef, ToolRequested};
@@ -21,6 +22,7 @@ pub(crate) struct Stored<'a> {
     pub(crate) request: RequestRef,
     pub(crate) at: Timestamp,
     pub(crate) salt: [u8; 16],
+    pub(crate) issuers: &'a Issuers,
 }
 
 impl Judge {
@@ -38,6 +40,7 @@ impl Judge {
             stored_at: stored.at,
             salt: stored.salt,
             match_key: &self.match_key,
+            issuers: stored.issuers,
             known,
         };
         match &self.bundle {

@@ -7,6 +7,7 @@
 mod checker;
 mod intake;
 mod judge;
+pub mod mandates;
 pub mod metrics;
 mod refusal;
 
@@ -17,12 +18,13 @@ use countersign_domain::policy::{Bundle, MatchKey};
 use countersign_domain::redact::{FingerprintKey, Redactor};
 use countersign_runtime::bus::layout::CHECKER_INTENTS;
 use countersign_runtime::bus::{ConsumeLimits, consume};
-use countersign_runtime::config::Config;
+use countersign_runtime::config::{Config, Mandates};
 use countersign_runtime::files;
 use countersign_runtime::service::{ServiceContext, ServiceError};
 
 use checker::Checker;
 use judge::Judge;
+use mandates::Keeper;
 
 /// The service's name: of its credential, its binary and in its events.
 pub const NAME: &str = "policy-checker";
@@ -34,6 +36,8 @@ pub struct Settings {
     pub policy_dir: PathBuf,
     /// The folder of the keys `fingerprint.key` and `match.key`.
     pub keys_dir: PathBuf,
+    /// Whose mandates count.
+    pub mandates: Mandates,
     /// Intents judged at once.
     pub max_in_flight: usize,
 }
@@ -43,6 +47,7 @@ impl From<&Config> for Settings {
         Self {
             policy_dir: config.policy.dir.clone(),
             keys_dir: config.keys.dir.clone(),
+            mandates: config.mandates.clone(),
             max_in_flight: config.policy_checker.max_in_flight,
         }
     }
@@ -78,7 +83,13 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
     };
     let shutdown = context.shutdown.clone();
     let bus = context.bus.clone();
-    let checker = Checker::new(context, judge)?;
+    let mandates = Arc::new(Keeper::new(&settings.mandates)?);
+    let reading = {
+        let (mandates, shutdown) = (Arc::clone(&mandates), shutdown.clone());
+        async move { mandates.run(shutdown).await }
+    };
+    tokio::spawn(reading);
+    let checker = Checker::new(context, judge, mandates)?;
     consume(&bus, CHECKER_INTENTS, Arc::new(checker), limits, shutdown).await?;
     Ok(())
 }

@@ -11,6 +11,8 @@ pub const VERDICTS: &str = "countersign_verdicts_total";
 pub const REFUSED: &str = "countersign_refused_total";
 /// Copies of an intent that was judged before.
 pub const COPIES: &str = "countersign_copies_total";
+/// Readings of the keys of an issuer of mandates, by result.
+pub const KEYS_READ: &str = "countersign_mandate_keys_read_total";
 /// From reading an intent to its verdict, without storing it.
 pub const JUDGE_SECONDS: &str = "countersign_judge_seconds";
 
@@ -19,6 +21,7 @@ pub(crate) fn describe() {
     describe_counter!(VERDICTS, Unit::Count, "intents judged");
     describe_counter!(REFUSED, Unit::Count, "messages refused without a verdict");
     describe_counter!(COPIES, Unit::Count, "copies of an intent judged before");
+    describe_counter!(KEYS_READ, Unit::Count, "readings of an issuer's keys");
     describe_histogram!(
         JUDGE_SECONDS,
         Unit::Seconds,
@@ -33,6 +36,11 @@ pub(crate) fn judged(verdict: Verdict, took: Duration) {
 
 pub(crate) fn refused(code: RefusedCode) {
     counter!(REFUSED, "code" => code.as_str()).increment(1);
+}
+
+pub(crate) fn keys_read(done: bool) {
+    let result = if done { "ok" } else { "failed" };
+    counter!(KEYS_READ, "result" => result).increment(1);
 }
 
 pub(crate) fn copy() {

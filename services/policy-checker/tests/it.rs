@@ -1,5 +1,10 @@
 //! The checker against a real nats-server: one verdict for each intent id, for ever.
 
+#[path = "it/issuer.rs"]
+mod issuer;
+#[path = "it/mandates.rs"]
+mod mandates;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +15,7 @@ use countersign_policy_checker::{NAME, Settings, run};
 use countersign_runtime::bus::layout::{self, CHECKER_INTENTS, LayoutOptions};
 use countersign_runtime::bus::{Bus, ConnectOptions, StoredMessage};
 use countersign_runtime::clock::SystemClock;
-use countersign_runtime::config::Deployment;
+use countersign_runtime::config::{Deployment, Mandates};
 use countersign_runtime::health::HealthHandle;
 use countersign_runtime::nats_server::{
     NatsServer, Progress, ServerConfig, StartOptions, find_or_provision, plain_config,
@@ -31,6 +36,7 @@ struct Fixture {
     bus: Bus,
     dir: tempfile::TempDir,
     deployment: Deployment,
+    mandates: Mandates,
 }
 
 struct Running {
@@ -86,6 +92,7 @@ impl Fixture {
             bus,
             dir,
             deployment: Deployment::default(),
+            mandates: Mandates::default(),
         })
     }
 
@@ -102,6 +109,7 @@ impl Fixture {
         let settings = Settings {
             policy_dir,
             keys_dir: self.dir.path().to_owned(),
+            mandates: self.mandates.clone(),
             max_in_flight: 100,
         };
         Ok(Running {

@@ -30,7 +30,7 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<Exit, CliEr
         Command::Approvals(args) => approvals::run(args, output).await,
         Command::Audit(args) => audit::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
-        Command::Policy(args) => policy::run(args, output),
+        Command::Policy(args) => policy::run(args, output).await,
         Command::Completions(args) => completions::run(args, output),
     }
 }

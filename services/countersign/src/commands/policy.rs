@@ -3,9 +3,12 @@
 mod lint;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use countersign_domain::mandate::Issuers;
 use countersign_domain::policy::{Bundle, Judging, Known, MatchKey, Outcome, judge};
 use countersign_domain::redact::{FingerprintKey, Redactor};
+use countersign_policy_checker::mandates::Keeper;
 use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_runtime::{config, files};
 use countersign_schemas::events::{
@@ -51,6 +54,9 @@ struct CheckArgs {
     /// What the agent claims to know: a JSON object, @FILE, or -
     #[arg(long, value_name = "JSON")]
     facts: Option<String>,
+    /// The requester's mandate: a JWT, or @FILE; judged with the issuers of the deployment's settings
+    #[arg(long, value_name = "JWT")]
+    mandate: Option<String>,
     /// Why
     #[arg(long, value_name = "TEXT", default_value = "not stated")]
     purpose: String,
@@ -59,11 +65,11 @@ struct CheckArgs {
 }
 
 /// Does what was asked.
-pub(crate) fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
+pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.action {
         Action::Check(check) => {
             let bundle = bundle(&check.place)?;
-            let checked = check.judged_by(&bundle)?;
+            let checked = check.judged_by(&bundle).await?;
             output.answer(&answer(&checked), || text(&checked))?;
             Ok(exit(checked.verdict))
         }
@@ -96,8 +102,10 @@ fn own_bundle(place: &Place) -> PathBuf {
 }
 
 impl CheckArgs {
-    fn judged_by(&self, bundle: &Bundle) -> Result<PolicyChecked, CliError> {
+    async fn judged_by(&self, bundle: &Bundle) -> Result<PolicyChecked, CliError> {
         let now = SystemClock.now();
+        let mandate = self.mandate.as_deref().map(token).transpose()?;
+        let issuers = issuers(&self.place, mandate.as_deref()).await?;
         let facts = self.facts.as_deref().map(|facts| object("--facts", facts));
         let request = ToolRequested {
             schema_version: 1,
@@ -106,7 +114,7 @@ impl CheckArgs {
             input: object("--input", &self.input)?,
             requester: Requester {
                 id: self.requester.clone(),
-                mandate: None,
+                mandate: mandate.clone(),
             },
             purpose: self.purpose.clone(),
             session_id: None,
@@ -134,6 +142,7 @@ impl CheckArgs {
                 stored_at: now,
                 salt: rand::random(),
                 match_key: &match_key,
+                issuers: &issuers,
                 known: &known,
             };
             match judge(bundle, &redactor, judging) {
@@ -146,6 +155,27 @@ impl CheckArgs {
             }
         }
     }
+}
+
+/// The token itself, or that in a file.
+fn token(given: &str) -> Result<String, CliError> {
+    let Some(path) = given.strip_prefix('@') else {
+        return Ok(given.to_owned());
+    };
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| CliError::Usage(format!("--mandate: `{path}`: {error}")))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Whose mandates count: the issuers of the deployment's settings, where there are any.
+async fn issuers(place: &Place, mandate: Option<&str>) -> Result<Arc<Issuers>, CliError> {
+    let settings = place.dir.join(config::FILE_NAME).try_exists();
+    if mandate.is_none() || !settings.unwrap_or_default() {
+        return Ok(Arc::default());
+    }
+    let keeper = Keeper::new(&place.config()?.mandates);
+    let keeper = keeper.map_err(|error| CliError::Configured(error.to_string()))?;
+    Ok(keeper.issuers_for(mandate).await)
 }
 
 fn exit(verdict: Verdict) -> Exit {

@@ -7,9 +7,11 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::directory::Directory;
+use super::input_schema::{self, CedarType};
 use super::problem::{Place, Problems};
 use super::tool::Tool;
 use super::tool_file;
+use crate::mandate::{FACTS_MAX, is_fact_name};
 
 /// Tools in one bundle: each costs a compiled schema and an index of rules in memory.
 const TOOLS_MAX: usize = 5_000;
@@ -19,6 +21,8 @@ const TOOLS_MAX: usize = 5_000;
 struct CatalogFile {
     #[serde(default)]
     tools: BTreeMap<Spanned<String>, toml::Value>,
+    #[serde(default)]
+    facts: BTreeMap<Spanned<String>, String>,
 }
 
 /// Every tool that agents may know. A tool that is not here does not exist.
@@ -27,6 +31,7 @@ pub struct Catalog {
     tools: BTreeMap<ToolName, Tool>,
     /// File and line of each.
     places: BTreeMap<ToolName, (String, Option<usize>)>,
+    facts: BTreeMap<String, CedarType>,
 }
 
 impl Catalog {
@@ -50,7 +55,12 @@ impl Catalog {
         })
     }
 
-    /// Adds the tools of one file.
+    /// The facts of mandates that policies and guardrails may read, by name.
+    pub(crate) fn facts(&self) -> &BTreeMap<String, CedarType> {
+        &self.facts
+    }
+
+    /// Adds the tools and facts of one file.
     pub(crate) fn read(
         &mut self,
         file: &str,
@@ -67,7 +77,7 @@ impl Catalog {
                 return problems.add(
                     &place,
                     error.message(),
-                    "write TOML with tables `[tools.\"name\"]`",
+                    "write TOML with tables `[tools.\"name\"]` and `[facts]`",
                 );
             }
         };
@@ -75,12 +85,37 @@ impl Catalog {
             let place = Place::at(file, text, name.span().start);
             self.add(name.get_ref(), &table, directory, place, problems);
         }
+        for (name, word) in parsed.facts {
+            let place = Place::at(file, text, name.span().start);
+            self.add_fact(name.into_inner(), &word, &place, problems);
+        }
         if self.tools.len() > TOOLS_MAX {
             problems.add(
                 &Place::file(file),
                 format!("more than {TOOLS_MAX} tools"),
                 "split the deployment",
             );
+        }
+    }
+
+    fn add_fact(&mut self, name: String, word: &str, place: &Place<'_>, problems: &mut Problems) {
+        let mut fault = |what: String, mend: &str| problems.add(place, what, mend);
+        if !is_fact_name(&name) {
+            return fault(
+                format!("`{}` cannot name a fact", name.escape_debug()),
+                "use 1 to 64 of A-Z a-z 0-9 _, a letter first",
+            );
+        }
+        let Some(kind) = input_schema::scalar(word) else {
+            let what = format!("fact `{name}` has an unknown type");
+            return fault(what, "use string, integer, number or boolean");
+        };
+        if self.facts.insert(name.clone(), kind).is_some() {
+            fault(format!("fact `{name}` is declared twice"), "keep one");
+        }
+        if self.facts.len() > FACTS_MAX {
+            let what = format!("more than {FACTS_MAX} facts");
+            fault(what, "declare those that are read");
         }
     }
 

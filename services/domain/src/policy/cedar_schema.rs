@@ -1,7 +1,7 @@
 //! The Cedar schema and entities that a catalog and a directory make: policies are
 //! validated strictly against them, so that a misspelt field or name does not load.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{Entities, EntityUid, Schema};
 use countersign_schemas::events::Operation;
@@ -15,11 +15,12 @@ use super::tool::Tool;
 /// The schema as Cedar's JSON.
 pub(crate) fn schema_json(catalog: &Catalog) -> Value {
     let mut actions = Map::new();
+    let mandate = mandate(catalog.facts());
     for operation in Operation::ALL {
         actions.insert(operation.as_str().to_owned(), json!({}));
     }
     for tool in catalog.tools() {
-        actions.insert(tool.name.to_string(), action(tool));
+        actions.insert(tool.name.to_string(), action(tool, &mandate));
     }
     json!({ "": {
         "entityTypes": {
@@ -34,18 +35,18 @@ pub(crate) fn schema_json(catalog: &Catalog) -> Value {
     }})
 }
 
-fn action(tool: &Tool) -> Value {
+fn action(tool: &Tool, mandate: &Value) -> Value {
     json!({
         "memberOf": [{"id": tool.operation.as_str()}],
         "appliesTo": {
             "principalTypes": ["Agent"],
             "resourceTypes": ["Tool"],
-            "context": {"type": "Record", "attributes": context(tool)}
+            "context": {"type": "Record", "attributes": context(tool, mandate)}
         }
     })
 }
 
-fn context(tool: &Tool) -> Value {
+fn context(tool: &Tool, mandate: &Value) -> Value {
     let mut attributes = Map::new();
     let mut add = |name: &str, mut kind: Value, required: bool| {
         if let Some(kind) = kind.as_object_mut() {
@@ -57,6 +58,7 @@ fn context(tool: &Tool) -> Value {
     add("operation", json!({"type": "String"}), true);
     let requester = [("id", "String"), ("verified", "Boolean")];
     add("requester", plain_record(&requester), true);
+    add("mandate", mandate.clone(), false);
     add("input", record(&tool.members), true);
     if !tool.updatable.is_empty() {
         add("fields", texts(), true);
@@ -73,6 +75,21 @@ fn context(tool: &Tool) -> Value {
         add("amount", type_json(&kind), amount.required);
     }
     Value::Object(attributes)
+}
+
+/// A mandate brings the facts that it has, so each of them is optional.
+fn mandate(facts: &BTreeMap<String, CedarType>) -> Value {
+    let member = |(name, kind): (&String, &CedarType)| Member {
+        name: name.clone(),
+        kind: kind.clone(),
+        required: false,
+    };
+    let facts: Vec<Member> = facts.iter().map(member).collect();
+    json!({"type": "Record", "attributes": {
+        "issuer": {"type": "String"},
+        "id": {"type": "String"},
+        "facts": record(&facts)
+    }})
 }
 
 fn plain_record(members: &[(&str, &str)]) -> Value {

@@ -1,5 +1,7 @@
 //! What a policy sees of one request.
 
+use std::collections::BTreeMap;
+
 use cedar_policy::{Context, RestrictedExpression as Expression};
 use countersign_schemas::events::CheckedRequester;
 use rust_decimal::Decimal;
@@ -9,11 +11,23 @@ use super::input_schema::{CedarType, Member};
 use super::template::plain;
 use super::tool::Tool;
 use crate::guardrails;
+use crate::mandate::Mandate;
 
 /// Decimals that Cedar keeps.
 const CEDAR_SCALE: u32 = 4;
 /// The largest and smallest decimals that Cedar holds: `i64` ten-thousandths.
 const CEDAR_MANTISSA_MAX: i128 = i64::MAX as i128;
+
+/// Who asks, as policies see it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Behind<'a> {
+    /// On whose behalf.
+    pub(crate) requester: &'a CheckedRequester,
+    /// The mandate, where a sound one was brought.
+    pub(crate) mandate: Option<&'a Mandate>,
+    /// The facts that the catalog declares.
+    pub(crate) facts: &'a BTreeMap<String, CedarType>,
+}
 
 /// The context of one request. A value that is there but that Cedar cannot hold becomes an
 /// empty record, which no comparison takes: a rule that reads it fails to evaluate, and
@@ -21,13 +35,16 @@ const CEDAR_MANTISSA_MAX: i128 = i64::MAX as i128;
 pub(crate) fn context(
     tool: &Tool,
     input: &Map<String, Value>,
-    requester: &CheckedRequester,
+    behind: Behind<'_>,
 ) -> Result<Context, String> {
     let mut pairs = vec![
         ("operation".to_owned(), text(tool.operation.as_str())),
-        ("requester".to_owned(), person(requester)?),
+        ("requester".to_owned(), person(behind.requester)?),
         ("input".to_owned(), record(&tool.members, input)?),
     ];
+    if let Some(mandate) = behind.mandate {
+        pairs.push(("mandate".to_owned(), stated(mandate, behind.facts)?));
+    }
     if !tool.updatable.is_empty() {
         let names = tool.updates(input).into_iter().map(|(name, _)| text(name));
         pairs.push(("fields".to_owned(), Expression::new_set(names)));
@@ -78,6 +95,35 @@ fn person(requester: &CheckedRequester) -> Result<Expression, String> {
         ),
     ];
     Expression::new_record(members).map_err(|error| error.to_string())
+}
+
+/// A mandate with the facts that the catalog declares; others are out of reach.
+fn stated(mandate: &Mandate, declared: &BTreeMap<String, CedarType>) -> Result<Expression, String> {
+    let mut facts = Vec::new();
+    for (name, kind) in declared {
+        if let Some(value) = mandate.facts().get(name) {
+            facts.push((name.clone(), expression(kind, value)?));
+        }
+    }
+    let facts = Expression::new_record(facts).map_err(|error| error.to_string())?;
+    let members = [
+        ("issuer".to_owned(), text(mandate.issuer())),
+        ("id".to_owned(), text(mandate.id())),
+        ("facts".to_owned(), facts),
+    ];
+    Expression::new_record(members).map_err(|error| error.to_string())
+}
+
+/// Whether a fact is of the type that the catalog gives it: text that reads as a number is
+/// no number.
+pub(crate) fn is_of_type(kind: &CedarType, value: &Value) -> bool {
+    match kind {
+        CedarType::Text => value.is_string(),
+        CedarType::Bool => value.is_boolean(),
+        CedarType::Long => value.is_number() && long(value).is_some(),
+        CedarType::Decimal => value.is_number(),
+        CedarType::TextSet | CedarType::Record(_) => false,
+    }
 }
 
 fn unfit() -> Result<Expression, String> {

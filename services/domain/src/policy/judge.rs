@@ -7,16 +7,18 @@ use countersign_schemas::limits::PURPOSE_CHARS_MAX;
 use countersign_schemas::{AgentId, Digest, JsonObject, Timestamp};
 
 use super::bundle::Bundle;
-use super::context;
+use super::context::{self, Behind};
 use super::copies::{Copies, line};
 use super::directory::AgentEntry;
 use super::known::{Known, Wish};
 use super::matching::MatchKey;
+use super::proof::Proof;
 use super::refusal::{self, Finding, reason};
 use super::tool::Tool;
 use super::verdict::{self, Ruling};
 use super::weigh::Case;
 use crate::input;
+use crate::mandate::Issuers;
 use crate::redact::Redactor;
 
 /// One intent to be judged.
@@ -34,6 +36,8 @@ pub struct Judging<'a> {
     pub salt: [u8; 16],
     /// The deployment's key for equal inputs.
     pub match_key: &'a MatchKey,
+    /// Whose mandates count.
+    pub issuers: &'a Issuers,
     /// What was learnt for this judgement.
     pub known: &'a Known,
 }
@@ -66,7 +70,13 @@ pub enum Outcome {
 pub fn judge(bundle: &Bundle, redactor: &Redactor, judging: Judging<'_>) -> Outcome {
     let tool = bundle.catalog.tool(&judging.request.tool);
     let agent = bundle.directory.agent(judging.agent);
-    let finding = match find(bundle, &judging, agent, tool) {
+    let proof = Proof::of(
+        judging.request,
+        judging.agent,
+        judging.issuers,
+        judging.stored_at,
+    );
+    let finding = match find(bundle, &judging, &proof, agent, tool) {
         Ok(finding) => finding,
         Err(wishes) if judging.known.len() + wishes.len() <= Known::WISHES_MAX => {
             return Outcome::Wants(wishes);
@@ -83,6 +93,7 @@ pub fn judge(bundle: &Bundle, redactor: &Redactor, judging: Judging<'_>) -> Outc
         .or(agent.map(|agent| &agent.team))
         .cloned();
     let mut checked = event(judging, finding, copies, bundle.digest());
+    checked.requester = proof.requester;
     checked.helper = helper;
     if let Some(tool) = tool {
         checked.operation = Some(tool.operation);
@@ -135,6 +146,7 @@ pub fn without_input(checked: PolicyChecked) -> PolicyChecked {
 fn find(
     bundle: &Bundle,
     judging: &Judging<'_>,
+    proof: &Proof,
     agent: Option<&AgentEntry>,
     tool: Option<&Tool>,
 ) -> Result<Finding, Vec<Wish>> {
@@ -160,9 +172,16 @@ fn find(
     if let Some(finding) = refusal::of_surrogates(&request.input.0) {
         return Ok(finding.on_sound_input());
     }
-    // Mandates are not checked yet, so nobody is proved.
-    let requester = checked_requester(request);
-    let ruling = match context::context(tool, &request.input.0, &requester) {
+    let facts = bundle.catalog.facts();
+    if let Some(finding) = proof.refusal(tool, facts) {
+        return Ok(finding.on_sound_input());
+    }
+    let behind = Behind {
+        requester: &proof.requester,
+        mandate: proof.mandate(),
+        facts,
+    };
+    let ruling = match context::context(tool, &request.input.0, behind) {
         Ok(context) => verdict::rule(bundle, tool_keys, keys, context),
         Err(_) => Ruling::Error(vec!["the input cannot be put before the rules".to_owned()]),
     };
@@ -171,19 +190,12 @@ fn find(
         agent_id: judging.agent,
         agent,
         tool,
-        requester: &requester,
+        requester: &proof.requester,
         input: &request.input.0,
         stored_at: judging.stored_at,
         known: judging.known,
     };
     case.finding(ruling).map(Finding::on_sound_input)
-}
-
-fn checked_requester(request: &ToolRequested) -> CheckedRequester {
-    CheckedRequester {
-        id: request.requester.id.clone(),
-        verified: false,
-    }
 }
 
 fn event(
@@ -214,7 +226,10 @@ fn event(
         intent_id: request.intent_id,
         request: judging.request_ref,
         agent: judging.agent.clone(),
-        requester: checked_requester(request),
+        requester: CheckedRequester {
+            id: request.requester.id.clone(),
+            verified: false,
+        },
         tool: request.tool.clone(),
         operation: None,
         purpose: request.purpose.chars().take(PURPOSE_CHARS_MAX).collect(),

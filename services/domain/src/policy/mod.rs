@@ -18,6 +18,7 @@ mod lint;
 mod matching;
 mod pointer;
 mod problem;
+mod proof;
 mod refusal;
 mod rules;
 mod show;

@@ -3,6 +3,7 @@
 mod bundle;
 mod golden;
 mod lint;
+mod mandates;
 mod rules;
 mod sample;
 mod sensitive;

@@ -122,15 +122,18 @@ impl Case<'_> {
 
     /// What people must grant. Nobody may grant their own wish: without a proved requester
     /// everyone who may stand behind the agent is left out, and where the directory names
-    /// nobody, each team needs one person more.
+    /// nobody, each team needs one person more. Who is proved under a name that the
+    /// directory does not know could be anybody of it.
     fn asked(&self, rule: &AskRule, needs: &mut Vec<Need>) -> Ask {
         let behind: BTreeSet<&PersonId> = self.agent.owners.union(&self.agent.users).collect();
-        let claimed = self.requester.id.as_str().parse::<PersonId>().ok();
-        let claimed = claimed.filter(|id| self.directory.person(id).is_some());
-        let more = u32::from(behind.is_empty() && !rule.self_allowed);
-        let excluded: BTreeSet<PersonId> = match rule.self_allowed {
-            true => BTreeSet::new(),
-            false => behind.into_iter().cloned().chain(claimed).collect(),
+        let named = self.requester.id.as_str().parse::<PersonId>().ok();
+        let named = named.filter(|id| self.directory.person(id).is_some());
+        let proved = self.requester.verified && named.is_some();
+        let more = u32::from(behind.is_empty() && !proved && !rule.self_allowed);
+        let excluded: BTreeSet<PersonId> = match (rule.self_allowed, proved) {
+            (true, _) => BTreeSet::new(),
+            (false, true) => named.into_iter().collect(),
+            (false, false) => behind.into_iter().cloned().chain(named).collect(),
         };
         let approvers = rule.quorums(more);
         for wanted in &approvers {

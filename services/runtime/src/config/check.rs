@@ -5,13 +5,14 @@ use std::ops::RangeInclusive;
 use countersign_schemas::Token;
 use tracing_subscriber::EnvFilter;
 
-use super::Config;
+use super::{Config, mandates};
 
 /// Everything wrong with the values, one sentence each.
 pub(super) fn problems(config: &Config) -> Vec<String> {
     let mut found = Problems::default();
     check_shared(config, &mut found);
     check_services(config, &mut found);
+    mandates::check(&config.mandates, &mut found);
     found.0
 }
 
@@ -110,14 +111,14 @@ fn check_services(config: &Config, found: &mut Problems) {
 }
 
 #[derive(Default)]
-struct Problems(Vec<String>);
+pub(super) struct Problems(Vec<String>);
 
 impl Problems {
-    fn add(&mut self, key: &str, rule: &str) {
+    pub(super) fn add(&mut self, key: &str, rule: &str) {
         self.0.push(format!("`{key}` {rule}"));
     }
 
-    fn range<T>(&mut self, key: &str, value: T, allowed: RangeInclusive<T>)
+    pub(super) fn range<T>(&mut self, key: &str, value: T, allowed: RangeInclusive<T>)
     where
         T: PartialOrd + std::fmt::Display,
     {
@@ -127,7 +128,7 @@ impl Problems {
         }
     }
 
-    fn url(&mut self, key: &str, url: &str, schemes: &[&str]) {
+    pub(super) fn url(&mut self, key: &str, url: &str, schemes: &[&str]) {
         let Some((scheme, rest)) = url.split_once("://") else {
             return self.add(key, "is not a URL such as scheme://host:port");
         };

@@ -9,6 +9,7 @@ mod check;
 mod documented;
 mod error;
 mod layers;
+mod mandates;
 mod sections;
 
 use std::ffi::OsString;
@@ -21,9 +22,10 @@ use figment::providers::{Format, Toml};
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
+pub use mandates::MandateIssuer;
 pub use sections::{
     ApprovalCoordinator, AuditArchiver, AuditQuery, Deployment, EmbeddedNats, Keys, LogFormat,
-    Nats, Policy, PolicyChecker, Telemetry, ToolExecutor,
+    Mandates, Nats, Policy, PolicyChecker, Telemetry, ToolExecutor,
 };
 
 use documented::write_section;
@@ -48,6 +50,8 @@ pub struct Config {
     pub keys: Keys,
     /// The policy bundle.
     pub policy: Policy,
+    /// Mandates.
+    pub mandates: Mandates,
     /// The policy checker.
     pub policy_checker: PolicyChecker,
     /// The approval coordinator.
@@ -122,10 +126,12 @@ impl Config {
         let embedded = self.nats.embedded.as_mut();
         let embedded = embedded.map(|own| [&mut own.config, &mut own.store_dir]);
         let optional = embedded.into_iter().flatten();
+        let issuers = self.mandates.issuers.values_mut();
         for path in fixed
             .into_iter()
             .chain(optional)
             .chain(&mut self.nats.tls_ca)
+            .chain(issuers.filter_map(|issuer| issuer.jwks_file.as_mut()))
         {
             *path = base.join(&*path);
         }
@@ -151,6 +157,7 @@ impl Config {
         write_section::<Telemetry>("telemetry", false, &mut out);
         write_section::<Keys>("keys", false, &mut out);
         write_section::<Policy>("policy", false, &mut out);
+        write_section::<Mandates>("mandates", false, &mut out);
         write_section::<PolicyChecker>("policy_checker", false, &mut out);
         write_section::<ApprovalCoordinator>("approval_coordinator", false, &mut out);
         write_section::<ToolExecutor>("tool_executor", false, &mut out);

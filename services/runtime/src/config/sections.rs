@@ -11,6 +11,7 @@ use countersign_schemas::{ServiceId, Token};
 use serde::{Deserialize, Serialize};
 
 use super::documented::section;
+use super::mandates::MandateIssuer;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +100,19 @@ section! {
     Policy {
         /// Its directory: `policies/`, `catalog/`, `entities.json`, `tests/`.
         dir: PathBuf = "policy".into();
+    }
+}
+
+section! {
+    /// Mandates: signed statements of who asked an agent, as docs/policy.md describes.
+    Mandates {
+        /// Who may give them, each under a name of your choice: its claim `iss`, the `aud`
+        /// of its mandates for this deployment, and where its keys are: `jwks_file`, or
+        /// `jwks_url` (https; http on this machine only). `algorithms` may leave out some
+        /// of EdDSA, ES256 and RS256.
+        issuers: BTreeMap<String, MandateIssuer> = BTreeMap::new(), example "{ company = { issuer = \"https://id.example\", audience = \"countersign\", jwks_url = \"https://id.example/jwks.json\" } }";
+        /// How often their keys are read again, in seconds. 30 to 86400.
+        refresh_s: u64 = 300;
     }
 }
 

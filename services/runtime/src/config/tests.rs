@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use countersign_domain::mandate::Algorithm;
+
 use super::*;
 
 fn written(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -59,6 +61,7 @@ fn every_commented_setting_of_the_example_loads_too() {
     assert!(config.nats.embedded.is_some() && config.nats.tls_ca.is_some());
     assert!(config.telemetry.otlp_endpoint.is_some());
     assert_eq!(config.tool_executor.http.len(), 1);
+    assert_eq!(config.mandates.issuers.len(), 1);
 }
 
 #[test]
@@ -191,4 +194,61 @@ fn a_missing_file_is_told_with_its_name() {
         .unwrap_err()
         .to_string();
     assert!(message.contains("/nowhere/countersign.toml"), "{message}");
+}
+
+#[test]
+fn an_issuer_of_mandates_is_named_whole() {
+    let with = |keys: &str| {
+        let text = format!(
+            "[mandates.issuers.company]\nissuer = \"https://id.example\"\naudience = \"cs\"\n{keys}"
+        );
+        load(&text, &[], &[])
+    };
+    let file = with("jwks_file = \"keys/a.jwks\"\nalgorithms = [\"EdDSA\"]").unwrap();
+    let issuer = &file.mandates.issuers["company"];
+    assert!(issuer.jwks_file.as_ref().unwrap().is_absolute());
+    assert_eq!(issuer.algorithms, [Algorithm::EdDsa]);
+    let url = with("jwks_url = \"https://id.example/jwks.json\"").unwrap();
+    assert_eq!(url.mandates.issuers["company"].algorithms, Algorithm::ALL);
+    for local in ["127.0.0.1:9", "localhost", "[::1]:9"] {
+        assert!(
+            with(&format!("jwks_url = \"http://{local}/k\"")).is_ok(),
+            "{local}"
+        );
+    }
+    let table = [
+        ("", "one of `jwks_file` and `jwks_url`"),
+        (
+            "jwks_file = \"a\"\njwks_url = \"https://a.example\"",
+            "one of `jwks_file` and",
+        ),
+        ("jwks_url = \"http://id.example/k\"", "https"),
+        ("jwks_url = \"http://127.0.0.1.evil.example/k\"", "https"),
+        ("jwks_url = \"http://localhost@evil.example/k\"", "https"),
+        ("jwks_url = \"ftp://id.example\"", "must begin with"),
+        (
+            "jwks_file = \"a\"\nalgorithms = []",
+            "at least one algorithm",
+        ),
+        ("jwks_file = \"a\"\nalgorithms = [\"HS256\"]", "HS256"),
+        ("jwks_file = \"a\"\nalgorithms = [\"none\"]", "none"),
+        ("jwks_fil = \"a\"", "jwks_fil"),
+        (
+            "jwks_file = \"a\"\n[mandates.issuers.b]\njwks_file = \"b\"\naudience = \"c\"\nissuer = \"https://id.example\"",
+            "named twice",
+        ),
+        (
+            "jwks_file = \"a\"\n[mandates.issuers.b]\njwks_file = \"b\"\nissuer = \"x\"",
+            "audience",
+        ),
+        (
+            "jwks_file = \"a\"\n[mandates.issuers.b]\njwks_file = \"b\"\nissuer = \"x\"\naudience = \"\"",
+            "audience",
+        ),
+        ("jwks_file = \"a\"\n[mandates]\nrefresh_s = 5", "refresh_s"),
+    ];
+    for (text, words) in table {
+        let message = with(text).unwrap_err().to_string();
+        assert!(message.contains(words), "{text}: {message}");
+    }
 }

@@ -227,19 +227,6 @@ fn the_frame_is_bounded() {
 }
 
 #[test]
-fn dry_runs_keep_their_verdict_and_mandates_prove_nothing_yet() {
-    let mut request = request("contact.update", json!({"id": "c", "limit": 500}));
-    request.dry_run = Some(true);
-    request.requester.mandate = Some("eyJ.a.b".to_owned());
-    let checked = judge_request(&bundle(), "bot", &request);
-    assert_eq!(
-        (checked.verdict, checked.dry_run),
-        (Verdict::Ask, Some(true))
-    );
-    assert!(!checked.requester.verified);
-}
-
-#[test]
 fn what_the_executor_needs_travels_with_the_verdict() {
     let bundle = bundle();
     let checked = check(

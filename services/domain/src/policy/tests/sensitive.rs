@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::support::*;
 use crate::input;
+use crate::mandate::Issuers;
 use crate::policy::{Judging, Known, MatchKey, judge_without_bundle, without_input};
 
 /// The event without the fields that only approvers and executors read.
@@ -230,6 +231,7 @@ fn without_a_bundle_everything_is_denied_in_words() {
         stored_at: countersign_schemas::Timestamp::EPOCH,
         salt: [0; 16],
         match_key: &key,
+        issuers: &Issuers::default(),
         known: &Known::default(),
     };
     let checked = judge_without_bundle(&redactor(), judging, "the folder is empty");

@@ -6,6 +6,7 @@ use countersign_schemas::events::{PolicyChecked, RequestRef, Requester, ToolRequ
 use countersign_schemas::{AgentId, IntentId, JsonObject, Timestamp};
 use serde_json::{Value, json};
 
+use crate::mandate::Issuers;
 use crate::policy::{Bundle, Judging, Known, MatchKey, Outcome, judge};
 use crate::redact::{FingerprintKey, Redactor};
 
@@ -169,6 +170,22 @@ pub(super) fn judge_request(
     agent: &str,
     request: &ToolRequested,
 ) -> PolicyChecked {
+    judge_at(
+        bundle,
+        agent,
+        request,
+        &Issuers::default(),
+        Timestamp::EPOCH,
+    )
+}
+
+pub(super) fn judge_at(
+    bundle: &Bundle,
+    agent: &str,
+    request: &ToolRequested,
+    issuers: &Issuers,
+    at: Timestamp,
+) -> PolicyChecked {
     let agent: AgentId = agent.parse().unwrap();
     let key = MatchKey::new("k1".parse().unwrap(), [9; 32]);
     let outcome = judge(
@@ -182,9 +199,10 @@ pub(super) fn judge_request(
                 incarnation: "abc".parse().unwrap(),
                 seq: 1,
             },
-            stored_at: Timestamp::EPOCH,
+            stored_at: at,
             salt: [3; 16],
             match_key: &key,
+            issuers,
             known: &Known::default(),
         },
     );
