@@ -1,7 +1,8 @@
 //! Bench `pipeline`: the checker and the coordinator against a bare JetStream relay.
 //!
 //! Both run in this process, on the same server, with the same message sizes, acks,
-//! conditional headers and sync setting. `-- --quick` measures less and ends in 40 s.
+//! conditional headers and sync setting. `-- --quick` measures less and ends in 40 s;
+//! `-- --sync default` or `-- --sync always` measures one setting alone.
 
 mod requests;
 mod services;
@@ -38,11 +39,15 @@ const QUICK: Effort = Effort {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let quick = std::env::args().any(|arg| arg == "--quick");
+    let args: Vec<String> = std::env::args().collect();
+    let quick = args.iter().any(|arg| arg == "--quick");
     let effort = if quick { QUICK } else { FULL };
+    let only = args.iter().skip_while(|arg| *arg != "--sync").nth(1);
     let mut ratios = Vec::new();
     for sync in [Sync::Always, Sync::Default] {
-        ratios.extend(measure(sync, effort).await?);
+        if only.is_none_or(|word| sync.name().ends_with(word)) {
+            ratios.extend(measure(sync, effort).await?);
+        }
     }
     for ratio in ratios {
         say(&ratio.line());
