@@ -18,6 +18,10 @@ use crate::requests::Kind;
 use crate::services::Sizes;
 use crate::stage::{Stage, Sync};
 
+// As the binaries of both services, for the relay too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
 struct Effort {

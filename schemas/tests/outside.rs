@@ -157,6 +157,8 @@ mod checks {
         let star = |subject: String| subject.replace("NAME", "*");
         let known = [
             star(service::approval_view(&"NAME".parse().unwrap()).to_string()),
+            star(service::audit_query(&"NAME".parse().unwrap()).to_string()),
+            star(service::identity_changed(&"NAME".parse().unwrap()).to_string()),
             star(service::work(&"NAME".parse().unwrap()).to_string()),
         ];
         assert_eq!(services, known.into());

@@ -14,9 +14,11 @@ pub(crate) struct Verdicts(pub(crate) Arc<Office>);
 
 impl Handler for Verdicts {
     async fn handle(&self, message: Incoming) -> Result<(), Failure> {
-        let said = message.header(headers::CE_TYPE);
-        readable(&message.subject, message.seq, said, &message.payload)?;
-        let checked = read(&message).map_err(Failure::poison)?;
+        let checked = read(&message).or_else(|why| {
+            let said = message.header(headers::CE_TYPE);
+            readable(&message.subject, message.seq, said, &message.payload)?;
+            Err(Failure::poison(why))
+        })?;
         let office = &self.0;
         let trace = trace_of(&message);
         let trace = trace.as_deref();

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{Consumer, pull};
+use async_nats::jetstream::message::Acker;
 use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
 use countersign_schemas::events::DeadLetter;
@@ -224,34 +225,31 @@ async fn carry<H: Handler>(
     life: Incarnation,
 ) -> Done {
     let started = Instant::now();
-    let incoming = match read(durable.stream, &message, life) {
-        Ok(incoming) => incoming,
+    let place = place_of(durable.stream, &message);
+    let (message, acker) = message.split();
+    let end = |kind, result| answer(&acker, kind, durable, result, started);
+    let incoming = match place {
+        Ok(place) => place.incoming(durable.stream, message, life),
         Err(what) => {
             // Only our own streams' subjects are delivered here, so this is a fault of
             // the layout. Nothing can name the message; it stays in the stream.
             metrics::alarm("unreadable_delivery", &what);
-            return answer(&message, AckKind::Term, durable, "unreadable", started).await;
+            return end(AckKind::Term, "unreadable").await;
         }
     };
-    match handler.handle(incoming.clone()).await {
-        Ok(()) => answer(&message, AckKind::Ack, durable, "ok", started).await,
+    let remains = Remains::of(&incoming);
+    match handler.handle(incoming).await {
+        Ok(()) => end(AckKind::Ack, "ok").await,
         Err(Failure::Transient { what, retry_in }) => {
-            tracing::warn!(durable = durable.name, seq = incoming.seq, %what, "given back");
-            answer(
-                &message,
-                AckKind::Nak(Some(retry_in)),
-                durable,
-                "transient",
-                started,
-            )
-            .await
+            tracing::warn!(durable = durable.name, seq = remains.token.seq, %what, "given back");
+            end(AckKind::Nak(Some(retry_in)), "transient").await
         }
         Err(Failure::Poison { what }) => {
-            match bury(&bus, durable, handler.as_ref(), &incoming, &what).await {
-                Ok(()) => answer(&message, AckKind::Term, durable, "poison", started).await,
+            match bury(&bus, durable, handler.as_ref(), &remains, &what).await {
+                Ok(()) => end(AckKind::Term, "poison").await,
                 Err(failure) => {
                     tracing::error!(durable = durable.name, %failure, "cannot store a dead letter");
-                    answer(&message, AckKind::Nak(None), durable, "transient", started).await
+                    end(AckKind::Nak(None), "transient").await
                 }
             }
         }
@@ -260,13 +258,13 @@ async fn carry<H: Handler>(
 }
 
 async fn answer(
-    message: &Message,
+    acker: &Acker,
     kind: AckKind,
     durable: Durable,
     result: &'static str,
     started: Instant,
 ) -> Done {
-    if let Err(error) = message.ack_with(kind).await {
+    if let Err(error) = acker.ack_with(kind).await {
         // It will be delivered again, and every handler bears that.
         tracing::warn!(durable = durable.name, %error, "cannot send an ack");
     }
@@ -274,24 +272,59 @@ async fn answer(
     Done::Acked
 }
 
-fn read(stream: Stream, message: &Message, life: Incarnation) -> Result<Incoming, String> {
+/// The coordinates of a delivery.
+struct Place {
+    address: Address,
+    seq: u64,
+    stored_at: Timestamp,
+    deliveries: u64,
+}
+
+fn place_of(stream: Stream, message: &Message) -> Result<Place, String> {
     let info = message
         .info()
         .map_err(|error| format!("a delivery without its coordinates: {error}"))?;
-    let subject = message.subject.to_string();
-    let address = Address::parse(&subject)
+    let address = Address::parse(&message.subject)
         .ok_or_else(|| format!("a delivery of {stream} on a foreign subject"))?;
-    Ok(Incoming {
+    Ok(Place {
         address,
-        stream,
-        token: SeqToken::new(life, info.stream_sequence),
         seq: info.stream_sequence,
         stored_at: Timestamp::new(info.published),
         deliveries: u64::try_from(info.delivered).unwrap_or_default(),
-        subject,
-        headers: message.headers.clone().unwrap_or_default(),
-        payload: message.payload.clone(),
     })
+}
+
+impl Place {
+    fn incoming(self, stream: Stream, message: async_nats::Message, life: Incarnation) -> Incoming {
+        Incoming {
+            address: self.address,
+            stream,
+            token: SeqToken::new(life, self.seq),
+            seq: self.seq,
+            stored_at: self.stored_at,
+            deliveries: self.deliveries,
+            subject: message.subject.to_string(),
+            headers: message.headers.unwrap_or_default(),
+            payload: message.payload,
+        }
+    }
+}
+
+/// What a dead letter tells of a message.
+struct Remains {
+    token: SeqToken,
+    subject: String,
+    payload: Bytes,
+}
+
+impl Remains {
+    fn of(message: &Incoming) -> Self {
+        Self {
+            token: message.token.clone(),
+            subject: message.subject.clone(),
+            payload: message.payload.clone(),
+        }
+    }
 }
 
 /// Stores what is known of a message that nobody can handle; never its payload.
@@ -299,7 +332,7 @@ async fn bury<H: Handler>(
     bus: &Bus,
     durable: Durable,
     handler: &H,
-    message: &Incoming,
+    message: &Remains,
     error: &str,
 ) -> Result<(), Failure> {
     let name = |error: countersign_schemas::ids::IdError| Failure::fatal(error.to_string());
@@ -314,7 +347,7 @@ async fn bury<H: Handler>(
         service,
         stream: durable.stream.name().to_owned(),
         incarnation: message.token.incarnation.clone(),
-        seq: message.seq,
+        seq: message.token.seq,
         subject: message.subject.clone(),
         payload_digest: Digest::of_bytes(&message.payload),
         payload_bytes: message.payload.len() as u64,

@@ -75,9 +75,10 @@ impl Outgoing {
     }
 
     /// Adds or replaces a header. A value that a header cannot hold is left out.
-    pub fn set(&mut self, name: &str, value: &str) {
+    pub fn set(&mut self, name: &'static str, value: &str) {
         if let Ok(value) = value.parse::<async_nats::HeaderValue>() {
-            self.headers.insert(name, value);
+            self.headers
+                .insert(async_nats::HeaderName::from_static(name), value);
         }
     }
 
