@@ -30,7 +30,7 @@ const OF_INTENTS: [&str; 9] = [
     "outcome.reconciled",
     "vault.revealed",
 ];
-const OTHERS: [&str; 36] = [
+const OTHERS: [&str; 37] = [
     "approval.vote.lee.slack",
     "approval.vote.lee.inbox",
     "approval.vote.mia.slack",
@@ -60,6 +60,7 @@ const OTHERS: [&str; 36] = [
     "timer.deadline.x",
     "timer.fired.x",
     "$KV.CS_APPROVALS.x",
+    "$KV.CS_POLICY.current",
     "cs.vault.tokenize",
     "cs.vault.reveal",
     "cs.policy.recheck",
@@ -68,12 +69,13 @@ const OTHERS: [&str; 36] = [
     "work.crm.read",
     "work.mail.send",
 ];
-const STREAMS: [&str; 5] = [
+const STREAMS: [&str; 6] = [
     "CS_INTENTS",
     "CS_CONTROL",
     "CS_EVENTS",
     "CS_TIMERS",
     "KV_CS_APPROVALS",
+    "KV_CS_POLICY",
 ];
 /// What the server does with a stream.
 const STREAM_ACTS: [&str; 13] = [

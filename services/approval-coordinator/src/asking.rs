@@ -102,7 +102,8 @@ impl Office {
         };
         let asked = approval.requested(&|text| self.redact(text));
         self.say(&address, &asked, trace).await?;
-        for handoff in self.writer().approval(approval) {
+        let people = self.people();
+        for handoff in self.writer(people.as_ref()).approval(approval) {
             self.hand_off(handoff, id.as_str(), trace).await?;
         }
         Ok(())

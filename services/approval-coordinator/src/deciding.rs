@@ -56,7 +56,8 @@ impl Office {
         if !calls_for_help(blocked.code) {
             return Ok(());
         }
-        match self.writer().blocked(blocked, checked) {
+        let people = self.people();
+        match self.writer(people.as_ref()).blocked(blocked, checked) {
             Some(handoff) => {
                 let id = checked.intent_id.to_string();
                 self.hand_off(handoff, &id, trace).await

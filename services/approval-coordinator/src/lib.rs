@@ -42,7 +42,7 @@ use verdicts::Verdicts;
 use votes::Votes;
 use withdrawals::Withdrawals;
 
-pub use settings::{Equipment, Redact, Settings};
+pub use settings::{Companies, Company, Equipment, Redact, Settings};
 
 /// The service's name: its credential, its durable consumers and its source in events.
 pub const NAME: &str = "approval-coordinator";
@@ -53,7 +53,7 @@ pub const NAME: &str = "approval-coordinator";
 /// When a key cannot be read, the server cannot be reached at the start, or something
 /// fails that a restart could mend.
 pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), ServiceError> {
-    let equipment = Equipment::read(&settings, &context)?;
+    let equipment = Equipment::read(&settings, &context).await?;
     run_with(context, equipment).await
 }
 

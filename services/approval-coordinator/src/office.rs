@@ -24,7 +24,7 @@ use countersign_schemas::{
 use tokio_util::sync::CancellationToken;
 
 use crate::pending::Pending;
-use crate::settings::{Equipment, Redact};
+use crate::settings::{Companies, Company, Equipment, Redact};
 
 /// How often a write that lost is tried on the new state before the input is given back:
 /// each loss means that somebody else moved on.
@@ -43,7 +43,7 @@ pub(crate) struct Office {
     pub(crate) shutdown: CancellationToken,
     pub(crate) health: HealthHandle,
     pub(crate) desk: Desk,
-    pub(crate) people: Arc<dyn People + Send + Sync>,
+    companies: Companies,
     pub(crate) pending: Pending,
     pub(crate) approvals: Bucket,
     pub(crate) permit_life: std::time::Duration,
@@ -72,7 +72,7 @@ impl Office {
             shutdown: context.shutdown.child_token(),
             health: context.health,
             desk: equipment.desk,
-            people: equipment.people,
+            companies: equipment.people,
             pending: Pending::default(),
             permit_life: equipment.permit_life,
             settled_life: SETTLED_BEYOND_HORIZON
@@ -98,8 +98,16 @@ impl Office {
         (self.redact)(text)
     }
 
-    pub(crate) fn writer(&self) -> Writer<'_, dyn People + Send + Sync> {
-        Writer::new(self.people.as_ref(), self.redact.as_ref())
+    /// Who is in which team now. Take it once for each piece of work.
+    pub(crate) fn people(&self) -> Company {
+        (self.companies)()
+    }
+
+    pub(crate) fn writer<'a>(
+        &'a self,
+        people: &'a (dyn People + Send + Sync),
+    ) -> Writer<'a, dyn People + Send + Sync + 'a> {
+        Writer::new(people, self.redact.as_ref())
     }
 
     /// Where people open an approval.

@@ -1,6 +1,7 @@
 //! What a coordinator is told by the configuration, and what it makes of it before it
 //! connects: its key, who is who, and its bounds.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,20 +9,28 @@ use std::time::Duration;
 use countersign_domain::approvals::People;
 use countersign_domain::decision::Desk;
 use countersign_domain::permit::PermitSigner;
-use countersign_domain::policy::{Bundle, Directory};
+use countersign_domain::policy::Directory;
 use countersign_domain::redact::{FingerprintKey, Redactor};
 use countersign_runtime::bus::ConsumeLimits;
 use countersign_runtime::config::Config;
 use countersign_runtime::files;
+use countersign_runtime::policy::{self, InForce, Policy};
 use countersign_runtime::service::{ServiceContext, ServiceError};
+use countersign_schemas::{PersonId, TeamId};
 
 /// Takes personal data and secrets out of a text.
 pub type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
+/// Who is in which team, at one moment.
+pub type Company = Arc<dyn People + Send + Sync>;
+
+/// Gives the [`Company`] of now, once for each piece of work.
+pub type Companies = Arc<dyn Fn() -> Company + Send + Sync>;
+
 /// What the coordinator is told by the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The policy bundle's folder.
+    /// The policy bundle's folder, for as long as none was published.
     pub policy_dir: PathBuf,
     /// The folder of the keys `permit.pem` and `fingerprint.key`.
     pub keys_dir: PathBuf,
@@ -51,7 +60,7 @@ pub struct Equipment {
     /// Decides and signs.
     pub desk: Desk,
     /// Who is in which team.
-    pub people: Arc<dyn People + Send + Sync>,
+    pub people: Companies,
     /// Redacts texts of others.
     pub redact: Redact,
     /// How long a permit may be claimed.
@@ -70,7 +79,7 @@ impl Equipment {
     ///
     /// # Errors
     /// When a key is missing or broken.
-    pub fn read(settings: &Settings, context: &ServiceContext) -> Result<Self, ServiceError> {
+    pub async fn read(settings: &Settings, context: &ServiceContext) -> Result<Self, ServiceError> {
         let keys = &settings.keys_dir;
         let key = files::signing_key("permit key", &keys.join("permit.pem"))?;
         let fingerprint = files::secret("fingerprint key", &keys.join("fingerprint.key"))?;
@@ -78,9 +87,10 @@ impl Equipment {
         let redactor = Redactor::new(fingerprint);
         let deployment = context.deployment.name.as_str();
         let signer = PermitSigner::new(key);
+        let policy = Policy::start(context, policy::folder(&settings.policy_dir)).await;
         Ok(Self {
             desk: Desk::new(signer, deployment, settings.permit_life),
-            people: Arc::new(directory(settings, context)),
+            people: Arc::new(move || Arc::new(Employees::of(policy.now()))),
             redact: Arc::new(move |text| redactor.text(text).text),
             permit_life: settings.permit_life,
             link_base: settings.link_base.clone(),
@@ -91,20 +101,32 @@ impl Equipment {
     }
 }
 
-fn directory(settings: &Settings, context: &ServiceContext) -> Directory {
-    let part = context.health.part("people");
-    let read = files::policy_bundle(&settings.policy_dir)
-        .map_err(|error| error.to_string())
-        .and_then(|found| Bundle::from_files(&found).map_err(|errors| errors.to_string()));
-    match read {
-        Ok(bundle) => {
-            part.ready();
-            bundle.directory().clone()
+/// The people of the bundle in force; nobody without one, so that nothing is approved.
+struct Employees {
+    by: Arc<InForce>,
+    nobody: Directory,
+}
+
+impl Employees {
+    fn of(by: Arc<InForce>) -> Self {
+        Self {
+            by,
+            nobody: Directory::default(),
         }
-        Err(why) => {
-            tracing::error!(%why, "the policy bundle cannot be used; nobody can approve");
-            part.failing("the policy bundle cannot be used, so nobody can approve anything");
-            Directory::default()
-        }
+    }
+
+    fn directory(&self) -> &Directory {
+        let bundle = self.by.bundle();
+        bundle.map_or(&self.nobody, |bundle| bundle.directory())
+    }
+}
+
+impl People for Employees {
+    fn members(&self, team: &TeamId) -> &BTreeSet<PersonId> {
+        People::members(self.directory(), team)
+    }
+
+    fn name(&self, person: &PersonId) -> Option<&str> {
+        People::name(self.directory(), person)
     }
 }

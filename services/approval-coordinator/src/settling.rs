@@ -41,7 +41,8 @@ impl Office {
             approval: id.clone(),
         };
         self.say(&address, &resolved, trace).await?;
-        for handoff in self.writer().resolved(approval) {
+        let people = self.people();
+        for handoff in self.writer(people.as_ref()).resolved(approval) {
             self.hand_off(handoff, id.as_str(), trace).await?;
         }
         counters::resolved(approval.state().as_str());

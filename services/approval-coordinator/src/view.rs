@@ -102,7 +102,7 @@ impl Office {
         let redact = |text: &str| self.redact(text);
         let shown = held
             .approval
-            .shown_to(person, self.people.as_ref(), &redact);
+            .shown_to(person, self.people().as_ref(), &redact);
         Ok(Some(ViewReply::Shown {
             approval: Box::new(shown),
         }))
@@ -139,8 +139,8 @@ impl Office {
             .held(id)
             .await?
             .filter(|held| held.approval.is_pending());
-        let people = self.people.as_ref();
-        Ok(held.map(|held| held.approval.listed_for(person, people, &redact)))
+        let people = self.people();
+        Ok(held.map(|held| held.approval.listed_for(person, people.as_ref(), &redact)))
     }
 }
 

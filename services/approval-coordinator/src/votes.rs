@@ -101,11 +101,12 @@ impl Office {
     /// Counts a vote on the newest state; `None` where there is no such approval.
     async fn count(&self, ballot: &Ballot<'_>) -> Result<Option<(Held, Answer)>, Failure> {
         let id = &ballot.vote.approval_id;
+        let people = self.people();
         for _ in 0..TRIES {
             let Some(mut held) = self.held(id).await? else {
                 return Ok(None);
             };
-            let answer = held.approval.vote(ballot, self.people.as_ref());
+            let answer = held.approval.vote(ballot, people.as_ref());
             if !answer.changed {
                 return Ok(Some((held, answer)));
             }

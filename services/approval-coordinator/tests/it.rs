@@ -467,8 +467,8 @@ async fn without_a_policy_bundle_denies_are_told_and_nobody_can_vote() -> Result
             .event(&format!("tool.blocked.billing.{denied}"))
             .await?;
         ensure!(!blocked.reasons.is_empty());
-        let people = health.report().get("people").cloned();
-        ensure!(matches!(people, Some(Health::Failing { .. })), "{people:?}");
+        let policy = health.report().get("policy").cloned();
+        ensure!(matches!(policy, Some(Health::Failing { .. })), "{policy:?}");
         let asked = world.judge(Verdict::Ask, json!({})).await?;
         let id = ApprovalId::for_intent(asked);
         let lee = world.person("lee").await?;

@@ -19,6 +19,8 @@ bundle!(
     "entities.json",
     "policies/billing.cedar",
     "policies/support.cedar",
+    "tests/billing.toml",
+    "tests/support.toml",
 );
 
 /// The files of the sample, by their path in the bundle.

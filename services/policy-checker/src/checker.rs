@@ -10,12 +10,14 @@ use countersign_runtime::bus::{
     Append, Bus, Failure, Handler, Incoming, Meta, Outgoing, StoredMessage,
 };
 use countersign_runtime::clock::Clock;
+use countersign_runtime::policy::{InForce, Policy};
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_runtime::telemetry::TraceParent;
 use countersign_schemas::codec::{self, Encoding};
 use countersign_schemas::events::{PolicyChecked, ToolRequested, Verdict};
 use countersign_schemas::headers::{CE_TYPE, ce_type};
-use countersign_schemas::{Address, AgentId, IntentId, ServiceId, Stream};
+use countersign_schemas::{Address, AgentId, IntentId, ServiceId, Stream, Timestamp};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::intake::{self, Refusal};
@@ -33,7 +35,10 @@ pub(crate) struct Checker {
     clock: Arc<dyn Clock>,
     judge: Judge,
     mandates: Arc<Keeper>,
+    /// One bundle is pushed at a time: each may take the memory of several.
+    pushing: Mutex<()>,
     horizon: Duration,
+    raw_retention: Duration,
     encoding: Encoding,
     source: ServiceId,
 }
@@ -54,13 +59,45 @@ impl Checker {
     ) -> Result<Self, ServiceError> {
         Ok(Self {
             horizon: Duration::from_secs(context.deployment.horizon_s),
+            raw_retention: Duration::from_secs(context.deployment.raw_retention_s),
             encoding: context.deployment.encoding,
             source: NAME.parse().map_err(ServiceError::failed)?,
             bus: context.bus,
             clock: context.clock,
             judge,
             mandates,
+            pushing: Mutex::new(()),
         })
+    }
+
+    /// The connection.
+    pub(crate) fn bus(&self) -> &Bus {
+        &self.bus
+    }
+
+    /// What follows the bundle in force.
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.judge.policy
+    }
+
+    /// Held while a bundle is pushed.
+    pub(crate) fn pushing(&self) -> &Mutex<()> {
+        &self.pushing
+    }
+
+    /// Whose mandates count.
+    pub(crate) fn mandates(&self) -> &Keeper {
+        &self.mandates
+    }
+
+    /// How long raw messages are kept: nothing that is asked may last longer.
+    pub(crate) fn raw_retention(&self) -> Duration {
+        self.raw_retention
+    }
+
+    /// The time of day.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     async fn intent(&self, message: &Incoming, agent: &AgentId) -> Result<(), Failure> {
@@ -92,9 +129,20 @@ impl Checker {
     /// Judges until nothing more must be learnt: each round learns everything that the one
     /// before it wished for, and the wishes of one judgement are bounded.
     async fn judge(&self, request: &ToolRequested, stored: &Stored<'_>) -> Judgement {
+        let by = self.judge.in_force();
+        self.judge_by(&by, request, stored).await
+    }
+
+    /// The same by a bundle that is held already.
+    pub(crate) async fn judge_by(
+        &self,
+        by: &InForce,
+        request: &ToolRequested,
+        stored: &Stored<'_>,
+    ) -> Judgement {
         let mut known = Known::default();
         loop {
-            match self.judge.judge(request, stored, &known) {
+            match self.judge.judge(by, request, stored, &known) {
                 Outcome::Judged(judgement) => return *judgement,
                 Outcome::Wants(wishes) => {
                     for wish in wishes {
@@ -309,7 +357,8 @@ fn holder(head: &StoredMessage, intent: IntentId) -> Holder {
     })
 }
 
-fn genuine(head: &StoredMessage, intent: IntentId) -> Option<PolicyChecked> {
+/// The verdict in a message, if it is one of ours on this intent.
+pub(crate) fn genuine(head: &StoredMessage, intent: IntentId) -> Option<PolicyChecked> {
     let checked: PolicyChecked = codec::decode(&head.payload).ok()?;
     let address = Address::PolicyChecked {
         agent: checked.agent.clone(),

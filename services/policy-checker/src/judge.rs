@@ -1,16 +1,18 @@
 //! One judgement, with whatever bundle is in force. Pure.
 
+use std::sync::Arc;
+
 use countersign_domain::mandate::Issuers;
-use countersign_domain::policy::{self, Bundle, Judging, Known, MatchKey, Outcome};
+use countersign_domain::policy::{self, Judging, Known, MatchKey, Outcome};
 use countersign_domain::redact::Redactor;
+use countersign_runtime::policy::{InForce, Policy};
 use countersign_schemas::events::{RequestRef, ToolRequested};
 use countersign_schemas::{AgentId, Timestamp};
 
-/// The bundle in force and the keys.
+/// What follows the bundle in force, and the keys.
 #[derive(Debug)]
 pub(crate) struct Judge {
-    /// The bundle, or why there is none.
-    pub(crate) bundle: Result<Bundle, String>,
+    pub(crate) policy: Policy,
     pub(crate) redactor: Redactor,
     pub(crate) match_key: MatchKey,
 }
@@ -26,9 +28,15 @@ pub(crate) struct Stored<'a> {
 }
 
 impl Judge {
+    /// The bundle that one intent is judged by, from its first round to its verdict.
+    pub(crate) fn in_force(&self) -> Arc<InForce> {
+        self.policy.now()
+    }
+
     /// Judges with what is known; without a bundle it is a deny in words.
     pub(crate) fn judge(
         &self,
+        by: &InForce,
         request: &ToolRequested,
         stored: &Stored<'_>,
         known: &Known,
@@ -43,7 +51,7 @@ impl Judge {
             issuers: stored.issuers,
             known,
         };
-        match &self.bundle {
+        match by.bundle() {
             Ok(bundle) => policy::judge(bundle, &self.redactor, judging),
             Err(why) => {
                 let checked = policy::judge_without_bundle(&self.redactor, judging, why);

@@ -4,22 +4,27 @@
 //! On the path of a fresh intent there are no reads and one publish. What is refused
 //! without a verdict, a copy of an earlier intent among it, takes the slow path.
 
+mod announce;
 mod checker;
+mod desk;
 mod intake;
 mod judge;
 pub mod mandates;
 pub mod metrics;
+mod push;
+mod recheck;
 mod refusal;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use countersign_domain::policy::{Bundle, MatchKey};
+use countersign_domain::policy::MatchKey;
 use countersign_domain::redact::{FingerprintKey, Redactor};
 use countersign_runtime::bus::layout::CHECKER_INTENTS;
 use countersign_runtime::bus::{ConsumeLimits, consume};
 use countersign_runtime::config::{Config, Mandates};
 use countersign_runtime::files;
+use countersign_runtime::policy::{self, Policy};
 use countersign_runtime::service::{ServiceContext, ServiceError};
 
 use checker::Checker;
@@ -32,7 +37,7 @@ pub const NAME: &str = "policy-checker";
 /// What the checker is told by the configuration.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The policy bundle's folder.
+    /// The policy bundle's folder, for as long as none was published.
     pub policy_dir: PathBuf,
     /// The folder of the keys `fingerprint.key` and `match.key`.
     pub keys_dir: PathBuf,
@@ -63,21 +68,10 @@ impl From<&Config> for Settings {
 pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), ServiceError> {
     metrics::describe();
     let judge = Judge {
-        bundle: load_bundle(&settings),
         redactor: Redactor::new(fingerprint_key(&settings)?),
         match_key: match_key(&settings)?,
+        policy: Policy::start(&context, policy::folder(&settings.policy_dir)).await,
     };
-    let health = context.health.part("policy");
-    match &judge.bundle {
-        Ok(bundle) => {
-            tracing::info!(policy = %bundle.digest(), rules = bundle.policies(), "policy bundle in force");
-            health.ready();
-        }
-        Err(why) => {
-            tracing::error!(%why, "no policy bundle in force; every intent is denied");
-            health.failing(format!("no policy bundle is in force: {why}"));
-        }
-    }
     let limits = ConsumeLimits {
         in_flight_max: settings.max_in_flight,
     };
@@ -89,24 +83,18 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
         async move { mandates.run(shutdown).await }
     };
     tokio::spawn(reading);
-    let checker = Checker::new(context, judge, mandates)?;
-    consume(&bus, CHECKER_INTENTS, Arc::new(checker), limits, shutdown).await?;
+    let checker = Arc::new(Checker::new(context, judge, mandates)?);
+    let judging = consume(
+        &bus,
+        CHECKER_INTENTS,
+        Arc::clone(&checker),
+        limits,
+        shutdown.clone(),
+    );
+    let answering = desk::serve(Arc::clone(&checker), shutdown.clone());
+    let recording = announce::follow(checker, shutdown);
+    tokio::try_join!(judging, answering, recording)?;
     Ok(())
-}
-
-/// The bundle, or why there is none, in words that people are shown.
-fn load_bundle(settings: &Settings) -> Result<Bundle, String> {
-    let found = files::policy_bundle(&settings.policy_dir).map_err(|error| {
-        tracing::error!(%error, "cannot read the policy bundle");
-        "its folder cannot be read".to_owned()
-    })?;
-    Bundle::from_files(&found).map_err(|errors| {
-        tracing::error!(%errors, "the policy bundle is broken");
-        format!(
-            "it has {} problem(s); `countersign policy check` lists them",
-            errors.problems().len()
-        )
-    })
 }
 
 fn fingerprint_key(settings: &Settings) -> Result<FingerprintKey, ServiceError> {

@@ -9,6 +9,7 @@ pub mod files;
 pub mod health;
 pub mod identity;
 pub mod nats_server;
+pub mod policy;
 pub mod service;
 pub mod signals;
 pub mod telemetry;

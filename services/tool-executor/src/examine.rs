@@ -31,7 +31,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    fn ordinary(code: RevokedCode, message: &str) -> Self {
+    pub(crate) fn ordinary(code: RevokedCode, message: &str) -> Self {
         Self {
             code,
             message: message.to_owned(),
@@ -70,6 +70,18 @@ pub(crate) fn read_approved(message: &Incoming) -> Result<ToolApproved, String> 
     Ok(approved)
 }
 
+/// What passed every check that the executor can make alone.
+#[derive(Debug)]
+pub(crate) struct Examined<'t> {
+    /// The proof that it may run.
+    pub(crate) permitted: Permitted,
+    /// What runs.
+    pub(crate) tool: &'t Tool,
+    /// Whether another bundle judged it than the one in force: then the checker must be
+    /// asked again before anything runs.
+    pub(crate) recheck: bool,
+}
+
 /// Checks an approved intent against the stored request, its permit and the bundle.
 ///
 /// # Errors
@@ -79,7 +91,7 @@ pub(crate) fn examine<'t>(
     approved: &ToolApproved,
     stored: Option<&StoredMessage>,
     now: Timestamp,
-) -> Result<(Permitted, &'t Tool), Refusal> {
+) -> Result<Examined<'t>, Refusal> {
     let stored = stored.ok_or_else(|| {
         Refusal::ordinary(
             RevokedCode::InputGone,
@@ -101,7 +113,11 @@ pub(crate) fn examine<'t>(
     }
     let tool = unchanged_tool(trust, approved, &permitted)?;
     no_surrogates(trust, &permitted)?;
-    Ok((permitted, tool))
+    Ok(Examined {
+        recheck: trust.bundle.digest() != permitted.claims().policy_digest,
+        permitted,
+        tool,
+    })
 }
 
 /// The raw request, if the message is one of this agent.
@@ -123,8 +139,7 @@ fn read_request(stored: &StoredMessage, agent: &AgentId) -> Result<ToolRequested
         .map_err(|error| mismatch(format!("the stored request cannot be read: {error}")))
 }
 
-/// The tool, if it and the rules are still those that were judged. Judging again under
-/// changed rules is the checker's business; until it answers that, a change is a no.
+/// The tool, if its definition is still the one that was judged.
 fn unchanged_tool<'t>(
     trust: &Trust<'t>,
     approved: &ToolApproved,
@@ -140,12 +155,6 @@ fn unchanged_tool<'t>(
         return Err(Refusal::ordinary(
             RevokedCode::ToolChanged,
             "the tool's definition changed after the decision",
-        ));
-    }
-    if trust.bundle.digest() != permitted.claims().policy_digest {
-        return Err(Refusal::ordinary(
-            RevokedCode::RecheckDenied,
-            "the policy changed after the decision, so the decision no longer stands",
         ));
     }
     Ok(tool)

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_domain::decision;
-use countersign_domain::permit::{ClaimSigner, PermitVerifier, Permitted};
+use countersign_domain::permit::{ClaimSigner, PermitVerifier};
 use countersign_domain::policy::{Bundle, Tool};
 use countersign_domain::redact::Redactor;
 use countersign_runtime::bus::{
     Bus, Failure, Handler, Incoming, Meta, StoredMessage, metrics as bus_metrics,
 };
+use countersign_runtime::policy::{InForce, Policy};
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_runtime::telemetry::{TraceParent, continue_trace, outgoing_trace};
 use countersign_schemas::events::{RequestRef, ToolApproved, ToolStarted};
-use countersign_schemas::{Address, ServiceId, Stream, Timestamp, ToolName};
+use countersign_schemas::{Address, ServiceId, Stream, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -21,8 +22,9 @@ use tracing::{Instrument as _, Span};
 
 use crate::call::Workers;
 use crate::chain::{self, Link, Stored};
-use crate::examine::{Refusal, Trust, examine, read_approved};
+use crate::examine::{Examined, Refusal, Trust, examine, read_approved};
 use crate::metrics;
+use crate::recheck;
 use crate::run::Run;
 use crate::settings::Settings;
 use crate::spool::{Spool, SpoolError};
@@ -34,6 +36,8 @@ const LEASE_EXTRA: Duration = Duration::from_secs(10);
 const SLOT_WAIT: Duration = Duration::from_secs(10);
 /// Pause before a decision comes again while our clock is wrong.
 const CLOCK_RETRY: Duration = Duration::from_secs(5);
+/// Pause before a decision comes again while it is not known which bundle is in force.
+const NO_BUNDLE_RETRY: Duration = Duration::from_secs(2);
 
 /// The executor: what is needed to claim and to run.
 #[derive(Debug)]
@@ -41,7 +45,7 @@ pub(crate) struct Executor {
     context: Context,
     id: ServiceId,
     source: ServiceId,
-    bundle: Bundle,
+    policy: Policy,
     redactor: Redactor,
     permits: PermitVerifier,
     claims: ClaimSigner,
@@ -61,7 +65,11 @@ impl std::fmt::Debug for Context {
 }
 
 impl Executor {
-    pub(crate) fn new(context: ServiceContext, settings: Settings) -> Result<Self, ServiceError> {
+    pub(crate) fn new(
+        context: ServiceContext,
+        settings: Settings,
+        policy: Policy,
+    ) -> Result<Self, ServiceError> {
         let client = context.bus.client().clone();
         Ok(Self {
             source: context
@@ -71,7 +79,7 @@ impl Executor {
                 .map_err(ServiceError::configured)?,
             context: Context(context),
             id: settings.id,
-            bundle: settings.bundle,
+            policy,
             redactor: settings.redactor,
             permits: PermitVerifier::new(settings.permit_keys),
             claims: ClaimSigner::new(settings.claim_key),
@@ -104,10 +112,6 @@ impl Executor {
 
     pub(crate) fn tasks(&self) -> &TaskTracker {
         &self.tasks
-    }
-
-    pub(crate) fn tool(&self, name: &ToolName) -> Option<&Tool> {
-        self.bundle.catalog().tool(name)
     }
 
     pub(crate) fn own_meta(&self) -> Meta {
@@ -236,18 +240,29 @@ impl Executor {
         }
     }
 
-    fn checked(
-        &self,
+    fn checked<'b>(
+        &'b self,
+        bundle: &'b Bundle,
         approved: &ToolApproved,
         stored: Option<&StoredMessage>,
-    ) -> Result<(Permitted, &Tool), Refusal> {
+    ) -> Result<Examined<'b>, Refusal> {
         let trust = Trust {
             permits: &self.permits,
             deployment: self.context.0.deployment.name.as_str(),
-            bundle: &self.bundle,
+            bundle,
             redactor: &self.redactor,
         };
         examine(&trust, approved, stored, self.now())
+    }
+
+    /// The bundle to run a decision by. Where it was judged by another than ours, the
+    /// leader is asked first: it may be we who are behind.
+    async fn bundle_for(&self, approved: &ToolApproved) -> Arc<InForce> {
+        let now = self.policy.now();
+        match now.bundle() {
+            Ok(bundle) if bundle.digest() == approved.policy_digest => now,
+            Ok(_) | Err(_) => self.policy.refresh().await,
+        }
     }
 }
 
@@ -297,10 +312,21 @@ impl Decisions {
         }
         let slot = executor.slot().await?;
         let stored = executor.request(&approved.request).await?;
-        let (permitted, tool) = match executor.checked(&approved, stored.as_ref()) {
-            Ok(checked) => checked,
+        let by = executor.bundle_for(&approved).await;
+        let bundle = by.bundle().map_err(|why| {
+            Failure::transient_in(format!("no policy bundle: {why}"), NO_BUNDLE_RETRY)
+        })?;
+        let Examined {
+            permitted,
+            tool,
+            recheck,
+        } = match executor.checked(bundle, &approved, stored.as_ref()) {
+            Ok(examined) => examined,
             Err(refusal) => return executor.revoke(&approved, seq, &refusal, trace).await,
         };
+        if recheck && let Err(refusal) = recheck::ask(executor.bus(), &approved, tool).await {
+            return executor.revoke(&approved, seq, &refusal, trace).await;
+        }
         // No evidence, no action: what is left of the stream is for outcomes and revocations.
         executor.bus().require_room(&[Stream::Events]).await?;
         let claimed = Instant::now();
@@ -308,6 +334,7 @@ impl Decisions {
             return Ok(());
         };
         let run = Run {
+            by: Arc::clone(&by),
             approved,
             permitted,
             claim_seq,

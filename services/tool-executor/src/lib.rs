@@ -15,6 +15,7 @@ mod handler;
 mod metrics;
 mod outcome;
 mod output;
+mod recheck;
 mod report;
 mod run;
 mod settings;
@@ -24,6 +25,7 @@ mod words;
 use std::sync::Arc;
 
 use countersign_runtime::bus::{ConsumeLimits, consume, layout};
+use countersign_runtime::policy::Policy;
 use countersign_runtime::service::{DRAIN_GRACE, ServiceContext, ServiceError};
 
 pub use settings::Settings;
@@ -37,7 +39,7 @@ pub const NAME: &str = "tool-executor";
 ///
 /// # Errors
 /// When the spool is in use, the consumer cannot be opened or a fault is fatal.
-pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), ServiceError> {
+pub async fn run(context: ServiceContext, mut settings: Settings) -> Result<(), ServiceError> {
     metrics::describe();
     let limits = ConsumeLimits {
         in_flight_max: settings.max_running,
@@ -46,7 +48,8 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
     let shutdown = context.shutdown.clone();
     context.watch_clock().await;
     let part = context.health.part("runs");
-    let executor = Arc::new(Executor::new(context, settings)?);
+    let policy = policy(&context, &mut settings).await?;
+    let executor = Arc::new(Executor::new(context, settings, policy)?);
     executor.replay_spool().await?;
     part.ready();
     let handler = Arc::new(Decisions(Arc::clone(&executor)));
@@ -60,6 +63,21 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
         return Err(ServiceError::DrainTimeout);
     }
     Ok(ended?)
+}
+
+/// Follows the bundle in force. Where none was published, that of the folder must be sound:
+/// without any there is nothing to run by.
+async fn policy(context: &ServiceContext, settings: &mut Settings) -> Result<Policy, ServiceError> {
+    let folder = std::mem::replace(&mut settings.folder, Err("it is in force".to_owned()));
+    let fault = folder.as_ref().err().cloned();
+    let policy = Policy::start(context, folder).await;
+    let now = policy.now();
+    match (fault, now.published(), now.bundle()) {
+        (Some(why), None, Err(_)) => Err(ServiceError::configured(format!(
+            "no policy bundle can be used: {why}"
+        ))),
+        _ => Ok(policy),
+    }
 }
 
 #[cfg(test)]

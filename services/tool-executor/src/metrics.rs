@@ -15,6 +15,8 @@ const RUNNING: &str = "countersign_runs_running";
 const REVOKED: &str = "countersign_revocations_total";
 /// Claims that another executor had already.
 const CLAIMS_LOST: &str = "countersign_claims_lost_total";
+/// Decisions of an earlier bundle that the checker was asked about again, by answer.
+const RECHECKS: &str = "countersign_rechecks_total";
 /// Outcomes that came after their lease.
 const LATE: &str = "countersign_outcomes_late_total";
 /// Outcomes that wait in the spool.
@@ -26,6 +28,7 @@ pub(crate) fn describe() {
     describe_gauge!(RUNNING, Unit::Count, "calls that run now");
     describe_counter!(REVOKED, Unit::Count, "approved intents revoked, by code");
     describe_counter!(CLAIMS_LOST, Unit::Count, "claims that another had already");
+    describe_counter!(RECHECKS, Unit::Count, "decisions judged again, by answer");
     describe_counter!(LATE, Unit::Count, "outcomes that came after their lease");
     describe_gauge!(SPOOLED, Unit::Count, "outcomes that wait in the spool");
 }
@@ -46,6 +49,11 @@ pub(crate) fn revoked(code: RevokedCode) {
 
 pub(crate) fn claim_lost() {
     counter!(CLAIMS_LOST).increment(1);
+}
+
+pub(crate) fn rechecked(runs: bool) {
+    let answer = if runs { "runs" } else { "denied" };
+    counter!(RECHECKS, "answer" => answer).increment(1);
 }
 
 pub(crate) fn late() {

@@ -1,9 +1,11 @@
 //! One claimed run: its attempts, within its lease.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_domain::permit::{Claim, Permitted};
 use countersign_domain::policy::Tool;
+use countersign_runtime::policy::InForce;
 use countersign_runtime::telemetry::{TraceParent, outgoing_trace};
 use countersign_schemas::events::ToolApproved;
 use tokio::time::Instant;
@@ -24,6 +26,8 @@ const BACKOFF: Duration = Duration::from_millis(200);
 /// A claim that is ours.
 #[derive(Debug)]
 pub(crate) struct Run {
+    /// The bundle that it was examined by; it stays the same to the end of the run.
+    pub(crate) by: Arc<InForce>,
     /// The decision.
     pub(crate) approved: ToolApproved,
     /// The proof that it may run.
@@ -40,7 +44,8 @@ impl Executor {
     /// Calls the worker and tells how it ended.
     pub(crate) async fn run(&self, run: Run) {
         metrics::run_started();
-        let ended = match self.tool(&run.approved.tool) {
+        let bundle = run.by.bundle().ok();
+        let ended = match bundle.and_then(|bundle| bundle.catalog().tool(&run.approved.tool)) {
             Some(tool) => {
                 let end = self.attempts(&run, tool).await;
                 let ran = outcome::Ran {
@@ -53,7 +58,7 @@ impl Executor {
                 let told = outcome::completed(self.redactor(), &ran, &end, took);
                 outcome::storable(told, self.own_meta().encoding)
             }
-            // INVARIANT: `examine` found the tool in the same bundle, which never changes.
+            // INVARIANT: `examine` found the tool in this very bundle.
             None => return,
         };
         metrics::run_ended(ended.outcome, run.claimed.elapsed().as_secs_f64());

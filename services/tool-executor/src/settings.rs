@@ -7,8 +7,8 @@ use countersign_domain::keys::{KeySet, SigningKey};
 use countersign_domain::policy::{Bundle, Worker};
 use countersign_domain::redact::{FingerprintKey, Redactor};
 use countersign_runtime::config::Config;
-use countersign_runtime::files;
 use countersign_runtime::service::ServiceError;
+use countersign_runtime::{files, policy};
 use countersign_schemas::ServiceId;
 
 /// What the executor is given.
@@ -22,8 +22,9 @@ pub struct Settings {
     pub max_running: usize,
     /// Base URL of each `http` worker.
     pub http: BTreeMap<String, String>,
-    /// The bundle whose catalog says how tools are called.
-    pub bundle: Bundle,
+    /// The bundle whose catalog says how tools are called, for as long as none was
+    /// published; or why there is none.
+    pub folder: Result<Bundle, String>,
     /// Redacts outputs and errors.
     pub redactor: Redactor,
     /// Public keys that sign permits.
@@ -38,8 +39,6 @@ impl Settings {
     /// # Errors
     /// When a file cannot be used, or a tool's `http` service has no base URL.
     pub fn load(config: &Config) -> Result<Self, ServiceError> {
-        let bundle = Bundle::from_files(&files::policy_bundle(&config.policy.dir)?)
-            .map_err(ServiceError::configured)?;
         let key = |name: &str| config.keys.dir.join(name);
         let line = files::secret("fingerprint key", &key("fingerprint.key"))?;
         let fingerprint = FingerprintKey::parse(&line).map_err(ServiceError::configured)?;
@@ -52,7 +51,7 @@ impl Settings {
             redactor: Redactor::new(fingerprint),
             permit_keys: files::key_set("permit keys", &key("permit.jwks.json"))?,
             claim_key: files::signing_key("claim key", &key("claim.pem"))?,
-            bundle,
+            folder: policy::folder(&config.policy.dir),
         };
         settings.warn_of_missing_services();
         Ok(settings)
@@ -61,7 +60,11 @@ impl Settings {
     /// A tool whose service has no base URL fails when it is called, in words; whoever
     /// starts the executor should hear of it before.
     fn warn_of_missing_services(&self) {
-        for tool in self.bundle.catalog().tools() {
+        let tools = self
+            .folder
+            .iter()
+            .flat_map(|bundle| bundle.catalog().tools());
+        for tool in tools {
             if let Worker::Http { service, .. } = tool.worker()
                 && !self.http.contains_key(service)
             {

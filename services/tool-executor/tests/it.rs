@@ -149,6 +149,35 @@ async fn without_a_genuine_permit_for_this_input_nothing_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_bundle_judged_runs_only_after_a_yes_of_the_checker() {
+    let world = World::start().await;
+    let _executor = world.executor("executor-1");
+    let older = fixture::bundle_with("an earlier one");
+    let decide = async || {
+        let raw = world.intent("crm.read", json!({"id": "C-1"}));
+        let request = world.request(&raw).await;
+        let decision = fixture::approved(&raw, &older, request, world.now());
+        world.decide(&decision).await;
+        raw
+    };
+    let unheard = decide().await;
+    let revoked = world.revoked(&unheard).await;
+    assert_eq!(revoked.code, RevokedCode::RecheckDenied, "silence is a no");
+    assert!(world.runs(&unheard).is_empty());
+    for runs in [false, true] {
+        let checker = world.checker_that_says(runs).await;
+        let raw = decide().await;
+        if runs {
+            assert_eq!(world.completed(&raw).await.outcome, Outcome::Succeeded);
+        } else {
+            assert_eq!(world.revoked(&raw).await.code, RevokedCode::RecheckDenied);
+        }
+        assert_eq!(world.runs(&raw).len(), usize::from(runs));
+        checker.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_gone_or_over_is_revoked() {
     let world = World::start().await;
     let _executor = world.executor("executor-1");

@@ -154,7 +154,10 @@ impl Office {
         let Some(team) = checked.helper.clone() else {
             return Ok(());
         };
-        let handoff = self.writer().outcome(&completed, &checked, &team);
+        let people = self.people();
+        let handoff = self
+            .writer(people.as_ref())
+            .outcome(&completed, &checked, &team);
         let trace = trace_in(&message.headers);
         self.hand_off(handoff, &intent.to_string(), trace.as_deref())
             .await

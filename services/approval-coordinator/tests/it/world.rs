@@ -153,9 +153,10 @@ impl World {
         let pem = self.deployment.dir().join("keys").join("permit.pem");
         let key = files::signing_key("permit key", &pem)?;
         let permit_life = Duration::from_secs(300);
+        let company: Arc<dyn People + Send + Sync> = Arc::new(company()?);
         Ok(Equipment {
             desk: Desk::new(PermitSigner::new(key), "acme", permit_life),
-            people: Arc::new(company()?),
+            people: Arc::new(move || Arc::clone(&company)),
             redact: Arc::new(str::to_owned),
             permit_life,
             link_base: None,

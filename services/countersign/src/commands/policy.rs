@@ -1,6 +1,7 @@
 //! `countersign policy`: what a bundle says, without any server.
 
 mod lint;
+mod test;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +36,8 @@ enum Action {
     Check(Box<CheckArgs>),
     /// Say what a sound bundle still should not say
     Lint(lint::Args),
+    /// Run the tests of a bundle: tests/*.toml
+    Test(test::TestArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -74,6 +77,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             Ok(exit(checked.verdict))
         }
         Action::Lint(args) => lint::run(&args, output),
+        Action::Test(args) => test::run(&args, output),
     }
 }
 

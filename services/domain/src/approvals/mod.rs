@@ -7,12 +7,14 @@
 mod approval;
 mod protocol;
 mod quorum;
+mod satisfied;
 mod view;
 mod visible;
 mod vote;
 
 pub use approval::{ASK_LIFE_MAX, Approval, OpenError, RecordedVote, Resolution};
 pub use protocol::{Listed, Shown, ViewReply, ViewRequest};
+pub use satisfied::{Unsatisfied, satisfies};
 pub use view::{ApprovalView, ViewItem};
 pub use visible::visible;
 pub use vote::{Answer, Ballot, VoteCode};

@@ -16,6 +16,11 @@ const VIA_SELF: &str = "self";
 /// Our own inbox, which shows the whole view; every other bridge is a chat.
 const VIA_INBOX: &str = "inbox";
 
+/// Whether a vote came through a chat: neither by the approver's own key nor the inbox.
+pub(super) fn through_chat(via: &ServiceId) -> bool {
+    via.as_str() != VIA_SELF && via.as_str() != VIA_INBOX
+}
+
 /// A vote as it was stored: who and through what come from the subject, which NATS
 /// permissions bind to the key.
 #[derive(Debug, Clone)]
@@ -161,8 +166,7 @@ impl Approval {
             );
             return Some(Answer::refused(VoteCode::Excluded, message));
         }
-        let via = ballot.via.as_str();
-        if via != VIA_SELF && via != VIA_INBOX && !self.ask().chat_may_approve {
+        if through_chat(ballot.via) && !self.ask().chat_may_approve {
             let message = "policy does not let this be decided in a chat; vote in the inbox or \
                            with the command line";
             return Some(Answer::refused(VoteCode::ChatNotAllowed, message));

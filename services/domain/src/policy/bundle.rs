@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use cedar_policy::{Authorizer, Entities, Schema};
 use countersign_schemas::Digest;
 
+use super::cases::{self, Case, CaseResult};
 use super::catalog::Catalog;
 use super::cedar_schema;
 use super::directory::Directory;
 use super::entities_file;
 use super::problem::{BundleErrors, Place, Problems};
+use super::rehearsal::{Rehearsal, RehearsalError};
 use super::rules::{Rules, RulesReader};
 
 /// Files of a bundle: enough for a file per tool and per rule of a large company.
 const FILES_MAX: usize = 10_000;
-/// Bytes of a bundle: it is read into memory and sent as one message.
+/// Bytes of a bundle: every service holds it in memory, twice while it is replaced.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A bundle that has passed every check, ready to judge with.
@@ -25,6 +27,7 @@ pub struct Bundle {
     pub(crate) rules: Rules,
     pub(crate) entities: Entities,
     pub(crate) authorizer: Authorizer,
+    cases: Vec<Case>,
     digest: Digest,
 }
 
@@ -32,6 +35,7 @@ pub struct Bundle {
 enum Kind {
     Policy,
     Catalog,
+    Test,
     Other,
 }
 
@@ -56,10 +60,12 @@ impl Bundle {
         };
         let mut catalog = Catalog::default();
         let mut reader = RulesReader::default();
+        let mut tests = Vec::new();
         for (path, kind, text) in texts(files, &mut problems) {
             match kind {
                 Kind::Policy => reader.read(path, text, &mut problems),
                 Kind::Catalog => catalog.read(path, text, &directory, &mut problems),
+                Kind::Test => cases::read(path, text, &mut tests, &mut problems),
                 Kind::Other => {}
             }
         }
@@ -69,7 +75,10 @@ impl Bundle {
             return Err(problems.into_errors());
         }
         match Self::build(catalog, directory, reader, digest, &mut problems) {
-            Ok(bundle) => problems.finish().map(|()| bundle),
+            Ok(bundle) => problems.finish().map(|()| Self {
+                cases: tests,
+                ..bundle
+            }),
             Err(error) => {
                 problems.add(
                     &Place::file("catalog"),
@@ -98,6 +107,7 @@ impl Bundle {
             rules,
             entities,
             authorizer: Authorizer::new(),
+            cases: Vec::new(),
             digest,
         })
     }
@@ -118,6 +128,15 @@ impl Bundle {
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// Runs the tests in `tests/*.toml`, in the order of files and lines.
+    ///
+    /// # Errors
+    /// When they cannot be run at all.
+    pub fn run_tests(&self) -> Result<Vec<CaseResult>, RehearsalError> {
+        let rehearsal = Rehearsal::of(self)?;
+        Ok(cases::run(&self.cases, &rehearsal))
     }
 
     /// How many policies there are.
@@ -149,7 +168,7 @@ fn kind(path: &str) -> Option<Kind> {
     match (folder, name.rsplit_once('.')?.1) {
         ("policies", "cedar") => Some(Kind::Policy),
         ("catalog", "toml") => Some(Kind::Catalog),
-        ("tests", "toml") => Some(Kind::Other),
+        ("tests", "toml") => Some(Kind::Test),
         ("", _) if path == entities_file::FILE => Some(Kind::Other),
         (_, "md") => Some(Kind::Other),
         _ => None,

@@ -3,6 +3,7 @@
 mod annotations;
 pub(crate) mod ask;
 mod bundle;
+mod cases;
 mod catalog;
 mod cedar_schema;
 mod context;
@@ -16,10 +17,13 @@ mod judge;
 mod known;
 mod lint;
 mod matching;
+mod pack;
 mod pointer;
 mod problem;
 mod proof;
+pub mod protocol;
 mod refusal;
+mod rehearsal;
 mod rules;
 mod show;
 mod spots;
@@ -36,6 +40,7 @@ mod tests;
 
 pub use ask::{AskError, AskRule};
 pub use bundle::Bundle;
+pub use cases::CaseResult;
 pub use catalog::Catalog;
 pub use directory::{AgentEntry, Directory};
 pub use fields::Shown;
@@ -44,9 +49,11 @@ pub use judge::{Judgement, Judging, Outcome, judge, judge_without_bundle, withou
 pub use known::{Known, Learnt, Wish};
 pub use lint::{LintFinding, LintLevel, LintLimits, lint};
 pub use matching::{MatchKey, MatchKeyError};
+pub use pack::{PACKED_BYTES_MAX, PackError, pack, unpack};
 pub use pointer::{Pointer, PointerError};
 #[cfg(test)]
 pub(crate) use problem::Problems;
 pub use problem::{BundleErrors, Problem};
+pub use rehearsal::{Premises, Rehearsal, RehearsalError};
 pub use template::{Template, TemplateError};
 pub use tool::{Tool, Worker};

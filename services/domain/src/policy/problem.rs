@@ -3,11 +3,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Problems that are listed in full; a bundle with more is broken in one common way.
 const PROBLEMS_SHOWN_MAX: usize = 100;
 
 /// One thing that is wrong with a bundle.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Problem {
     /// Path inside the bundle.
     pub file: String,

@@ -1,6 +1,7 @@
 //! Judgement as a whole: small bundles made here, and the sample company.
 
 mod bundle;
+mod cases;
 mod golden;
 mod lint;
 mod mandates;

@@ -135,6 +135,28 @@ impl Bucket {
         }
     }
 
+    /// Stores a value whatever stood there, for `life`; then it is gone. For buckets whose
+    /// entries may have a life of their own.
+    ///
+    /// # Errors
+    /// When the outcome is not known.
+    pub async fn put_for(&self, key: &str, value: Bytes, life: Duration) -> Result<(), Failure> {
+        let mut message = Outgoing::raw(&self.subject(key), value);
+        message.set(headers::TTL, &life.as_secs().max(1).to_string());
+        self.bus.publisher().publish(message).await?;
+        Ok(())
+    }
+
+    /// Stores a value whatever stood there.
+    ///
+    /// # Errors
+    /// When the outcome is not known.
+    pub async fn put(&self, key: &str, value: Bytes) -> Result<(), Failure> {
+        let message = Outgoing::raw(&self.subject(key), value);
+        self.bus.publisher().publish(message).await?;
+        Ok(())
+    }
+
     /// The last value of every key, read to the end of the bucket.
     ///
     /// # Errors

@@ -17,6 +17,8 @@ use super::failure::BusError;
 
 /// The bucket that holds approvals.
 pub const APPROVALS: &str = "CS_APPROVALS";
+/// The bucket that holds published policy bundles, and which of them is in force.
+pub const POLICY: &str = "CS_POLICY";
 
 /// Largest size of `CS_INTENTS` and of `CS_EVENTS` unless configured, in bytes. The server
 /// sets it aside at once, so it must fit a small disk; what people say, and deadlines, get
@@ -31,6 +33,9 @@ const ACK_WAIT: Duration = Duration::from_secs(30);
 const ACK_PENDING_MAX: i64 = 20_000;
 /// How long a bucket says that an entry's life is over: whoever follows it hears it live.
 const MARKER_LIFE: Duration = Duration::from_secs(1);
+/// Bytes of the bucket of policy bundles: what the shelf keeps, and as much again for what
+/// is being uploaded.
+const POLICY_BYTES_MAX: i64 = 128 * 1024 * 1024;
 /// A share per subject in `CS_CONTROL`: a flood of one person's votes never shuts out the
 /// kill switch.
 const CONTROL_PER_SUBJECT_MAX: i64 = 100_000;
@@ -190,24 +195,42 @@ pub async fn ensure(bus: &Bus, options: LayoutOptions) -> Result<(), BusError> {
                 BusError::request(format!("cannot make stream {stream}"), room(&error))
             })?;
     }
-    bus.jetstream()
-        .create_or_update_key_value(kv::Config {
-            bucket: APPROVALS.to_owned(),
-            history: 1,
-            // One that has ended keeps about two kilobytes and no input, and leaves by
-            // itself, so this holds everything that waits and a day's hundred thousand.
-            max_bytes: options.stream_bytes_max,
-            limit_markers: Some(MARKER_LIFE),
-            storage: StorageType::File,
-            num_replicas: options.replicas,
-            ..kv::Config::default()
-        })
-        .await
-        .map_err(|error| BusError::request(format!("cannot make bucket {APPROVALS}"), error))?;
+    for config in buckets(options) {
+        let what = format!("cannot make bucket {}", config.bucket);
+        let made = bus.jetstream().create_or_update_key_value(config).await;
+        made.map_err(|error| BusError::request(what, error))?;
+    }
     for durable in DURABLES {
         ensure_durable(bus, *durable, options).await?;
     }
     Ok(())
+}
+
+/// Every bucket.
+fn buckets(options: LayoutOptions) -> [kv::Config; 2] {
+    let base = kv::Config {
+        history: 1,
+        storage: StorageType::File,
+        num_replicas: options.replicas,
+        ..kv::Config::default()
+    };
+    [
+        kv::Config {
+            bucket: APPROVALS.to_owned(),
+            // One that has ended keeps about two kilobytes and no input, and leaves by
+            // itself, so this holds everything that waits and a day's hundred thousand.
+            max_bytes: options.stream_bytes_max,
+            limit_markers: Some(MARKER_LIFE),
+            ..base.clone()
+        },
+        kv::Config {
+            bucket: POLICY.to_owned(),
+            max_bytes: options.stream_bytes_max.min(POLICY_BYTES_MAX),
+            // What was uploaded and never published goes by itself.
+            limit_markers: Some(MARKER_LIFE),
+            ..base
+        },
+    ]
 }
 
 /// The server's words; for a full disk also what to do.

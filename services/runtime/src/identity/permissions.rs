@@ -8,10 +8,12 @@ use countersign_schemas::Stream;
 use countersign_schemas::subjects::service::WORK_QUEUE;
 
 use super::principal::{Principal, Service};
-use crate::bus::layout::{APPROVALS, DURABLES};
+use crate::bus::layout::{APPROVALS, DURABLES, POLICY};
 
 /// The stream beneath the bucket of approvals.
 const APPROVALS_STREAM: &str = "KV_CS_APPROVALS";
+/// The stream beneath the bucket of policy bundles.
+const POLICY_STREAM: &str = "KV_CS_POLICY";
 /// Every stream.
 const STREAMS: [Stream; 4] = [
     Stream::Intents,
@@ -174,6 +176,11 @@ impl Permissions {
         }
     }
 
+    /// Read which policy bundle is in force, and the bundle.
+    fn read_policy(&mut self) {
+        self.publish(&[&format!("$JS.API.STREAM.MSG.GET.{POLICY_STREAM}")]);
+    }
+
     /// Read a stream from some point on with a consumer of its own, never with one of
     /// the durable consumers of others: their messages would be lost to them.
     fn replay(&mut self, stream: &str, me: Service) {
@@ -230,7 +237,7 @@ impl Permissions {
     fn setup(&mut self) {
         self.publish(&["$JS.API.INFO"]);
         let names = STREAMS.map(Stream::name);
-        for stream in names.iter().chain([&APPROVALS_STREAM]) {
+        for stream in names.iter().chain(&[APPROVALS_STREAM, POLICY_STREAM]) {
             for act in ["STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO"] {
                 self.publish(&[&format!("$JS.API.{act}.{stream}")]);
             }
@@ -255,6 +262,9 @@ impl Permissions {
             "policy.published.*",
             "cs.guardrail.>",
         ]);
+        // The only one that publishes a bundle.
+        self.publish(&[&format!("$KV.{POLICY}.>")]);
+        self.read_policy();
         self.dead_letters(me);
         self.answer(me, &["cs.policy.recheck", "cs.policy.push.*"]);
     }
@@ -267,6 +277,7 @@ impl Permissions {
         self.read(&STREAMS);
         self.replay(Stream::Events.name(), me);
         self.replay(APPROVALS_STREAM, me);
+        self.read_policy();
         self.publish(&[
             "approval.requested.*",
             "approval.voted.*.*.*",
@@ -307,6 +318,7 @@ impl Permissions {
             "cs.policy.recheck",
             "work.>",
         ]);
+        self.read_policy();
         self.dead_letters(me);
     }
 
@@ -341,8 +353,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_approvals_stream_is_that_of_the_bucket() {
+    fn the_streams_are_those_of_the_buckets() {
         assert_eq!(APPROVALS_STREAM, format!("KV_{APPROVALS}"));
+        assert_eq!(POLICY_STREAM, format!("KV_{POLICY}"));
     }
 
     #[test]

@@ -51,7 +51,10 @@ fn judged(
         redactor: &redactor,
     };
     examine(&trust, approved, stored, at)
-        .map(|(_, tool)| tool.name().to_string())
+        .map(|examined| match examined.recheck {
+            true => format!("{} again", examined.tool.name()),
+            false => examined.tool.name().to_string(),
+        })
         .map_err(|refusal| (refusal.code, refusal.alarming))
 }
 
@@ -152,7 +155,7 @@ fn a_changed_tool_or_policy_is_a_no() {
     let approved = fixture::approved(&raw, &bundle, fixture::reference(1), now());
     let later = fixture::bundle_with("changed since");
     let ended = judged(&approved, Some(&stored(&raw)), &later, now());
-    assert_eq!(ended, Err((RevokedCode::RecheckDenied, false)));
+    assert_eq!(ended.unwrap(), "crm.read again");
 }
 
 #[test]

@@ -22,6 +22,7 @@ use countersign_schemas::events::{
 };
 use countersign_schemas::{Address, Event, Stream, Timestamp, headers};
 use countersign_tool_executor::{NAME, Settings, run};
+use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -93,7 +94,7 @@ impl World {
             spool_dir: self.spool(id),
             max_running: 16,
             http: self.workers.bases(),
-            bundle: fixture::bundle(),
+            folder: Ok(fixture::bundle()),
             redactor: fixture::redactor(),
             permit_keys: fixture::permit_keys(),
             claim_key: fixture::claim_key(),
@@ -194,6 +195,29 @@ impl World {
             .jetstream()
             .publish(subject.to_owned(), body.to_vec().into());
         ack.await.unwrap().await.unwrap();
+    }
+
+    /// Answers every recheck with this, as the checker would.
+    pub(crate) async fn checker_that_says(&self, runs: bool) -> JoinHandle<()> {
+        let client = self.bus.client().clone();
+        let mut asked = client.subscribe("cs.policy.recheck").await.unwrap();
+        client.flush().await.unwrap();
+        let tool = fixture::tool(&self.bundle, "crm.read").digest();
+        tokio::spawn(async move {
+            while let Some(request) = asked.next().await {
+                let question: Value = serde_json::from_slice(&request.payload).unwrap();
+                let answer = json!({
+                    "intent_id": question["intent_id"], "runs": runs, "verdict": "allow",
+                    "reasons": [], "needs": [], "tool_digest": tool,
+                    "policy_digest": countersign_schemas::Digest::of_bytes(b"newer"),
+                });
+                let reply = request.reply.unwrap();
+                client
+                    .publish(reply, answer.to_string().into())
+                    .await
+                    .unwrap();
+            }
+        })
     }
 
     /// Fills the stream of events until it is nearly full.

@@ -10,7 +10,7 @@ use crate::policy::Bundle;
 pub(super) fn sample() -> Files {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../countersign/policy");
     let mut files = Files::new();
-    for folder in ["", "policies", "catalog"] {
+    for folder in ["", "policies", "catalog", "tests"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap() {
             let path = entry.unwrap().path();
             if path.is_file() {
@@ -59,6 +59,15 @@ fn every_kind_of_answer_is_there() {
             expected,
             "{line}"
         );
+    }
+}
+
+#[test]
+fn its_own_tests_pass() {
+    let results = Bundle::from_files(&sample()).unwrap().run_tests().unwrap();
+    assert!(results.len() >= 7, "{} tests", results.len());
+    for result in results {
+        assert!(result.passed(), "{}: {:?}", result.name, result.faults);
     }
 }
 

@@ -1,0 +1,173 @@
+//! Whether an approval that people gave before still grants an ask that is made now.
+
+use std::collections::BTreeSet;
+
+use countersign_schemas::events::{ApprovalResolved, ApprovalState, Ask, CountedVote, VoteChoice};
+use countersign_schemas::{IntentId, PersonId, RequesterId, TeamId};
+
+use super::People;
+use super::quorum;
+use super::vote::through_chat;
+
+/// Why a recorded approval does not grant an ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unsatisfied {
+    /// It did not end with yes, or not for this intent.
+    #[error("no approval of this intent ended with yes")]
+    NotApproved,
+    /// The people who approved are not enough of those who must be asked now.
+    #[error("the people who approved are not those whom the rules in force ask for")]
+    NotEnough,
+}
+
+/// Whether the votes recorded in `resolved` grant `ask` for `intent`. Who is in which team
+/// counts as of now: whoever left a team no longer speaks for it.
+///
+/// # Errors
+/// Why they do not.
+pub fn satisfies(
+    resolved: &ApprovalResolved,
+    ask: &Ask,
+    intent: IntentId,
+    requester: &RequesterId,
+    people: &(impl People + ?Sized),
+) -> Result<(), Unsatisfied> {
+    match resolved.state {
+        ApprovalState::Approved | ApprovalState::Partial => {}
+        ApprovalState::Pending
+        | ApprovalState::Denied
+        | ApprovalState::Expired
+        | ApprovalState::Cancelled
+        | ApprovalState::Failed => return Err(Unsatisfied::NotApproved),
+    }
+    if !resolved.intents.contains(&intent) {
+        return Err(Unsatisfied::NotApproved);
+    }
+    let mut seen: BTreeSet<&PersonId> = BTreeSet::new();
+    let voters: Vec<BTreeSet<TeamId>> = resolved
+        .votes
+        .iter()
+        .filter(|vote| counts(vote, ask, requester) && seen.insert(&vote.approver))
+        .map(|vote| teams_of(&vote.approver, ask, people))
+        .collect();
+    let voters: Vec<&BTreeSet<TeamId>> = voters.iter().collect();
+    match quorum::is_met(&ask.approvers, &voters) {
+        true => Ok(()),
+        false => Err(Unsatisfied::NotEnough),
+    }
+}
+
+fn counts(vote: &CountedVote, ask: &Ask, requester: &RequesterId) -> bool {
+    let excluded =
+        ask.excluded.contains(&vote.approver) || requester.as_str() == vote.approver.as_str();
+    vote.vote == VoteChoice::Approve
+        && (ask.self_allowed || !excluded)
+        && (ask.chat_may_approve || !through_chat(&vote.via))
+}
+
+fn teams_of(person: &PersonId, ask: &Ask, people: &(impl People + ?Sized)) -> BTreeSet<TeamId> {
+    let teams = ask.approvers.iter().map(|entry| &entry.team);
+    teams
+        .filter(|team| people.members(team).contains(person))
+        .cloned()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::approvals::fixtures::{asked, at, checked, company, person};
+    use countersign_schemas::ApprovalId;
+    use countersign_schemas::events::ApprovalKind;
+
+    fn vote(who: &str, via: &str, vote: VoteChoice) -> CountedVote {
+        CountedVote {
+            approver: person(who),
+            via: via.parse().unwrap(),
+            vote,
+            at: at("10:01:00"),
+            reason: None,
+        }
+    }
+
+    fn resolved(votes: &[(&str, &str)]) -> ApprovalResolved {
+        let intent = checked().intent_id;
+        ApprovalResolved {
+            schema_version: 1,
+            approval_id: ApprovalId::for_intent(intent),
+            kind: ApprovalKind::Action,
+            agent: checked().agent,
+            intents: vec![intent],
+            state: ApprovalState::Approved,
+            votes: votes
+                .iter()
+                .map(|(who, via)| vote(who, via, VoteChoice::Approve))
+                .collect(),
+            message: "approved".to_owned(),
+            resolved_at: at("10:02:00"),
+        }
+    }
+
+    fn ends(resolved: &ApprovalResolved, change: impl FnOnce(&mut Ask)) -> bool {
+        let mut ask = checked().ask.unwrap();
+        change(&mut ask);
+        let asker = checked().requester.id;
+        satisfies(resolved, &ask, checked().intent_id, &asker, &company()).is_ok()
+    }
+
+    #[test]
+    fn the_same_ask_is_still_granted_and_a_stricter_one_only_by_enough_people() {
+        let one = resolved(&[("lee", "self")]);
+        let two = resolved(&[("lee", "self"), ("sam", "inbox")]);
+        let twice = resolved(&[("lee", "self"), ("lee", "inbox")]);
+        assert!(ends(&one, |_| {}));
+        let more = |ask: &mut Ask| ask.approvers = asked(&[("support", 2)]);
+        assert!(!ends(&one, more));
+        assert!(!ends(&twice, more), "nobody counts twice");
+        assert!(ends(&two, more));
+        let both = |ask: &mut Ask| ask.approvers = asked(&[("support", 1), ("security", 1)]);
+        assert!(!ends(&one, both));
+        assert!(ends(&two, both));
+        assert!(!ends(&two, |ask| ask.approvers = asked(&[("finance", 1)])));
+        assert!(
+            !ends(&two, |ask| ask.approvers.clear()),
+            "nobody asked grants nothing"
+        );
+    }
+
+    #[test]
+    fn chat_and_the_requester_count_only_as_the_rules_in_force_say() {
+        let chat = resolved(&[("lee", "slack")]);
+        assert!(!ends(&chat, |_| {}));
+        assert!(ends(&chat, |ask| ask.chat_may_approve = true));
+        let own = resolved(&[("dana", "self")]);
+        assert!(!ends(&own, |_| {}));
+        assert!(
+            !ends(&own, |ask| ask.excluded.clear()),
+            "the requester's own id"
+        );
+        assert!(ends(&own, |ask| ask.self_allowed = true));
+    }
+
+    #[test]
+    fn only_an_approval_of_this_intent_that_ended_with_yes_grants_anything() {
+        for state in [
+            ApprovalState::Pending,
+            ApprovalState::Denied,
+            ApprovalState::Expired,
+            ApprovalState::Cancelled,
+            ApprovalState::Failed,
+        ] {
+            let mut ended = resolved(&[("lee", "self")]);
+            ended.state = state;
+            assert!(!ends(&ended, |_| {}), "{state}");
+        }
+        let mut other = resolved(&[("lee", "self")]);
+        other.intents.clear();
+        assert!(!ends(&other, |_| {}));
+        let mut against = resolved(&[("lee", "self")]);
+        against.votes = vec![vote("lee", "self", VoteChoice::Deny)];
+        assert!(!ends(&against, |_| {}));
+    }
+}

@@ -1,0 +1,135 @@
+//! Judging without a deployment: what a judgement wishes to know is given beforehand.
+//!
+//! `policy check`, the tests of a bundle and `policy replay` judge this way. The judgement
+//! is the very one of the checker; only the keys are of no value, since nothing leaves.
+
+use std::collections::BTreeMap;
+
+use countersign_schemas::events::{PolicyChecked, RequestRef, ToolRequested};
+use countersign_schemas::{AgentId, Timestamp};
+use serde_json::Value;
+
+use super::bundle::Bundle;
+use super::judge::{Judging, Outcome, judge, judge_without_bundle};
+use super::known::{Known, Learnt, Wish};
+use super::matching::MatchKey;
+use crate::mandate::Issuers;
+use crate::redact::{FingerprintKey, Redactor};
+
+/// Rounds of one judgement: each must learn something new, so more than there may be
+/// wishes never come.
+const ROUNDS_MAX: usize = Known::WISHES_MAX + 1;
+
+/// What is given beforehand.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Premises {
+    /// What the agent has seen.
+    pub labels: Vec<String>,
+    /// Entries of key-value buckets, by `bucket/key`; all others do not exist.
+    pub facts: BTreeMap<String, Value>,
+    /// Answers of guardrails outside, by their name; all others do not answer.
+    pub external: BTreeMap<String, Value>,
+}
+
+impl Premises {
+    fn learnt(&self, wish: &Wish) -> Learnt {
+        match wish {
+            Wish::Labels => Ok(Value::from(self.labels.clone())),
+            Wish::Fact { bucket, key } => {
+                let found = self.facts.get(&format!("{bucket}/{key}"));
+                Ok(found.cloned().unwrap_or(Value::Null))
+            }
+            Wish::External { name, .. } => {
+                let found = self.external.get(name.as_str());
+                found
+                    .cloned()
+                    .ok_or_else(|| "it was not asked in a rehearsal".to_owned())
+            }
+        }
+    }
+}
+
+/// Judges rehearsals by one bundle.
+#[derive(Debug)]
+pub struct Rehearsal<'b> {
+    bundle: &'b Bundle,
+    redactor: Redactor,
+    match_key: MatchKey,
+    place: RequestRef,
+    issuers: Issuers,
+}
+
+/// The keys of rehearsals cannot be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a rehearsal cannot be prepared")]
+pub struct RehearsalError;
+
+impl<'b> Rehearsal<'b> {
+    /// By `bundle`.
+    ///
+    /// # Errors
+    /// Never with the names that stand here.
+    pub fn of(bundle: &'b Bundle) -> Result<Self, RehearsalError> {
+        let key = FingerprintKey::new("k0", [0; 32]).map_err(|_| RehearsalError)?;
+        let name = "m0".parse().map_err(|_| RehearsalError)?;
+        Ok(Self {
+            bundle,
+            redactor: Redactor::new(key),
+            match_key: MatchKey::new(name, [0; 32]),
+            place: RequestRef {
+                stream: "rehearsal".to_owned(),
+                incarnation: "rehearsal".parse().map_err(|_| RehearsalError)?,
+                seq: 1,
+            },
+            issuers: Issuers::default(),
+        })
+    }
+
+    /// The verdict on a request of `agent` that would have been stored at `at`.
+    #[must_use]
+    pub fn judge(
+        &self,
+        agent: &AgentId,
+        request: &ToolRequested,
+        at: Timestamp,
+        premises: &Premises,
+    ) -> PolicyChecked {
+        let mut known = Known::default();
+        for _ in 0..ROUNDS_MAX {
+            match judge(
+                self.bundle,
+                &self.redactor,
+                self.judging(agent, request, at, &known),
+            ) {
+                Outcome::Judged(judgement) => return judgement.checked,
+                Outcome::Wants(wishes) => {
+                    for wish in wishes {
+                        let learnt = premises.learnt(&wish);
+                        known.learn(wish, learnt);
+                    }
+                }
+            }
+        }
+        let judging = self.judging(agent, request, at, &known);
+        judge_without_bundle(&self.redactor, judging, "a judgement never ends")
+    }
+
+    fn judging<'a>(
+        &'a self,
+        agent: &'a AgentId,
+        request: &'a ToolRequested,
+        at: Timestamp,
+        known: &'a Known,
+    ) -> Judging<'a> {
+        Judging {
+            agent,
+            request,
+            request_ref: self.place.clone(),
+            stored_at: at,
+            salt: [0; 16],
+            match_key: &self.match_key,
+            issuers: &self.issuers,
+            known,
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `cs.policy.recheck`: the executor asks whether something that an earlier bundle judged
+//! still runs. Only its coordinates come in; request, verdict and approval are read from
+//! the streams, and nothing is stored: a recheck has no effects.
+
+use countersign_domain::approvals::satisfies;
+use countersign_domain::policy::Bundle;
+use countersign_domain::policy::protocol::{RecheckReply, RecheckRequest};
+use countersign_runtime::bus::BusError;
+use countersign_runtime::policy::InForce;
+use countersign_schemas::events::{
+    ApprovalResolved, Need, PolicyChecked, Reason, ToolRequested, Verdict,
+};
+use countersign_schemas::headers::{CE_TYPE, ce_type};
+use countersign_schemas::{Address, ApprovalId, Stream, codec, json};
+
+use crate::checker::{Checker, genuine};
+use crate::desk::Refusal;
+use crate::intake;
+use crate::judge::Stored;
+
+/// Bytes of a request: two ids.
+const REQUEST_BYTES_MAX: usize = 1024;
+
+/// What the streams hold of an intent.
+struct Record {
+    checked: PolicyChecked,
+    request: ToolRequested,
+}
+
+impl Checker {
+    /// Judges an intent again by the bundle in force.
+    pub(crate) async fn recheck(&self, body: &[u8]) -> Result<RecheckReply, Refusal> {
+        let asked = read(body)?;
+        let record = self.record_of(&asked).await.map_err(silent)?;
+        let record = record.ok_or_else(|| {
+            Refusal::new(
+                "404",
+                "there is no stored verdict and request of that intent",
+            )
+        })?;
+        // Whoever asks has seen another bundle than the one that judged: it may be newer
+        // than ours.
+        let by = self.policy().refresh().await;
+        let mandate = record.request.requester.mandate.as_deref();
+        let issuers = self.mandates().issuers_for(mandate).await;
+        let stored = Stored {
+            agent: &asked.agent,
+            request: record.checked.request.clone(),
+            at: record.checked.requested_at,
+            salt: rand::random(),
+            issuers: &issuers,
+        };
+        let again = self.judge_by(&by, &record.request, &stored).await.checked;
+        let approval = self.approval(&record.checked).await.map_err(silent)?;
+        let mut reply = RecheckReply {
+            intent_id: asked.intent_id,
+            runs: false,
+            verdict: again.verdict,
+            policy_digest: again.policy_digest,
+            tool_digest: again.tool_digest,
+            reasons: again.reasons.clone(),
+            needs: again.needs.clone(),
+        };
+        match still_runs(&record.checked, &again, approval.as_ref(), &by) {
+            Ok(()) => reply.runs = true,
+            Err((code, why)) => add(&mut reply, code, why),
+        }
+        tracing::info!(intent = %asked.intent_id, runs = reply.runs, verdict = %reply.verdict, "judged again");
+        Ok(reply)
+    }
+
+    /// The verdict and the raw request, each only if it is genuine.
+    async fn record_of(&self, asked: &RecheckRequest) -> Result<Option<Record>, BusError> {
+        let bus = self.bus();
+        let filter = Address::checked_filter(asked.intent_id);
+        let head = bus.last_by_subject(Stream::Events, &filter).await?;
+        let checked = head.and_then(|head| genuine(&head, asked.intent_id));
+        let Some(checked) = checked.filter(|checked| checked.agent == asked.agent) else {
+            return Ok(None);
+        };
+        let same_life = checked.request.stream == Stream::Intents.name()
+            && bus.incarnation(Stream::Intents).await? == checked.request.incarnation;
+        if !same_life {
+            return Ok(None);
+        }
+        let raw = bus.by_seq(Stream::Intents, checked.request.seq).await?;
+        let own = Address::ToolRequested {
+            agent: asked.agent.clone(),
+        };
+        let request = raw
+            .filter(|raw| raw.address().as_ref() == Some(&own))
+            .and_then(|raw| intake::read(&raw.payload, raw.header(CE_TYPE)).ok())
+            .filter(|request| request.intent_id == asked.intent_id);
+        Ok(request.map(|request| Record { checked, request }))
+    }
+
+    /// What people decided on it, as it is stored; `None` where nobody was asked.
+    async fn approval(
+        &self,
+        checked: &PolicyChecked,
+    ) -> Result<Option<ApprovalResolved>, BusError> {
+        let approval = ApprovalId::for_intent(checked.intent_id);
+        let address = Address::ApprovalResolved {
+            approval: approval.clone(),
+        };
+        let subject = address.subject().as_str().to_owned();
+        let found = self.bus().last_by_subject(Stream::Events, &subject).await?;
+        let typed = found
+            .filter(|found| found.header(CE_TYPE) == Some(ce_type::<ApprovalResolved>().as_str()));
+        let read = typed.and_then(|found| codec::decode::<ApprovalResolved>(&found.payload).ok());
+        Ok(read.filter(|read| read.approval_id == approval && read.agent == checked.agent))
+    }
+}
+
+/// An allow runs, and so does an ask that the recorded approval grants; all else does not.
+fn still_runs(
+    before: &PolicyChecked,
+    again: &PolicyChecked,
+    approval: Option<&ApprovalResolved>,
+    by: &InForce,
+) -> Result<(), (&'static str, String)> {
+    if again.tool_digest.is_none() || again.tool_digest != before.tool_digest {
+        let why = "the tool's definition changed after the decision";
+        return Err(("tool_changed", why.to_owned()));
+    }
+    let denied = || {
+        (
+            "recheck_denied",
+            "the rules in force no longer allow it".to_owned(),
+        )
+    };
+    match (again.verdict, &again.ask) {
+        (Verdict::Allow, _) => Ok(()),
+        (Verdict::Ask, Some(ask)) => {
+            let directory = by.bundle().map(Bundle::directory).map_err(|_| denied())?;
+            let unasked = || {
+                (
+                    "recheck_denied",
+                    "the rules in force ask for people".to_owned(),
+                )
+            };
+            let approval = approval.ok_or_else(unasked)?;
+            let requester = &again.requester.id;
+            satisfies(approval, ask, again.intent_id, requester, directory)
+                .map_err(|why| ("recheck_denied", why.to_string()))
+        }
+        (Verdict::Ask, None) | (Verdict::Deny, _) => Err(denied()),
+    }
+}
+
+fn add(reply: &mut RecheckReply, code: &str, why: String) {
+    let reason = Reason {
+        code: code.to_owned(),
+        message: why,
+        policy_id: None,
+    };
+    reply.reasons.insert(0, reason);
+    reply.needs.push(Need {
+        code: code.to_owned(),
+        message: "ask again with a new intent; it is judged by the rules in force".to_owned(),
+    });
+}
+
+fn read(body: &[u8]) -> Result<RecheckRequest, Refusal> {
+    let form = r#"ask {"agent": …, "intent_id": …}"#;
+    if body.len() > REQUEST_BYTES_MAX || json::check_strict(body).is_err() {
+        return Err(Refusal::bad(form));
+    }
+    serde_json::from_slice(body).map_err(|_| Refusal::bad(form))
+}
+
+fn silent(error: BusError) -> Refusal {
+    tracing::warn!(%error, "an intent cannot be judged again");
+    Refusal::unavailable("the streams cannot be read now")
+}

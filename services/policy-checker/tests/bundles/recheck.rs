@@ -1,0 +1,177 @@
+//! What an earlier bundle judged, judged again by the one in force.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use countersign_domain::policy::protocol::{RecheckReply, RecheckRequest};
+use countersign_runtime::bus::{Meta, Outgoing};
+use countersign_runtime::clock::{Clock as _, SystemClock};
+use countersign_schemas::codec::Encoding;
+use countersign_schemas::events::{
+    ApprovalKind, ApprovalResolved, ApprovalState, CountedVote, PolicyChecked, Verdict, VoteChoice,
+};
+use countersign_schemas::{Address, ApprovalId, IntentId, headers};
+
+use crate::world::{Files, World, bundle_with, closed, digest};
+
+/// Searching documents is asked of `teams`.
+fn asked(teams: &str) -> Result<Files> {
+    let rule = format!(
+        "@id(\"asked\")\n@ask(\"{teams}\")\n@because(\"Searches are seen.\")\nforbid (principal, action == Action::\"docs.search\", resource);\n"
+    );
+    bundle_with("policies/asked.cedar", &rule)
+}
+
+async fn in_force(world: &World, files: &Files) -> Result<()> {
+    let reply = world.push(files, digest(files)?).await?;
+    ensure!(reply.is_ok(), "{reply:?}");
+    Ok(())
+}
+
+async fn recheck(world: &World, agent: &str, intent_id: IntentId) -> Result<RecheckReply> {
+    let request = RecheckRequest {
+        agent: agent.parse()?,
+        intent_id,
+    };
+    let body = serde_json::to_vec(&request)?;
+    let reply = world
+        .bus
+        .client()
+        .request("cs.policy.recheck", body.into())
+        .await?;
+    let said = reply
+        .headers
+        .as_ref()
+        .and_then(|all| all.get(headers::SERVICE_ERROR_CODE));
+    if let Some(code) = said {
+        bail!("{}", code.as_str());
+    }
+    Ok(serde_json::from_slice(&reply.payload)?)
+}
+
+/// What the coordinator stores when people have said yes.
+fn approval(checked: &PolicyChecked, who: &[&str]) -> Result<ApprovalResolved> {
+    let now = SystemClock.now();
+    let vote = |who: &&str| {
+        Ok(CountedVote {
+            approver: who.parse()?,
+            via: "self".parse()?,
+            vote: VoteChoice::Approve,
+            at: now,
+            reason: None,
+        })
+    };
+    Ok(ApprovalResolved {
+        schema_version: 1,
+        approval_id: ApprovalId::for_intent(checked.intent_id),
+        kind: ApprovalKind::Action,
+        agent: checked.agent.clone(),
+        intents: vec![checked.intent_id],
+        state: ApprovalState::Approved,
+        votes: who.iter().map(vote).collect::<Result<_>>()?,
+        message: "approved".to_owned(),
+        resolved_at: now,
+    })
+}
+
+async fn store(world: &World, event: &ApprovalResolved) -> Result<()> {
+    let meta = Meta {
+        source: "approval-coordinator".parse()?,
+        encoding: Encoding::Json,
+        claimed_at: SystemClock.now(),
+        traceparent: None,
+    };
+    let address = Address::ApprovalResolved {
+        approval: event.approval_id.clone(),
+    };
+    world
+        .bus
+        .store_once(Outgoing::event(&address, event, &meta)?)
+        .await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_allow_runs_on_only_while_the_rules_in_force_allow_it() -> Result<()> {
+    let world = World::start().await?;
+    let checker = world.checker().await?;
+    let checked = world.verdict().await?;
+    let intent = checked.intent_id;
+    let before = world.events().await?;
+    let same = recheck(&world, "support", intent).await?;
+    ensure!(same.runs && same.verdict == Verdict::Allow && same.intent_id == intent);
+    ensure!(world.events().await? == before, "a recheck stores nothing");
+
+    in_force(&world, &bundle_with("policies/other.cedar", "")?).await?;
+    ensure!(
+        recheck(&world, "support", intent).await?.runs,
+        "another file changes nothing here"
+    );
+    in_force(&world, &closed()?).await?;
+    let denied = recheck(&world, "support", intent).await?;
+    ensure!(
+        !denied.runs && denied.verdict == Verdict::Deny,
+        "{denied:?}"
+    );
+    ensure!(
+        denied
+            .reasons
+            .first()
+            .is_some_and(|why| why.code == "recheck_denied")
+    );
+    ensure!(denied.policy_digest == digest(&closed()?)?);
+
+    for (agent, intent) in [
+        ("billing", intent),
+        ("support", IntentId::new_at(SystemClock.now())),
+    ] {
+        let error = recheck(&world, agent, intent)
+            .await
+            .err()
+            .context("it was answered")?;
+        ensure!(error.to_string() == "404", "{error}");
+    }
+    checker.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ask_runs_on_only_with_a_stored_approval_that_still_grants_it() -> Result<()> {
+    let world = World::start().await?;
+    let checker = world.checker().await?;
+    in_force(&world, &asked("finance")?).await?;
+    let [with, without] = [world.verdict().await?, world.verdict().await?];
+    ensure!(with.verdict == Verdict::Ask, "{with:?}");
+    store(&world, &approval(&with, &["jonas"])?).await?;
+    let runs = async |checked: &PolicyChecked| -> Result<bool> {
+        Ok(recheck(&world, "support", checked.intent_id).await?.runs)
+    };
+    ensure!(runs(&with).await? && !runs(&without).await?);
+    in_force(&world, &asked("finance:2")?).await?;
+    ensure!(!runs(&with).await?, "one of finance is no longer enough");
+    in_force(&world, &asked("platform")?).await?;
+    ensure!(!runs(&with).await?, "finance is no longer asked");
+    in_force(&world, &asked("finance")?).await?;
+    ensure!(runs(&with).await?);
+    checker.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_tool_never_runs_on_what_was_decided_before() -> Result<()> {
+    let world = World::start().await?;
+    let checker = world.checker().await?;
+    let intent = world.verdict().await?.intent_id;
+    let mut files = bundle_with("policies/other.cedar", "")?;
+    let office = files.get("catalog/office.toml").context("no catalog")?;
+    let office = String::from_utf8(office.clone())?;
+    let changed = office.replace("Searches the handbook", "Searches everything");
+    ensure!(changed != office);
+    files.insert("catalog/office.toml".to_owned(), changed.into_bytes());
+    in_force(&world, &files).await?;
+    let reply = recheck(&world, "support", intent).await?;
+    ensure!(!reply.runs && reply.verdict == Verdict::Allow, "{reply:?}");
+    ensure!(
+        reply
+            .reasons
+            .first()
+            .is_some_and(|why| why.code == "tool_changed")
+    );
+    checker.stop().await
+}

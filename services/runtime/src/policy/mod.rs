@@ -1,0 +1,256 @@
+//! The policy bundle in force, and how a running service follows a change of it.
+//!
+//! A bundle that was published lies in the bucket `CS_POLICY` ([`shelf`]); where none ever
+//! was, the one in the configured folder counts. Every service that needs the bundle holds
+//! a [`Policy`], takes one [`InForce`] from it for each piece of work and keeps that to its
+//! end, so that no piece of work sees two bundles.
+//!
+//! The leader is asked every half second. A watch would tell sooner, but one that hangs
+//! tells nothing, and a bundle that is replaced in time only on good days is no control.
+
+pub mod metrics;
+pub mod shelf;
+
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use countersign_domain::policy::{Bundle, unpack};
+use countersign_schemas::Digest;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::files;
+use crate::health::HealthPart;
+use crate::service::ServiceContext;
+use shelf::{Published, Shelf, ShelfError};
+
+/// How often the leader is asked which bundle is in force: with the time to load it, a
+/// change arrives everywhere within a second.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Pause before a published bundle that could not be used is tried again: it may have been
+/// the server, and loading a large bundle costs.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
+
+/// The bundle that one piece of work goes by.
+#[derive(Debug)]
+pub struct InForce {
+    bundle: Result<Arc<Bundle>, String>,
+    published: Option<(u64, Published)>,
+}
+
+impl InForce {
+    /// The bundle.
+    ///
+    /// # Errors
+    /// Why there is none, in words that people are shown.
+    pub fn bundle(&self) -> Result<&Bundle, &str> {
+        self.bundle.as_deref().map_err(String::as_str)
+    }
+
+    /// Which publication this is, with its revision; `None` for the configured folder.
+    #[must_use]
+    pub fn published(&self) -> Option<(u64, &Published)> {
+        self.published.as_ref().map(|(at, which)| (*at, which))
+    }
+
+    fn revision(&self) -> Option<u64> {
+        self.published.as_ref().map(|(revision, _)| *revision)
+    }
+}
+
+/// Follows the bundle in force. Clones share one state.
+#[derive(Clone)]
+pub struct Policy(Arc<Inner>);
+
+struct Inner {
+    shelf: Shelf,
+    held: RwLock<Arc<InForce>>,
+    looking: Mutex<Looking>,
+    part: HealthPart,
+}
+
+/// What only the one who looks needs.
+struct Looking {
+    /// The bundle of the folder, until it is known whether it counts.
+    folder: Option<Result<Bundle, String>>,
+    /// A revision that cannot be used, and when it is tried again.
+    refused: Option<(u64, Instant)>,
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Policy").field(&self.now()).finish()
+    }
+}
+
+/// The bundle of the configured folder, or why there is none, in words that people are
+/// shown: the log has the rest.
+///
+/// # Errors
+/// See above.
+pub fn folder(dir: &Path) -> Result<Bundle, String> {
+    let found = files::policy_bundle(dir).map_err(|error| {
+        tracing::error!(%error, "cannot read the policy bundle");
+        "its folder cannot be read".to_owned()
+    })?;
+    Bundle::from_files(&found).map_err(|errors| {
+        tracing::error!(%errors, "the policy bundle is broken");
+        format!(
+            "it has {} problem(s); `countersign policy check` lists them",
+            errors.problems().len()
+        )
+    })
+}
+
+impl Policy {
+    /// Takes the published bundle, or `folder` where none was ever published, and follows
+    /// every change until shutdown.
+    ///
+    /// Where it cannot be told what is published, there is no bundle: the folder may hold
+    /// what a publication took out of force.
+    pub async fn start(context: &ServiceContext, folder: Result<Bundle, String>) -> Self {
+        metrics::describe();
+        let unknown = InForce {
+            bundle: Err("it cannot be told which one is published".to_owned()),
+            published: None,
+        };
+        let policy = Self(Arc::new(Inner {
+            shelf: Shelf::new(&context.bus),
+            held: RwLock::new(Arc::new(unknown)),
+            looking: Mutex::new(Looking {
+                folder: Some(folder),
+                refused: None,
+            }),
+            part: context.health.part("policy"),
+        }));
+        policy.refresh().await;
+        tokio::spawn(policy.clone().follow(context.shutdown.clone()));
+        policy
+    }
+
+    /// The bundle in force now. Take it once for each piece of work.
+    #[must_use]
+    pub fn now(&self) -> Arc<InForce> {
+        // The value is whole after every statement, so a panic elsewhere cannot tear it.
+        let held = self.0.held.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&held)
+    }
+
+    /// Where bundles are kept.
+    #[must_use]
+    pub fn shelf(&self) -> &Shelf {
+        &self.0.shelf
+    }
+
+    /// Asks the leader which bundle is in force, loads it if it is another one, and gives
+    /// the one in force then. Whatever goes wrong leaves the old one in force.
+    pub async fn refresh(&self) -> Arc<InForce> {
+        let mut looking = self.0.looking.lock().await;
+        match self.0.shelf.current().await {
+            Ok(Some((revision, published))) => self.meet(revision, published, &mut looking).await,
+            Ok(None) => self.none_published(&mut looking),
+            Err(error) => {
+                tracing::debug!(%error, "cannot ask which policy bundle is in force");
+                metrics::look_failed();
+                self.failing("it cannot be asked which policy bundle is published");
+            }
+        }
+        self.now()
+    }
+
+    /// Nothing was ever published, so the folder counts; unless something was in force.
+    fn none_published(&self, looking: &mut Looking) {
+        if self.now().published.is_some() {
+            return self
+                .failing("the published policy bundle is gone; the last one stays in force");
+        }
+        if let Some(folder) = looking.folder.take() {
+            self.put(folder.map(Arc::new), None);
+        }
+        if let Err(why) = self.now().bundle() {
+            self.failing(&format!("no policy bundle is in force: {why}"));
+        }
+    }
+
+    /// Loads what is published, unless it is in force already or was tried just now.
+    async fn meet(&self, revision: u64, published: Published, looking: &mut Looking) {
+        if self.now().revision() == Some(revision) {
+            return self.0.part.ready();
+        }
+        let refused = looking.refused;
+        if refused.is_some_and(|(which, until)| which == revision && Instant::now() < until) {
+            return;
+        }
+        match self.load(&published).await {
+            Ok(bundle) => {
+                looking.refused = None;
+                self.put(Ok(bundle), Some((revision, published)));
+                metrics::swapped("done");
+            }
+            Err(error) => {
+                looking.refused = Some((revision, Instant::now() + RETRY_EVERY));
+                metrics::swapped("refused");
+                tracing::error!(policy = %published.digest, %error, "the published policy bundle cannot be used");
+                self.failing(
+                    "the published policy bundle cannot be used; the last one stays in force",
+                );
+            }
+        }
+    }
+
+    /// Reads a bundle from the bucket and checks it as if it came from a stranger.
+    async fn load(&self, published: &Published) -> Result<Arc<Bundle>, ShelfError> {
+        if let Ok(bundle) = &self.now().bundle
+            && bundle.digest() == published.digest
+        {
+            return Ok(Arc::clone(bundle));
+        }
+        let packed = self.0.shelf.packed(published).await?;
+        let digest = published.digest;
+        let read = tokio::task::spawn_blocking(move || checked(&packed, digest)).await;
+        read.unwrap_or(Err(ShelfError::Broken)).map(Arc::new)
+    }
+
+    fn put(&self, bundle: Result<Arc<Bundle>, String>, published: Option<(u64, Published)>) {
+        match &bundle {
+            Ok(bundle) => {
+                let revision = published.as_ref().map(|(revision, _)| *revision);
+                tracing::info!(policy = %bundle.digest(), rules = bundle.policies(), revision, "policy bundle in force");
+                self.0.part.ready();
+            }
+            Err(why) => tracing::error!(%why, "no policy bundle in force"),
+        }
+        let next = Arc::new(InForce { bundle, published });
+        *self.0.held.write().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+
+    fn failing(&self, why: &str) {
+        self.0.part.failing(why);
+    }
+
+    async fn follow(self, shutdown: CancellationToken) {
+        let mut every = tokio::time::interval(LOOK_EVERY);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                _ = every.tick() => drop(self.refresh().await),
+            }
+        }
+    }
+}
+
+fn checked(packed: &[u8], digest: Digest) -> Result<Bundle, ShelfError> {
+    let files = unpack(packed).map_err(|_| ShelfError::Broken)?;
+    let bundle = Bundle::from_files(&files).map_err(|errors| {
+        tracing::error!(%errors, "the published policy bundle is broken");
+        ShelfError::Broken
+    })?;
+    match bundle.digest() == digest {
+        true => Ok(bundle),
+        false => Err(ShelfError::Broken),
+    }
+}
