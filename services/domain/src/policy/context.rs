@@ -75,6 +75,18 @@ impl Tool {
         amount.pointer.find(input).into_iter().next()
     }
 
+    /// Whether the amount is below zero though the catalog does not say that it may be:
+    /// it would pass below every limit.
+    pub(crate) fn amount_is_negative(&self, input: &Map<String, Value>) -> bool {
+        let expected = self.amount.as_ref().is_some_and(|amount| amount.negative);
+        // A number that cannot be read exactly may still show its sign.
+        let sign = |value: &Value| match decimal(value) {
+            Some(number) => number.is_sign_negative() && !number.is_zero(),
+            None => plain(value).is_some_and(|text| text.trim_start().starts_with('-')),
+        };
+        !expected && self.amount_value(input).is_some_and(sign)
+    }
+
     /// The amount as decimal text, where the input holds one.
     pub(crate) fn amount_text(&self, input: &Map<String, Value>) -> Option<String> {
         let number = decimal(self.amount_value(input)?)?;

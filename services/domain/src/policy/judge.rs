@@ -169,6 +169,9 @@ fn find(
     if let Some(finding) = refusal::of_schema(tool, &request.input.to_value()) {
         return Ok(finding);
     }
+    if let Some(finding) = refusal::of_amount(tool, &request.input.0) {
+        return Ok(finding.on_sound_input());
+    }
     if let Some(finding) = refusal::of_surrogates(&request.input.0) {
         return Ok(finding.on_sound_input());
     }

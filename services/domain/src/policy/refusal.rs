@@ -121,6 +121,17 @@ pub(crate) fn of_schema(tool: &Tool, input: &Value) -> Option<Finding> {
     )))
 }
 
+/// Refuses an amount below zero where the catalog does not expect one.
+pub(crate) fn of_amount(tool: &Tool, input: &Map<String, Value>) -> Option<Finding> {
+    tool.amount_is_negative(input).then(|| {
+        let at = tool.amount.as_ref().map_or("", |one| one.pointer.as_str());
+        invalid(format!(
+            "the amount at `{at}` is below zero, which `{}` does not take",
+            tool.name
+        ))
+    })
+}
+
 /// A place in words. Names that the agent chose itself may hold anything: they read `*`.
 fn place(tool: &Tool, pointer: &str) -> String {
     let known =

@@ -39,6 +39,8 @@ pub(crate) struct Amount {
     pub(crate) whole: bool,
     /// Whether the schema demands it.
     pub(crate) required: bool,
+    /// Whether it may be below zero, as in a credit note.
+    pub(crate) negative: bool,
 }
 
 /// A tool's definition, ready to judge with.

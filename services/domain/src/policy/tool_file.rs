@@ -96,6 +96,12 @@ impl Check<'_> {
             .amount
             .as_deref()
             .and_then(|text| self.amount(text, &table));
+        if table.negative_amount && table.amount.is_none() {
+            self.fault(
+                "has `negative_amount` but no `amount`",
+                "drop it or name the amount",
+            );
+        }
         let updatable = self.updatable(&table);
         let summary = self.template("summary", &table.summary, &table.input, &fields);
         let resource = table.resource.as_deref().unwrap_or(self.name.as_str());
@@ -232,6 +238,7 @@ impl Check<'_> {
             pointer,
             whole,
             required,
+            negative: table.negative_amount,
         })
     }
 

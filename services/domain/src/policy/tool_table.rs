@@ -23,6 +23,8 @@ pub(crate) struct ToolTable {
     pub(crate) fields: BTreeMap<String, FieldTable>,
     pub(crate) amount: Option<String>,
     #[serde(default)]
+    pub(crate) negative_amount: bool,
+    #[serde(default)]
     pub(crate) updatable: Vec<String>,
     pub(crate) resource: Option<String>,
     /// Each is read on its own, so that every fault of every one is told at once.

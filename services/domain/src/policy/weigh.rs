@@ -39,7 +39,7 @@ impl Case<'_> {
                 "an operator mends the policy",
             )),
             Ruling::Deny(rules) if rules.is_empty() => Ok(self.not_permitted()),
-            Ruling::Deny(rules) => Ok(forbidden(&rules)),
+            Ruling::Deny(rules) => Ok(self.forbidden(&rules)),
             Ruling::Allow(rules) => {
                 let reasons = rules
                     .iter()
@@ -72,6 +72,26 @@ impl Case<'_> {
                 self.agent.team
             ),
         )
+    }
+
+    fn forbidden(&self, rules: &[&Rule]) -> Finding {
+        let code = BlockedCode::PolicyDenied.as_str();
+        let helper = self.tool.helper().unwrap_or(&self.agent.team);
+        let need = |rule: &&Rule| {
+            let words = || {
+                let id = &rule.id;
+                format!("a call that rule `{id}` does not forbid; team `{helper}` can help")
+            };
+            need_of("rule", rule.need.clone().unwrap_or_else(words))
+        };
+        Finding {
+            verdict: Verdict::Deny,
+            reasons: rules.iter().map(|rule| rule_reason(code, rule)).collect(),
+            needs: rules.iter().map(need).collect(),
+            ask: None,
+            guardrails: Vec::new(),
+            input_fits: true,
+        }
     }
 
     /// Runs the guardrails on what the rules allow or ask.
@@ -226,19 +246,6 @@ fn approval_need(rule: &Rule) -> Option<Need> {
     let ask = rule.ask.as_ref()?;
     let words = || format!("approval by {}", ask.words());
     Some(need_of("approval", rule.need.clone().unwrap_or_else(words)))
-}
-
-fn forbidden(rules: &[&Rule]) -> Finding {
-    let code = BlockedCode::PolicyDenied.as_str();
-    let needs = rules.iter().filter_map(|rule| rule.need.clone());
-    Finding {
-        verdict: Verdict::Deny,
-        reasons: rules.iter().map(|rule| rule_reason(code, rule)).collect(),
-        needs: needs.map(|need| need_of("rule", need)).collect(),
-        ask: None,
-        guardrails: Vec::new(),
-        input_fits: true,
-    }
 }
 
 fn violated(refusals: Vec<(String, String)>, guardrails: Vec<GuardrailResult>) -> Finding {
