@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use cedar_policy::{Authorizer, Context, Decision, Entities, PolicySet, Request, Response};
+use countersign_domain::mandate::Issuers;
 use countersign_domain::policy::{Bundle, Judging, Known, MatchKey, Outcome, judge};
 use countersign_domain::redact::{FingerprintKey, Redactor};
 use countersign_schemas::events::{RequestRef, Requester, ToolRequested, Verdict};
@@ -25,6 +26,7 @@ pub(crate) struct Company {
     match_key: MatchKey,
     known: Known,
     incarnation: Incarnation,
+    issuers: Issuers,
 }
 
 /// One intent, ready to be decided in both ways.
@@ -61,6 +63,7 @@ impl Company {
             match_key: MatchKey::new("k1".parse()?, [9; 32]),
             known: Known::default(),
             incarnation: "bench".parse()?,
+            issuers: Issuers::default(),
         })
     }
 
@@ -103,6 +106,7 @@ impl Decider<'_> {
             stored_at: Timestamp::EPOCH,
             salt: [3; 16],
             match_key: &company.match_key,
+            issuers: &company.issuers,
             known: &company.known,
         };
         judge(&company.bundle, &company.redactor, judging)

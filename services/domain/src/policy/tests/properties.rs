@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::support::*;
 use crate::policy::Bundle;
-use crate::policy::context;
+use crate::policy::context::{self, Behind};
 use crate::policy::index::Shelf;
 use crate::policy::verdict::{self, Ruling};
 
@@ -222,7 +222,8 @@ proptest! {
         let (agent, keys) = (&bundle.rules.agents[&agent], &bundle.rules.tools[&tool]);
         let tool = bundle.catalog().tool(&tool).unwrap();
         let requester = CheckedRequester { id: "someone@home.example".parse().unwrap(), verified: false };
-        let context = || context::context(tool, case.2.as_object().unwrap(), &requester).unwrap();
+        let behind = || Behind { requester: &requester, mandate: None, facts: bundle.catalog().facts() };
+        let context = || context::context(tool, case.2.as_object().unwrap(), behind()).unwrap();
         let mut everything = Shelf::default();
         for one in &bundle.rules.written {
             let asks = bundle.rules.said[one.id()].ask.is_some();
