@@ -44,7 +44,7 @@ bot mail.send {"to": ""} => deny guardrail_violated"#;
 const NAMES: &str = r#"bot contact.update {"id": "c", "lіmit": 500} => deny invalid_input
 bot contact.update {"id": "c", "ｌimit": 500} => deny invalid_input
 bot contact.update {"id": "c", "LIMIT": 500} => deny invalid_input
-bot contact.update {"id": "c", "limit​": 500} => deny invalid_input
+bot contact.update {"id": "c", "limit\u200b": 500} => deny invalid_input
 bot contact.update {"id": "c", "limit\u0000": 500} => deny invalid_input
 bot contact.update {"id": "c", "emаil": "a@b.example"} => deny invalid_input
 bot contact.update {"id": "c", "\u0065mail": "a@b.example"} => ask mail-asked
