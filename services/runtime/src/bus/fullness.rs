@@ -3,11 +3,12 @@
 //! An archived stream refuses messages when it is full, so new work stops early and what
 //! is left is room for outcomes, revocations, freezes and resolutions.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_nats::jetstream::stream::Info;
 use countersign_schemas::Stream;
+use futures::future::try_join_all;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -17,23 +18,25 @@ use super::metrics;
 
 /// From this share of a stream's size on nothing new is begun, in percent.
 pub const FULL_PERCENT: u64 = 80;
-/// How long a reading counts: what is stored within it is far less than the room that is
-/// kept free, and asking for every message would cost more than the message.
+/// How long a reading is good: asking for every message would cost more than the message.
 const READING_FRESH: Duration = Duration::from_secs(1);
+/// How long a reading still serves while a new one is fetched, so that no message waits
+/// for it: what is stored within it is far less than the room that is kept free.
+const READING_USABLE: Duration = Duration::from_secs(3);
 /// Pause before an input comes again: an archiver that was down makes room in seconds.
 const FULL_RETRY: Duration = Duration::from_secs(5);
 
 /// The last reading of each stream.
 #[derive(Debug, Default)]
 pub(super) struct Readings {
-    intents: Mutex<Option<Reading>>,
-    control: Mutex<Option<Reading>>,
-    events: Mutex<Option<Reading>>,
-    timers: Mutex<Option<Reading>>,
+    intents: Arc<Slot>,
+    control: Arc<Slot>,
+    events: Arc<Slot>,
+    timers: Arc<Slot>,
 }
 
 impl Readings {
-    fn of(&self, stream: Stream) -> &Mutex<Option<Reading>> {
+    fn of(&self, stream: Stream) -> &Arc<Slot> {
         match stream {
             Stream::Intents => &self.intents,
             Stream::Control => &self.control,
@@ -43,33 +46,93 @@ impl Readings {
     }
 }
 
+#[derive(Debug, Default)]
+struct Slot {
+    last: RwLock<Option<Reading>>,
+    /// Held by the one who asks the server.
+    asking: Arc<Mutex<()>>,
+}
+
 /// One answer of the server. A failure counts as long as a number does: those who waited
 /// for it would otherwise ask one after the other.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Reading {
     at: Instant,
     percent: Result<u64, Arc<str>>,
 }
 
+/// How far a reading may be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    Fresh,
+    Usable,
+    Old,
+}
+
+fn age(of: Duration) -> Age {
+    if of < READING_FRESH {
+        Age::Fresh
+    } else if of < READING_USABLE {
+        Age::Usable
+    } else {
+        Age::Old
+    }
+}
+
+impl Slot {
+    fn last(&self) -> Option<(Reading, Age)> {
+        let last = self.last.read().unwrap_or_else(PoisonError::into_inner);
+        last.clone().map(|reading| {
+            let age = age(reading.at.elapsed());
+            (reading, age)
+        })
+    }
+
+    fn keep(&self, reading: Reading) {
+        *self.last.write().unwrap_or_else(PoisonError::into_inner) = Some(reading);
+    }
+}
+
 impl Bus {
-    /// How much of its size `stream` holds, in percent, read at most once a second.
+    /// How much of its size `stream` holds, in percent, read about once a second.
     ///
     /// # Errors
     /// When the server does not answer or the stream does not exist.
     pub async fn fullness(&self, stream: Stream) -> Result<u64, BusError> {
-        let mut last = self.readings().of(stream).lock().await;
-        let fresh = last
-            .take()
-            .filter(|reading| reading.at.elapsed() < READING_FRESH);
-        let reading = match fresh {
-            Some(reading) => reading,
-            None => self.read_fullness(stream).await,
+        let slot = self.readings().of(stream);
+        let reading = match slot.last() {
+            Some((reading, Age::Fresh)) => reading,
+            Some((reading, Age::Usable)) => {
+                self.refresh(stream, slot);
+                reading
+            }
+            Some((_, Age::Old)) | None => self.wait_for_reading(stream, slot).await,
         };
-        let percent = reading.percent.clone();
-        *last = Some(reading);
-        percent.map_err(|reason| {
+        reading.percent.map_err(|reason| {
             BusError::request(format!("cannot read how full stream {stream} is"), reason)
         })
+    }
+
+    /// Fetches a new reading beside the messages, unless somebody does already.
+    fn refresh(&self, stream: Stream, slot: &Arc<Slot>) {
+        let Ok(asking) = Arc::clone(&slot.asking).try_lock_owned() else {
+            return;
+        };
+        let (bus, slot) = (self.clone(), Arc::clone(slot));
+        tokio::spawn(async move {
+            slot.keep(bus.read_fullness(stream).await);
+            drop(asking);
+        });
+    }
+
+    async fn wait_for_reading(&self, stream: Stream, slot: &Slot) -> Reading {
+        let _asking = slot.asking.lock().await;
+        if let Some((reading, Age::Fresh)) = slot.last() {
+            return reading;
+        }
+        let reading = self.read_fullness(stream).await;
+        slot.keep(reading.clone());
+        reading
     }
 
     /// Refuses new work while one of `streams` is nearly full, or while nobody knows.
@@ -77,16 +140,19 @@ impl Bus {
     /// # Errors
     /// A transient failure; the input comes again.
     pub async fn require_room(&self, streams: &[Stream]) -> Result<(), Failure> {
-        for stream in streams {
-            let percent = self.fullness(*stream).await?;
-            if percent >= FULL_PERCENT {
-                return Err(Failure::transient_in(
-                    nearly_full(*stream, percent),
-                    FULL_RETRY,
-                ));
-            }
+        let readings = streams.iter().map(|stream| self.fullness(*stream));
+        let readings = try_join_all(readings).await?;
+        let full = streams
+            .iter()
+            .zip(readings)
+            .find(|(_, percent)| *percent >= FULL_PERCENT);
+        match full {
+            Some((stream, percent)) => Err(Failure::transient_in(
+                nearly_full(*stream, percent),
+                FULL_RETRY,
+            )),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     async fn read_fullness(&self, stream: Stream) -> Reading {
@@ -143,5 +209,20 @@ mod tests {
             assert_eq!(share(bytes, max), percent, "{bytes} of {max}");
         }
         assert!(share(u64::MAX, i64::MAX) >= 1);
+    }
+
+    #[test]
+    fn a_reading_serves_for_a_while_and_never_for_long() {
+        let table = [
+            (0, Age::Fresh),
+            (999, Age::Fresh),
+            (1_000, Age::Usable),
+            (2_999, Age::Usable),
+            (3_000, Age::Old),
+            (86_400_000, Age::Old),
+        ];
+        for (milliseconds, expected) in table {
+            assert_eq!(age(Duration::from_millis(milliseconds)), expected);
+        }
     }
 }
