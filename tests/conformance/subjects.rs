@@ -30,7 +30,7 @@ const OF_INTENTS: [&str; 9] = [
     "outcome.reconciled",
     "vault.revealed",
 ];
-const OTHERS: [&str; 37] = [
+const OTHERS: [&str; 39] = [
     "approval.vote.lee.slack",
     "approval.vote.lee.inbox",
     "approval.vote.mia.slack",
@@ -61,6 +61,8 @@ const OTHERS: [&str; 37] = [
     "timer.fired.x",
     "$KV.CS_APPROVALS.x",
     "$KV.CS_POLICY.current",
+    "$KV.CS_FACTS.x",
+    "$KV.CS_LABELS.x",
     "cs.vault.tokenize",
     "cs.vault.reveal",
     "cs.policy.recheck",
@@ -69,13 +71,15 @@ const OTHERS: [&str; 37] = [
     "work.crm.read",
     "work.mail.send",
 ];
-const STREAMS: [&str; 6] = [
+const STREAMS: [&str; 8] = [
     "CS_INTENTS",
     "CS_CONTROL",
     "CS_EVENTS",
     "CS_TIMERS",
     "KV_CS_APPROVALS",
     "KV_CS_POLICY",
+    "KV_CS_FACTS",
+    "KV_CS_LABELS",
 ];
 /// What the server does with a stream.
 const STREAM_ACTS: [&str; 13] = [

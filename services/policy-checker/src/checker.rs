@@ -20,8 +20,11 @@ use countersign_schemas::{Address, AgentId, IntentId, ServiceId, Stream, Timesta
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::facts::Facts;
 use crate::intake::{self, Refusal};
 use crate::judge::{Judge, Stored};
+use crate::labels::Labels;
+use crate::lanes::Lanes;
 use crate::mandates::Keeper;
 use crate::{NAME, metrics, refusal};
 
@@ -37,6 +40,9 @@ pub(crate) struct Checker {
     mandates: Arc<Keeper>,
     /// One bundle is pushed at a time: each may take the memory of several.
     pushing: Mutex<()>,
+    labels: Labels,
+    facts: Facts,
+    lanes: Arc<Lanes>,
     horizon: Duration,
     raw_retention: Duration,
     encoding: Encoding,
@@ -56,12 +62,16 @@ impl Checker {
         context: ServiceContext,
         judge: Judge,
         mandates: Arc<Keeper>,
+        label_life: Duration,
     ) -> Result<Self, ServiceError> {
         Ok(Self {
             horizon: Duration::from_secs(context.deployment.horizon_s),
             raw_retention: Duration::from_secs(context.deployment.raw_retention_s),
             encoding: context.deployment.encoding,
             source: NAME.parse().map_err(ServiceError::failed)?,
+            labels: Labels::new(&context.bus, label_life),
+            facts: Facts::new(&context.bus),
+            lanes: Arc::default(),
             bus: context.bus,
             clock: context.clock,
             judge,
@@ -101,6 +111,7 @@ impl Checker {
     }
 
     async fn intent(&self, message: &Incoming, agent: &AgentId) -> Result<(), Failure> {
+        let place = self.lanes.place(agent, message.seq);
         // No evidence, no action: what is left of the streams is for the ends of what runs.
         self.bus.require_room(&Stream::ARCHIVED).await?;
         let started = Instant::now();
@@ -112,6 +123,8 @@ impl Checker {
         if let Some(late) = late {
             return self.out_of_time(message, agent, &request, late).await;
         }
+        let by = self.judge.in_force();
+        let place = Some(place).filter(|_| Judge::may_label(&by, &request.tool));
         let mandate = request.requester.mandate.as_deref();
         let issuers = self.mandates.issuers_for(mandate).await;
         let stored = Stored {
@@ -121,19 +134,17 @@ impl Checker {
             salt: rand::random(),
             issuers: &issuers,
         };
-        let judgement = self.judge(&request, &stored).await;
+        let judgement = self.judge_by(&by, &request, &stored).await;
         metrics::judged(judgement.checked.verdict, started.elapsed());
+        if let Some(marking) = &judgement.labels {
+            self.labels.mark(marking, stored.at).await?;
+        }
+        drop(place);
         self.store(message, agent, judgement.checked).await
     }
 
     /// Judges until nothing more must be learnt: each round learns everything that the one
     /// before it wished for, and the wishes of one judgement are bounded.
-    async fn judge(&self, request: &ToolRequested, stored: &Stored<'_>) -> Judgement {
-        let by = self.judge.in_force();
-        self.judge_by(&by, request, stored).await
-    }
-
-    /// The same by a bundle that is held already.
     pub(crate) async fn judge_by(
         &self,
         by: &InForce,
@@ -146,7 +157,7 @@ impl Checker {
                 Outcome::Judged(judgement) => return *judgement,
                 Outcome::Wants(wishes) => {
                     for wish in wishes {
-                        let learnt = self.learn(&wish).await;
+                        let learnt = self.learn(&wish, stored).await;
                         known.learn(wish, learnt);
                     }
                 }
@@ -155,11 +166,14 @@ impl Checker {
     }
 
     /// Looks into one wish. Whatever goes wrong is told, and the judgement fails closed.
-    async fn learn(&self, wish: &Wish) -> Learnt {
+    async fn learn(&self, wish: &Wish, stored: &Stored<'_>) -> Learnt {
         match wish {
-            Wish::Labels | Wish::Fact { .. } | Wish::External { .. } => {
-                Err("this checker looks nothing up".to_owned())
+            Wish::Labels(holder) => {
+                self.lanes.first(stored.agent, stored.request.seq).await;
+                self.labels.seen(holder).await
             }
+            Wish::Fact { key } => self.facts.look_up(key).await,
+            Wish::External { .. } => Err("this checker looks nothing up".to_owned()),
         }
     }
 
@@ -310,6 +324,12 @@ impl Checker {
 }
 
 impl Handler for Checker {
+    fn arrives(&self, address: &Address, seq: u64) {
+        if let Address::ToolRequested { agent } = address {
+            self.lanes.enter(agent, seq);
+        }
+    }
+
     async fn handle(&self, message: Incoming) -> Result<(), Failure> {
         match &message.address {
             Address::ToolRequested { agent } => self.intent(&message, &agent.clone()).await,

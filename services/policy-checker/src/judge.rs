@@ -7,7 +7,7 @@ use countersign_domain::policy::{self, Judging, Known, MatchKey, Outcome};
 use countersign_domain::redact::Redactor;
 use countersign_runtime::policy::{InForce, Policy};
 use countersign_schemas::events::{RequestRef, ToolRequested};
-use countersign_schemas::{AgentId, Timestamp};
+use countersign_schemas::{AgentId, Timestamp, ToolName};
 
 /// What follows the bundle in force, and the keys.
 #[derive(Debug)]
@@ -31,6 +31,13 @@ impl Judge {
     /// The bundle that one intent is judged by, from its first round to its verdict.
     pub(crate) fn in_force(&self) -> Arc<InForce> {
         self.policy.now()
+    }
+
+    /// Whether a call of this tool may leave a label behind.
+    pub(crate) fn may_label(by: &InForce, tool: &ToolName) -> bool {
+        let bundle = by.bundle().ok();
+        let tool = bundle.and_then(|bundle| bundle.catalog().tool(tool));
+        tool.is_some_and(|tool| !tool.labels().is_empty())
     }
 
     /// Judges with what is known; without a bundle it is a deny in words.

@@ -7,8 +7,11 @@
 mod announce;
 mod checker;
 mod desk;
+mod facts;
 mod intake;
 mod judge;
+mod labels;
+mod lanes;
 pub mod mandates;
 pub mod metrics;
 mod push;
@@ -17,6 +20,7 @@ mod refusal;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_domain::policy::MatchKey;
 use countersign_domain::redact::{FingerprintKey, Redactor};
@@ -43,6 +47,8 @@ pub struct Settings {
     pub keys_dir: PathBuf,
     /// Whose mandates count.
     pub mandates: Mandates,
+    /// How long a label without a mandate lasts after it was last set.
+    pub label_life: Duration,
     /// Intents judged at once.
     pub max_in_flight: usize,
 }
@@ -53,6 +59,7 @@ impl From<&Config> for Settings {
             policy_dir: config.policy.dir.clone(),
             keys_dir: config.keys.dir.clone(),
             mandates: config.mandates.clone(),
+            label_life: Duration::from_secs(config.policy_checker.label_life_s),
             max_in_flight: config.policy_checker.max_in_flight,
         }
     }
@@ -83,7 +90,8 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
         async move { mandates.run(shutdown).await }
     };
     tokio::spawn(reading);
-    let checker = Arc::new(Checker::new(context, judge, mandates)?);
+    let checker = Checker::new(context, judge, mandates, settings.label_life)?;
+    let checker = Arc::new(checker);
     let judging = consume(
         &bus,
         CHECKER_INTENTS,

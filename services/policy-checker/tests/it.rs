@@ -1,7 +1,11 @@
 //! The checker against a real nats-server: one verdict for each intent id, for ever.
 
+#[path = "it/facts.rs"]
+mod facts;
 #[path = "it/issuer.rs"]
 mod issuer;
+#[path = "it/labels.rs"]
+mod labels;
 #[path = "it/mandates.rs"]
 mod mandates;
 
@@ -13,7 +17,7 @@ use anyhow::{Context as _, Result, ensure};
 use async_nats::HeaderMap;
 use countersign_policy_checker::{NAME, Settings, run};
 use countersign_runtime::bus::layout::{self, CHECKER_INTENTS, LayoutOptions};
-use countersign_runtime::bus::{Bus, ConnectOptions, StoredMessage};
+use countersign_runtime::bus::{Bucket, Bus, ConnectOptions, StoredMessage};
 use countersign_runtime::clock::SystemClock;
 use countersign_runtime::config::{Deployment, Mandates};
 use countersign_runtime::health::HealthHandle;
@@ -110,6 +114,7 @@ impl Fixture {
             policy_dir,
             keys_dir: self.dir.path().to_owned(),
             mandates: self.mandates.clone(),
+            label_life: Duration::from_secs(3_600),
             max_in_flight: 100,
         };
         Ok(Running {

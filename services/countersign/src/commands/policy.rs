@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_domain::mandate::Issuers;
-use countersign_domain::policy::{Bundle, Judging, Known, MatchKey, Outcome, judge};
+use countersign_domain::policy::{
+    Bundle, Judging, Known, Learnt, MatchKey, Outcome, Seen, Wish, judge,
+};
 use countersign_domain::redact::{FingerprintKey, Redactor};
 use countersign_policy_checker::mandates::Keeper;
 use countersign_runtime::clock::{Clock as _, SystemClock};
@@ -15,7 +17,7 @@ use countersign_runtime::{config, files};
 use countersign_schemas::events::{
     PolicyChecked, RequestRef, Requester, TeamQuorum, ToolRequested, Verdict,
 };
-use countersign_schemas::{AgentId, IntentId, RequesterId, Stream, ToolName};
+use countersign_schemas::{AgentId, IntentId, RequesterId, Stream, Token, ToolName};
 use serde_json::{Value, json};
 
 use super::request::object;
@@ -60,6 +62,9 @@ struct CheckArgs {
     /// The requester's mandate: a JWT, or @FILE; judged with the issuers of the deployment's settings
     #[arg(long, value_name = "JWT")]
     mandate: Option<String>,
+    /// A label of what the agent has seen before; may be repeated
+    #[arg(long, value_name = "LABEL")]
+    seen: Vec<Token>,
     /// Why
     #[arg(long, value_name = "TEXT", default_value = "not stated")]
     purpose: String,
@@ -153,9 +158,26 @@ impl CheckArgs {
                 Outcome::Judged(judged) => return Ok(judged.checked),
                 Outcome::Wants(wishes) => {
                     for wish in wishes {
-                        known.learn(wish, Err("nothing is looked up here".to_owned()));
+                        let learnt = self.learn(&wish);
+                        known.learn(wish, learnt);
                     }
                 }
+            }
+        }
+    }
+}
+
+impl CheckArgs {
+    /// What a server would tell; there is none here, so the agent has seen what is said.
+    fn learn(&self, wish: &Wish) -> Learnt {
+        match wish {
+            Wish::Labels(_) => {
+                let seen = Seen::of(self.seen.iter().cloned());
+                let seen = serde_json::to_value([seen]);
+                seen.map_err(|_| "it cannot be written down".to_owned())
+            }
+            Wish::Fact { .. } | Wish::External { .. } => {
+                Err("nothing is looked up here".to_owned())
             }
         }
     }

@@ -6,7 +6,9 @@ mod amount_limit;
 mod asking;
 mod domains;
 mod email_domains;
+mod fact_key;
 mod invoice_total;
+mod match_fact;
 mod money;
 mod secrets_in_input;
 mod setup;
@@ -23,11 +25,13 @@ use countersign_schemas::{AgentId, Timestamp, Token, ToolName};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::mandate::Mandate;
 use crate::policy::{AskRule, Known, Pointer, Wish};
 
 pub use amount_limit::{AmountLimit, AmountLimitSettings, LimitTable};
 pub use email_domains::{EmailDomains, EmailDomainsSettings};
 pub use invoice_total::{InvoiceTotal, InvoiceTotalSettings, Rounding};
+pub use match_fact::{MatchFact, MatchFactSettings};
 pub use money::Halves;
 pub use secrets_in_input::{Found, SecretsInInput, SecretsInInputSettings};
 pub use setup::Fault;
@@ -74,6 +78,8 @@ pub struct Case<'a> {
     pub tool: &'a ToolName,
     /// On whose behalf.
     pub requester: &'a CheckedRequester,
+    /// The requester's mandate, where a sound one was brought.
+    pub mandate: Option<&'a Mandate>,
     /// The input; it has passed the tool's schema.
     pub input: &'a Map<String, Value>,
     /// When the intent was stored: the time to judge it by.
@@ -108,6 +114,11 @@ pub trait Guardrail: Debug + Send + Sync {
         &[]
     }
 
+    /// The fact of the mandate that it reads; the catalog must declare it.
+    fn fact(&self) -> Option<&str> {
+        None
+    }
+
     /// Who may lift what it finds, where it asks; lint compares their times with retention.
     fn asks(&self) -> Vec<&AskRule> {
         Vec::new()
@@ -124,6 +135,8 @@ pub enum GuardrailSettings {
     EmailDomains(EmailDomainsSettings),
     /// Lines must add up to the total.
     InvoiceTotal(Box<InvoiceTotalSettings>),
+    /// A field must equal a trusted fact.
+    MatchFact(MatchFactSettings),
     /// An input must hold no secrets.
     SecretsInInput(SecretsInInputSettings),
     /// Only at certain hours.
@@ -147,6 +160,7 @@ impl GuardrailSettings {
             Self::AmountLimit(_) => amount_limit::NAME,
             Self::EmailDomains(_) => email_domains::NAME,
             Self::InvoiceTotal(_) => invoice_total::NAME,
+            Self::MatchFact(_) => match_fact::NAME,
             Self::SecretsInInput(_) => secrets_in_input::NAME,
             Self::TimeOfDay(_) => time_of_day::NAME,
             Self::UpdateFields(_) => update_fields::NAME,
@@ -159,6 +173,7 @@ impl GuardrailSettings {
             Self::AmountLimit(settings) => settings.pointers(),
             Self::EmailDomains(settings) => strs(&settings.pointers),
             Self::InvoiceTotal(settings) => settings.pointers(),
+            Self::MatchFact(settings) => settings.pointers(),
             Self::SecretsInInput(settings) => strs(&settings.except),
             Self::TimeOfDay(_) => Vec::new(),
             Self::UpdateFields(settings) => settings.pointers(),
@@ -171,6 +186,7 @@ impl GuardrailSettings {
             Self::AmountLimit(settings) => boxed(AmountLimit::new(settings, setup)),
             Self::EmailDomains(settings) => boxed(EmailDomains::new(settings, setup)),
             Self::InvoiceTotal(settings) => boxed(InvoiceTotal::new(settings)),
+            Self::MatchFact(settings) => boxed(MatchFact::new(settings, setup)),
             Self::SecretsInInput(settings) => boxed(SecretsInInput::new(settings, setup)),
             Self::TimeOfDay(settings) => boxed(TimeOfDay::new(settings, setup)),
             Self::UpdateFields(settings) => boxed(UpdateFields::new(settings, setup)),

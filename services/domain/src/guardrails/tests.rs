@@ -7,6 +7,7 @@ use countersign_schemas::{AgentId, Timestamp, Token, ToolName};
 use serde_json::{Map, Value, json};
 
 use super::{Case, Fault, Finding, Guardrail, GuardrailError, GuardrailSettings, Setup};
+use crate::mandate::Mandate;
 use crate::policy::{Directory, Field, FieldTree, Known, Pointer, Problems};
 use crate::redact::FieldClass;
 
@@ -87,7 +88,8 @@ pub(super) struct Desk {
     pub(super) agent: AgentId,
     pub(super) roles: BTreeSet<Token>,
     tool: ToolName,
-    requester: CheckedRequester,
+    pub(super) requester: CheckedRequester,
+    pub(super) mandate: Option<Mandate>,
     pub(super) at: Timestamp,
     pub(super) known: Known,
 }
@@ -105,6 +107,7 @@ impl Desk {
                 id: "kim".parse().unwrap(),
                 verified: false,
             },
+            mandate: None,
             at: Timestamp::EPOCH,
             known: Known::default(),
         }
@@ -116,6 +119,7 @@ impl Desk {
             roles: &self.roles,
             tool: &self.tool,
             requester: &self.requester,
+            mandate: self.mandate.as_ref(),
             input,
             at: self.at,
             known: &self.known,

@@ -1,8 +1,8 @@
 //! The tools of a bundle: `catalog/*.toml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use countersign_schemas::ToolName;
+use countersign_schemas::{Token, ToolName};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -58,6 +58,26 @@ impl Catalog {
     /// The facts of mandates that policies and guardrails may read, by name.
     pub(crate) fn facts(&self) -> &BTreeMap<String, CedarType> {
         &self.facts
+    }
+
+    /// Notes every guardrail that reads a fact which nobody declares.
+    pub(crate) fn check_facts(&self, problems: &mut Problems) {
+        for tool in self.tools.values() {
+            let named = tool.guardrails.iter().filter_map(|guard| guard.fact());
+            for name in named.filter(|name| !self.facts.contains_key(*name)) {
+                let what = format!(
+                    "tool `{}`: a guardrail reads the fact `{}`, which nobody declares",
+                    tool.name,
+                    name.escape_debug()
+                );
+                problems.add(&self.place(&tool.name), what, "add it to `[facts]`");
+            }
+        }
+    }
+
+    /// Every label that some tool gives.
+    pub(crate) fn labels(&self) -> BTreeSet<&Token> {
+        self.tools.values().flat_map(|tool| &tool.labels).collect()
     }
 
     /// Adds the tools and facts of one file.

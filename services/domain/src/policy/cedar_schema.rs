@@ -59,6 +59,7 @@ fn context(tool: &Tool, mandate: &Value) -> Value {
     let requester = [("id", "String"), ("verified", "Boolean")];
     add("requester", plain_record(&requester), true);
     add("mandate", mandate.clone(), false);
+    add("labels", texts(), true);
     add("input", record(&tool.members), true);
     if !tool.updatable.is_empty() {
         add("fields", texts(), true);

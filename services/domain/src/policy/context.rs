@@ -1,8 +1,9 @@
 //! What a policy sees of one request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{Context, RestrictedExpression as Expression};
+use countersign_schemas::Token;
 use countersign_schemas::events::CheckedRequester;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
@@ -25,6 +26,8 @@ pub(crate) struct Behind<'a> {
     pub(crate) requester: &'a CheckedRequester,
     /// The mandate, where a sound one was brought.
     pub(crate) mandate: Option<&'a Mandate>,
+    /// What the agent has seen; empty where no rule for the tool reads it.
+    pub(crate) labels: &'a BTreeSet<Token>,
     /// The facts that the catalog declares.
     pub(crate) facts: &'a BTreeMap<String, CedarType>,
 }
@@ -42,6 +45,8 @@ pub(crate) fn context(
         ("requester".to_owned(), person(behind.requester)?),
         ("input".to_owned(), record(&tool.members, input)?),
     ];
+    let labels = behind.labels.iter().map(|label| text(label.as_str()));
+    pairs.push(("labels".to_owned(), Expression::new_set(labels)));
     if let Some(mandate) = behind.mandate {
         pairs.push(("mandate".to_owned(), stated(mandate, behind.facts)?));
     }

@@ -11,6 +11,8 @@ use cedar_policy::{
     ActionConstraint, EntityUid, Policy, PolicySet, PrincipalConstraint, ResourceConstraint,
 };
 
+use super::label_rules;
+
 /// Stands for no constraint.
 const ANY: u32 = 0;
 
@@ -62,6 +64,8 @@ pub(crate) struct Shelf {
     pub(crate) firm: PolicySet,
     /// Forbids that people may lift.
     pub(crate) asks: PolicySet,
+    /// Whether one of them reads what the agent has seen.
+    reads_labels: bool,
 }
 
 impl Shelf {
@@ -70,6 +74,7 @@ impl Shelf {
     /// # Errors
     /// When another policy here has its id.
     pub(crate) fn add(&mut self, policy: Policy, is_ask: bool) -> Result<(), String> {
+        self.reads_labels |= label_rules::reads_labels(&policy);
         let set = if is_ask {
             &mut self.asks
         } else {
@@ -93,6 +98,8 @@ pub(crate) struct Index {
     /// By principal, action and resource; a scope with a list of actions lies under each.
     places: BTreeMap<(u32, u32, u32), Vec<usize>>,
     shelves: Vec<Shelf>,
+    /// Whether any policy reads what an agent has seen.
+    reads_labels: bool,
 }
 
 impl Index {
@@ -106,6 +113,7 @@ impl Index {
             Some(at) => *at,
             None => self.shelf(scope),
         };
+        self.reads_labels |= label_rules::reads_labels(&policy);
         match self.shelves.get_mut(at) {
             Some(shelf) => shelf.add(policy, is_ask),
             None => Err("the index has lost a shelf".to_owned()),
@@ -143,6 +151,16 @@ impl Index {
     pub(crate) fn keys<'u>(&self, uids: impl IntoIterator<Item = &'u EntityUid>) -> Keys {
         let named = uids.into_iter().filter_map(|uid| self.numbers.get(uid));
         Keys(std::iter::once(ANY).chain(named.copied()).collect())
+    }
+
+    /// Whether a policy whose scope matches reads what the agent has seen. Where none does
+    /// at all, nothing is looked for.
+    pub(crate) fn reads_labels(&self, principal: &Keys, action: &Keys, resource: &Keys) -> bool {
+        self.reads_labels
+            && self
+                .find(principal, action, resource)
+                .iter()
+                .any(|shelf| shelf.reads_labels)
     }
 
     /// The shelves whose scope matches.

@@ -1,7 +1,9 @@
 //! The judgement of one intent: always a verdict, and whatever goes wrong is a deny.
 
+use std::collections::BTreeSet;
+
 use countersign_schemas::events::{
-    BlockedCode, CheckedRequester, PolicyChecked, RequestRef, ToolRequested,
+    BlockedCode, CheckedRequester, PolicyChecked, RequestRef, ToolRequested, Verdict,
 };
 use countersign_schemas::limits::PURPOSE_CHARS_MAX;
 use countersign_schemas::{AgentId, Digest, JsonObject, Timestamp};
@@ -11,14 +13,16 @@ use super::context::{self, Behind};
 use super::copies::{Copies, line};
 use super::directory::AgentEntry;
 use super::known::{Known, Wish};
+use super::labels::{self, Holder, Knowledge, Marking};
 use super::matching::MatchKey;
 use super::proof::Proof;
 use super::refusal::{self, Finding, reason};
+use super::rules::{AgentKeys, ToolKeys};
 use super::tool::Tool;
 use super::verdict::{self, Ruling};
 use super::weigh::Case;
 use crate::input;
-use crate::mandate::Issuers;
+use crate::mandate::{Issuers, Mandate};
 use crate::redact::Redactor;
 
 /// One intent to be judged.
@@ -47,12 +51,17 @@ pub struct Judging<'a> {
 pub struct Judgement {
     /// The verdict.
     pub checked: PolicyChecked,
+    /// What the agent will have seen once this runs.
+    pub labels: Option<Marking>,
 }
 
 impl From<PolicyChecked> for Judgement {
     /// A verdict with which nothing else is stored.
     fn from(checked: PolicyChecked) -> Self {
-        Self { checked }
+        Self {
+            checked,
+            labels: None,
+        }
     }
 }
 
@@ -93,6 +102,7 @@ pub fn judge(bundle: &Bundle, redactor: &Redactor, judging: Judging<'_>) -> Outc
         .or(agent.map(|agent| &agent.team))
         .cloned();
     let mut checked = event(judging, finding, copies, bundle.digest());
+    let labels = marking(&checked, tool, proof.mandate());
     checked.requester = proof.requester;
     checked.helper = helper;
     if let Some(tool) = tool {
@@ -104,7 +114,7 @@ pub fn judge(bundle: &Bundle, redactor: &Redactor, judging: Judging<'_>) -> Outc
             .map(|pointer| pointer.as_str().to_owned())
             .collect();
     }
-    Outcome::Judged(Box::new(Judgement::from(checked)))
+    Outcome::Judged(Box::new(Judgement { checked, labels }))
 }
 
 /// Denies one intent because there is no usable bundle; `why` says so to people.
@@ -179,7 +189,13 @@ fn find(
     if let Some(finding) = proof.refusal(tool, facts) {
         return Ok(finding.on_sound_input());
     }
+    let labels = match seen(bundle, (keys, tool_keys), judging, proof.mandate()) {
+        Knowledge::Labels(labels) => labels,
+        Knowledge::Wanted(wish) => return Err(vec![wish]),
+        Knowledge::Failed(why) => return Ok(refusal::of_labels(&why).on_sound_input()),
+    };
     let behind = Behind {
+        labels: &labels,
         requester: &proof.requester,
         mandate: proof.mandate(),
         facts,
@@ -194,11 +210,48 @@ fn find(
         agent,
         tool,
         requester: &proof.requester,
+        mandate: proof.mandate(),
         input: &request.input.0,
         stored_at: judging.stored_at,
         known: judging.known,
     };
     case.finding(ruling).map(Finding::on_sound_input)
+}
+
+/// What the agent has seen, where a rule reads it.
+fn seen(
+    bundle: &Bundle,
+    (agent, tool): (&AgentKeys, &ToolKeys),
+    judging: &Judging<'_>,
+    mandate: Option<&Mandate>,
+) -> Knowledge {
+    let index = &bundle.rules.index;
+    match index.reads_labels(&agent.keys, &tool.action_keys, &tool.resource_keys) {
+        true => {
+            let holder = Holder::new(judging.agent, mandate);
+            labels::knowledge(&holder, judging.known, judging.stored_at)
+        }
+        false => Knowledge::Labels(BTreeSet::new()),
+    }
+}
+
+/// What a call that may run lets its agent see.
+fn marking(
+    checked: &PolicyChecked,
+    tool: Option<&Tool>,
+    mandate: Option<&Mandate>,
+) -> Option<Marking> {
+    let runs = match checked.verdict {
+        Verdict::Allow | Verdict::Ask => checked.dry_run != Some(true),
+        Verdict::Deny => false,
+    };
+    let labels = tool
+        .map(|tool| &tool.labels)
+        .filter(|labels| runs && !labels.is_empty())?;
+    Some(Marking {
+        holder: Holder::new(&checked.agent, mandate),
+        labels: labels.clone(),
+    })
 }
 
 fn event(

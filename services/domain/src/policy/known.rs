@@ -9,15 +9,16 @@ use std::time::Duration;
 use countersign_schemas::{JsonObject, Token};
 use serde_json::Value;
 
+use super::labels::Holder;
+
 /// Something that a judgement needs and cannot know.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wish {
-    /// What the agent has seen under its mandate: an array of label names.
-    Labels,
-    /// An entry of a key-value bucket that no agent can write; `null` where there is none.
+    /// What the agent has seen: the entries of the bucket of labels that say so.
+    Labels(Holder),
+    /// An entry of the bucket of facts, which no agent can write; `null` where there is
+    /// none.
     Fact {
-        /// The bucket, as the catalog names it.
-        bucket: Token,
         /// The entry.
         key: String,
     },
@@ -78,10 +79,10 @@ mod tests {
     fn a_wish_is_known_once_it_was_looked_into() {
         let mut known = Known::default();
         let of = |key: &str| Wish::Fact {
-            bucket: "facts".parse().unwrap(),
             key: key.to_owned(),
         };
-        assert!(known.is_empty() && known.get(&Wish::Labels).is_none());
+        let labels = Wish::Labels(Holder::new(&"bot".parse().unwrap(), None));
+        assert!(known.is_empty() && known.get(&labels).is_none());
         known.learn(of("a"), Ok(json!("C-1")));
         known.learn(of("b"), Err("no answer".to_owned()));
         assert_eq!(known.get(&of("a")), Some(&Ok(json!("C-1"))));

@@ -149,6 +149,15 @@ fn place(tool: &Tool, pointer: &str) -> String {
     }
 }
 
+/// Refuses what cannot be judged because nobody knows what the agent has seen.
+pub(crate) fn of_labels(why: &str) -> Finding {
+    Finding::deny(
+        BlockedCode::Unavailable,
+        format!("what the agent has seen cannot be read: {why}"),
+        "a new intent once it can be read again",
+    )
+}
+
 static SURROGATE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new("(?i)tok_[a-z0-9_-]{1,64}_[a-z2-7]{26}").ok());
 

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::bundle::Bundle;
 use super::judge::{Judging, Outcome, judge, judge_without_bundle};
 use super::known::{Known, Learnt, Wish};
+use super::labels;
 use super::matching::MatchKey;
 use crate::mandate::Issuers;
 use crate::redact::{FingerprintKey, Redactor};
@@ -25,7 +26,7 @@ const ROUNDS_MAX: usize = Known::WISHES_MAX + 1;
 pub struct Premises {
     /// What the agent has seen.
     pub labels: Vec<String>,
-    /// Entries of key-value buckets, by `bucket/key`; all others do not exist.
+    /// Entries of the bucket of facts, by key; all others do not exist.
     pub facts: BTreeMap<String, Value>,
     /// Answers of guardrails outside, by their name; all others do not answer.
     pub external: BTreeMap<String, Value>,
@@ -34,11 +35,8 @@ pub struct Premises {
 impl Premises {
     fn learnt(&self, wish: &Wish) -> Learnt {
         match wish {
-            Wish::Labels => Ok(Value::from(self.labels.clone())),
-            Wish::Fact { bucket, key } => {
-                let found = self.facts.get(&format!("{bucket}/{key}"));
-                Ok(found.cloned().unwrap_or(Value::Null))
-            }
+            Wish::Labels(_) => labels::rehearsed(&self.labels),
+            Wish::Fact { key } => Ok(self.facts.get(key).cloned().unwrap_or(Value::Null)),
             Wish::External { name, .. } => {
                 let found = self.external.get(name.as_str());
                 found

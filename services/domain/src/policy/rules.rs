@@ -16,6 +16,8 @@ use super::cedar_schema;
 use super::directory::Directory;
 use super::entities_file;
 use super::index::{Index, Keys};
+use super::label_rules;
+use super::labels::BUNDLE_LABELS_MAX;
 use super::problem::{Place, Problems};
 use super::tier::{self, TierPolicy};
 use super::tool::Tool;
@@ -241,6 +243,7 @@ impl RulesReader {
         self.check_tiers(directory, problems);
         self.check_teams(directory, problems);
         self.check_names(entities, problems);
+        self.check_labels(catalog, problems);
         self.validate(schema, problems);
         match self.indexed(catalog, directory) {
             Ok(rules) => rules,
@@ -324,6 +327,27 @@ impl RulesReader {
                     what,
                     "add it to entities.json or the catalog, or mend the name",
                 );
+            }
+        }
+    }
+
+    fn check_labels(&self, catalog: &Catalog, problems: &mut Problems) {
+        let given = catalog.labels();
+        if given.len() > BUNDLE_LABELS_MAX {
+            problems.add(
+                &Place::file("catalog"),
+                format!("gives more than {BUNDLE_LABELS_MAX} labels"),
+                "use one label for what policies treat alike",
+            );
+        }
+        for one in &self.written {
+            for label in label_rules::unknown_labels(&one.policy, &given) {
+                let what = format!(
+                    "policy `{}` tests for the label `{label}`, which no tool gives",
+                    one.id()
+                );
+                let mend = "add it to the `labels` of a tool, or mend the name";
+                problems.add(&one.place(), what, mend);
             }
         }
     }

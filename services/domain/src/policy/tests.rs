@@ -3,6 +3,7 @@
 mod bundle;
 mod cases;
 mod golden;
+mod labels;
 mod lint;
 mod mandates;
 mod properties;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use countersign_schemas::events::Operation;
-use countersign_schemas::{Digest, TeamId, ToolName};
+use countersign_schemas::{Digest, TeamId, Token, ToolName};
 use serde_json::{Map, Value};
 
 use super::fields::FieldTree;
@@ -65,6 +65,8 @@ pub struct Tool {
     pub(crate) recipients: Vec<Pointer>,
     pub(crate) guardrails: Vec<Box<dyn Guardrail>>,
     pub(crate) output: BTreeMap<Pointer, FieldClass>,
+    /// What an agent has seen once it has used the tool.
+    pub(crate) labels: BTreeSet<Token>,
     pub(crate) worker: Worker,
     pub(crate) timeout: Duration,
     pub(crate) idempotent: bool,
@@ -101,6 +103,12 @@ impl Tool {
     #[must_use]
     pub fn output(&self) -> &BTreeMap<Pointer, FieldClass> {
         &self.output
+    }
+
+    /// What an agent has seen once it has used the tool.
+    #[must_use]
+    pub fn labels(&self) -> &BTreeSet<Token> {
+        &self.labels
     }
 
     /// How the executor reaches its worker.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::directory::Directory;
 use super::fields::{Field, FieldTree, Shown};
 use super::input_schema::{self, Lookup};
+use super::labels::TOOL_LABELS_MAX;
 use super::pointer::Pointer;
 use super::problem::{Place, Problems};
 use super::template::Template;
@@ -134,6 +135,7 @@ impl Check<'_> {
                 .collect(),
             guardrails: guards,
             output,
+            labels: table.labels,
             worker: worker?,
             timeout,
             idempotent: table.idempotent,
@@ -469,6 +471,12 @@ impl Check<'_> {
         }
         if Operation::from_word(self.name.as_str()).is_some() {
             self.fault("has the name of an operation", "choose another name");
+        }
+        if table.labels.len() > TOOL_LABELS_MAX {
+            self.fault(
+                format!("gives more than {TOOL_LABELS_MAX} labels"),
+                "say in fewer what its output holds",
+            );
         }
         for group in &table.groups {
             if Operation::from_word(group).is_some()

@@ -1,9 +1,9 @@
 //! The keys of a tool's table in `catalog/*.toml`; any other key is an error.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use countersign_schemas::TeamId;
 use countersign_schemas::events::Operation;
+use countersign_schemas::{TeamId, Token};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -32,6 +32,8 @@ pub(crate) struct ToolTable {
     pub(crate) guardrails: Vec<toml::Value>,
     #[serde(default)]
     pub(crate) output: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) labels: BTreeSet<Token>,
     pub(crate) timeout_s: Option<u64>,
     #[serde(default)]
     pub(crate) idempotent: bool,

@@ -16,6 +16,7 @@ use super::refusal::{Finding, reason};
 use super::tool::Tool;
 use super::verdict::Ruling;
 use crate::guardrails::{self, GuardrailError};
+use crate::mandate::Mandate;
 
 /// Who asks for what, once both are known.
 pub(crate) struct Case<'a> {
@@ -24,6 +25,7 @@ pub(crate) struct Case<'a> {
     pub(crate) agent: &'a AgentEntry,
     pub(crate) tool: &'a Tool,
     pub(crate) requester: &'a CheckedRequester,
+    pub(crate) mandate: Option<&'a Mandate>,
     pub(crate) input: &'a Map<String, Value>,
     pub(crate) stored_at: Timestamp,
     pub(crate) known: &'a Known,
@@ -112,6 +114,7 @@ impl Case<'_> {
             roles: &self.agent.roles,
             tool: &self.tool.name,
             requester: self.requester,
+            mandate: self.mandate,
             input: self.input,
             at: self.stored_at,
             known: self.known,

@@ -133,6 +133,7 @@ impl World {
         let settings = Settings {
             policy_dir,
             keys_dir: self.dir.path().to_owned(),
+            label_life: Duration::from_secs(3_600),
             max_in_flight: 100,
             mandates: Mandates::default(),
         };

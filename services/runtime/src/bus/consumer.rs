@@ -67,6 +67,10 @@ impl Incoming {
 
 /// What a service does with one message.
 pub trait Handler: Send + Sync + 'static {
+    /// Hears of a message before anybody handles it, in the order of delivery. Must return
+    /// at once: everything else waits for it.
+    fn arrives(&self, _address: &Address, _seq: u64) {}
+
     /// Carries one message to its end: every output is stored when this returns `Ok`.
     fn handle(&self, message: Incoming) -> impl Future<Output = Result<(), Failure>> + Send;
 
@@ -126,7 +130,11 @@ pub async fn consume<H: Handler>(
                 Some(Ok(message)) => {
                     if let Some(life) = life_of(bus, durable.stream, &shutdown).await {
                         let (bus, handler) = (bus.clone(), Arc::clone(&handler));
-                        running.spawn(carry(bus, durable, handler, message, life));
+                        let place = place_of(durable.stream, &message);
+                        if let Ok(place) = &place {
+                            handler.arrives(&place.address, place.seq);
+                        }
+                        running.spawn(carry(bus, durable, handler, message, place, life));
                     }
                 }
                 other => {
@@ -222,10 +230,10 @@ async fn carry<H: Handler>(
     durable: Durable,
     handler: Arc<H>,
     message: Message,
+    place: Result<Place, String>,
     life: Incarnation,
 ) -> Done {
     let started = Instant::now();
-    let place = place_of(durable.stream, &message);
     let (message, acker) = message.split();
     let end = |kind, result| answer(&acker, kind, durable, result, started);
     let incoming = match place {

@@ -20,6 +20,17 @@ pub const APPROVALS: &str = "CS_APPROVALS";
 /// The bucket that holds published policy bundles, and which of them is in force.
 pub const POLICY: &str = "CS_POLICY";
 
+/// The bucket of what agents have seen.
+pub const LABELS: &str = "CS_LABELS";
+/// The bucket of facts that guardrails compare inputs with. Only the credential `setup`
+/// writes there.
+pub const FACTS: &str = "CS_FACTS";
+/// Largest fact, in bytes: a record of a few fields, read for every intent that needs it.
+pub const FACT_BYTES_MAX: usize = 16 * 1024;
+/// How long an entry of labels stays after its last change: longer than any label holds,
+/// which is 31 days and a sixteenth at most.
+const LABELS_KEPT: Duration = Duration::from_secs(35 * 24 * 60 * 60);
+
 /// Largest size of `CS_INTENTS` and of `CS_EVENTS` unless configured, in bytes. The server
 /// sets it aside at once, so it must fit a small disk; what people say, and deadlines, get
 /// a quarter of it each.
@@ -207,7 +218,7 @@ pub async fn ensure(bus: &Bus, options: LayoutOptions) -> Result<(), BusError> {
 }
 
 /// Every bucket.
-fn buckets(options: LayoutOptions) -> [kv::Config; 2] {
+fn buckets(options: LayoutOptions) -> [kv::Config; 4] {
     let base = kv::Config {
         history: 1,
         storage: StorageType::File,
@@ -228,6 +239,20 @@ fn buckets(options: LayoutOptions) -> [kv::Config; 2] {
             max_bytes: options.stream_bytes_max.min(POLICY_BYTES_MAX),
             // What was uploaded and never published goes by itself.
             limit_markers: Some(MARKER_LIFE),
+            ..base.clone()
+        },
+        // A full one refuses new entries, and nothing leaves to make room: a label is
+        // never lost to a flood of others.
+        kv::Config {
+            bucket: LABELS.to_owned(),
+            max_bytes: options.stream_bytes_max / 16,
+            max_age: LABELS_KEPT,
+            ..base.clone()
+        },
+        kv::Config {
+            bucket: FACTS.to_owned(),
+            max_bytes: options.stream_bytes_max / 16,
+            max_value_size: i32::try_from(FACT_BYTES_MAX).unwrap_or(i32::MAX),
             ..base
         },
     ]

@@ -60,6 +60,11 @@ fn check_services(config: &Config, found: &mut Problems) {
         checker.max_in_flight,
         in_flight.clone(),
     );
+    found.range(
+        "policy_checker.label_life_s",
+        checker.label_life_s,
+        60..=2_678_400,
+    );
     let coordinator = &config.approval_coordinator;
     found.range(
         "approval_coordinator.max_in_flight",

@@ -55,7 +55,8 @@ section! {
         /// Copies of each stream: 1 on a single server, 3 or 5 on a cluster.
         replicas: u16 = 1;
         /// Size of `CS_INTENTS` and of `CS_EVENTS`, in MiB; two other streams get a quarter
-        /// of it each. The server sets it aside at once. An intent takes about 5 KiB.
+        /// of it each, the buckets of labels and facts a sixteenth. The server sets it
+        /// aside at once. An intent takes about 5 KiB.
         stream_mib: u32 = 2048;
         /// The server that `countersign up` starts itself.
         embedded: Option<EmbeddedNats> = None;
@@ -121,6 +122,9 @@ section! {
     PolicyChecker {
         /// Intents judged at once. 1 to 20000.
         max_in_flight: usize = 1_000;
+        /// How long a label of what an agent has seen without a mandate lasts after it was
+        /// last set, in seconds; under a mandate it lasts as long as that. 60 to 2678400.
+        label_life_s: u64 = 86_400;
     }
 }
 

@@ -8,12 +8,16 @@ use countersign_schemas::Stream;
 use countersign_schemas::subjects::service::WORK_QUEUE;
 
 use super::principal::{Principal, Service};
-use crate::bus::layout::{APPROVALS, DURABLES, POLICY};
+use crate::bus::layout::{APPROVALS, DURABLES, FACTS, LABELS, POLICY};
 
 /// The stream beneath the bucket of approvals.
 const APPROVALS_STREAM: &str = "KV_CS_APPROVALS";
 /// The stream beneath the bucket of policy bundles.
 const POLICY_STREAM: &str = "KV_CS_POLICY";
+/// The stream beneath the bucket of labels.
+const LABELS_STREAM: &str = "KV_CS_LABELS";
+/// The stream beneath the bucket of facts.
+const FACTS_STREAM: &str = "KV_CS_FACTS";
 /// Every stream.
 const STREAMS: [Stream; 4] = [
     Stream::Intents,
@@ -233,15 +237,21 @@ impl Permissions {
         }
     }
 
-    /// Creates and updates; cannot purge, delete or write a message.
+    /// Creates and updates; cannot purge, delete or write a message, but for facts, which
+    /// operators' tools state with this credential.
     fn setup(&mut self) {
         self.publish(&["$JS.API.INFO"]);
         let names = STREAMS.map(Stream::name);
-        for stream in names.iter().chain(&[APPROVALS_STREAM, POLICY_STREAM]) {
+        let buckets = [APPROVALS_STREAM, POLICY_STREAM, LABELS_STREAM, FACTS_STREAM];
+        for stream in names.iter().chain(&buckets) {
             for act in ["STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO"] {
                 self.publish(&[&format!("$JS.API.{act}.{stream}")]);
             }
         }
+        self.publish(&[
+            &format!("$KV.{FACTS}.>"),
+            &format!("$JS.API.STREAM.MSG.GET.{FACTS_STREAM}"),
+        ]);
         for stream in names {
             self.publish(&[
                 &format!("$JS.API.CONSUMER.CREATE.{stream}.>"),
@@ -251,6 +261,11 @@ impl Permissions {
     }
 
     fn policy_checker(&mut self) {
+        self.publish(&[
+            &format!("$KV.{LABELS}.>"),
+            &format!("$JS.API.STREAM.MSG.GET.{LABELS_STREAM}"),
+            &format!("$JS.API.STREAM.MSG.GET.{FACTS_STREAM}"),
+        ]);
         let me = Service::PolicyChecker;
         self.consume(Stream::Intents, me);
         self.read(&[Stream::Intents, Stream::Events]);
@@ -356,6 +371,8 @@ mod tests {
     fn the_streams_are_those_of_the_buckets() {
         assert_eq!(APPROVALS_STREAM, format!("KV_{APPROVALS}"));
         assert_eq!(POLICY_STREAM, format!("KV_{POLICY}"));
+        assert_eq!(LABELS_STREAM, format!("KV_{LABELS}"));
+        assert_eq!(FACTS_STREAM, format!("KV_{FACTS}"));
     }
 
     #[test]

@@ -297,3 +297,37 @@ fn a_dry_run_keeps_its_verdict_under_a_mandate() {
     );
     assert!(checked.requester.verified);
 }
+
+#[test]
+fn a_guardrail_compares_with_the_fact_of_the_mandate() {
+    let with_fact = |fact: &str| {
+        let mut files = files();
+        let guard = format!(
+            "\n[[tools.\"contact.update\".guardrails]]\nkind = \"match_fact\"\n\
+             field = \"/id\"\nfact = \"{fact}\"\n"
+        );
+        let catalog = format!("{CATALOG}{guard}");
+        files.insert("catalog/all.toml".to_owned(), catalog.into());
+        files.insert("catalog/facts.toml".to_owned(), FACTS.into());
+        Bundle::from_files(&files)
+    };
+    let errors = with_fact("customer").unwrap_err().to_string();
+    assert!(
+        errors.contains("all.toml") && errors.contains("`[facts]`"),
+        "{errors}"
+    );
+    let bundle = with_fact("case").unwrap_or_else(|errors| panic!("{errors}"));
+    let judged = |id: &str| {
+        judged(
+            &bundle,
+            "bot",
+            &mandated("contact.update", limit(id), |_| {}),
+        )
+    };
+    assert_eq!(words(&judged("c-1")), "allow work");
+    assert_eq!(words(&judged("c-2")), "deny guardrail_violated");
+    let mut claimed = request("contact.update", limit("c-1"));
+    claimed.facts = countersign_schemas::JsonObject::from_value(json!({"case": "c-1"}));
+    let claimed = super::mandates::judged(&bundle, "bot", &claimed);
+    assert_eq!(words(&claimed), "deny guardrail_violated");
+}

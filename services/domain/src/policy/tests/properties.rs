@@ -1,6 +1,8 @@
 //! Properties of verdicts over generated policies and requests, and the scope index
 //! against plain Cedar over all policies.
 
+use std::collections::BTreeSet;
+
 use cedar_policy::{Authorizer, Decision, PolicySet, Request};
 use countersign_schemas::events::{CheckedRequester, Verdict};
 use proptest::prelude::*;
@@ -222,7 +224,8 @@ proptest! {
         let (agent, keys) = (&bundle.rules.agents[&agent], &bundle.rules.tools[&tool]);
         let tool = bundle.catalog().tool(&tool).unwrap();
         let requester = CheckedRequester { id: "someone@home.example".parse().unwrap(), verified: false };
-        let behind = || Behind { requester: &requester, mandate: None, facts: bundle.catalog().facts() };
+        let labels = BTreeSet::new();
+        let behind = || Behind { requester: &requester, mandate: None, labels: &labels, facts: bundle.catalog().facts() };
         let context = || context::context(tool, case.2.as_object().unwrap(), behind()).unwrap();
         let mut everything = Shelf::default();
         for one in &bundle.rules.written {

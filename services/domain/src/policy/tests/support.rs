@@ -186,9 +186,23 @@ pub(super) fn judge_at(
     issuers: &Issuers,
     at: Timestamp,
 ) -> PolicyChecked {
+    match outcome(bundle, agent, request, issuers, at, &Known::default()) {
+        Outcome::Judged(judged) => judged.checked,
+        Outcome::Wants(wishes) => panic!("nothing here looks anything up: {wishes:?}"),
+    }
+}
+
+pub(super) fn outcome(
+    bundle: &Bundle,
+    agent: &str,
+    request: &ToolRequested,
+    issuers: &Issuers,
+    at: Timestamp,
+    known: &Known,
+) -> Outcome {
     let agent: AgentId = agent.parse().unwrap();
     let key = MatchKey::new("k1".parse().unwrap(), [9; 32]);
-    let outcome = judge(
+    judge(
         bundle,
         &redactor(),
         Judging {
@@ -203,13 +217,9 @@ pub(super) fn judge_at(
             salt: [3; 16],
             match_key: &key,
             issuers,
-            known: &Known::default(),
+            known,
         },
-    );
-    match outcome {
-        Outcome::Judged(judged) => judged.checked,
-        Outcome::Wants(wishes) => panic!("nothing here looks anything up: {wishes:?}"),
-    }
+    )
 }
 
 pub(super) fn check(bundle: &Bundle, agent: &str, tool: &str, input: Value) -> PolicyChecked {
