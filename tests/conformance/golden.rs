@@ -11,8 +11,7 @@ pub(crate) fn check(name: &str, text: &str) {
         std::fs::write(&path, text).expect("the golden text can be written");
         return;
     }
-    let golden = std::fs::read_to_string(&path).unwrap_or_default();
-    let changed: Vec<String> = difference(&golden, text);
+    let changed = difference(&read(name), text);
     assert!(
         changed.is_empty(),
         "{name} has changed; if that is meant, run again with COUNTERSIGN_TEST_BLESS=1 and \
@@ -21,8 +20,14 @@ pub(crate) fn check(name: &str, text: &str) {
     );
 }
 
+/// The golden text called `name`; empty where there is none yet.
+pub(crate) fn read(name: &str) -> String {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("conformance/golden");
+    std::fs::read_to_string(dir.join(name)).unwrap_or_default()
+}
+
 /// Lines that only one side has.
-fn difference(golden: &str, text: &str) -> Vec<String> {
+pub(crate) fn difference(golden: &str, text: &str) -> Vec<String> {
     let old: Vec<&str> = golden.lines().collect();
     let new: Vec<&str> = text.lines().collect();
     let gone = old.iter().filter(|line| !new.contains(line));

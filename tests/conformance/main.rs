@@ -4,6 +4,7 @@ mod deploy;
 mod golden;
 mod identities;
 mod identity_command;
+mod operator_mode;
 mod permissions;
 mod programs;
 mod readme;

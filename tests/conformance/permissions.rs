@@ -77,7 +77,11 @@ fn render(title: &str, rows: &[String], columns: &[Vec<String>]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_matrix_is_the_golden_one() {
-    let stage = Stage::start().await;
+    golden::check("permissions.txt", &matrix(&Stage::start().await).await);
+}
+
+/// What every identity may do, asked of the server.
+pub(crate) async fn matrix(stage: &Stage) -> String {
     let sections = [
         ("subjects of the contract", subjects(), true),
         ("subjects of the server", server_subjects(), true),
@@ -105,7 +109,7 @@ async fn the_matrix_is_the_golden_one() {
         }
         out.push_str(&render(title, rows, &columns));
     }
-    golden::check("permissions.txt", &out);
+    out
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use countersign_runtime::nats_server::{
     NatsServer, Progress, ServerConfig, StartOptions, find_or_provision,
 };
 use countersign_tests::eventually;
+use countersign_tests::operator::Operator;
 use countersign_tests::raw::{Delivered, Raw};
 use tempfile::TempDir;
 
@@ -53,6 +54,19 @@ impl Stage {
 
     /// The same with these identities besides our services.
     pub(crate) async fn with(identities: Vec<Principal>) -> Self {
+        Self::prepared(identities, |_| {}).await
+    }
+
+    /// The same accounts and permissions, as JWTs.
+    pub(crate) async fn in_operator_mode() -> (Self, Operator) {
+        let mut operator = None;
+        let stage = Self::prepared(outsiders(), |files| {
+            operator = Some(Operator::install(files));
+        });
+        (stage.await, operator.unwrap())
+    }
+
+    async fn prepared(identities: Vec<Principal>, prepare: impl FnOnce(&Deployment)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut options = InitOptions::local("acme", "127.0.0.1:4222");
         options.identities = identities;
@@ -63,6 +77,7 @@ impl Stage {
         let conf = std::fs::read_to_string(files.server_conf()).unwrap();
         let conf = conf.replace("sync_interval: always", "sync_interval: 1m");
         std::fs::write(files.server_conf(), conf).unwrap();
+        prepare(&files);
         let binary = find_or_provision(Progress::Quiet).unwrap();
         let config = ServerConfig::File(files.server_conf());
         let store = files.dir().join("nats").join("jetstream");
@@ -127,7 +142,7 @@ impl Stage {
         self.raw(&principal).await
     }
 
-    /// A raw connection with any seed.
+    /// A raw connection with any credential.
     pub(crate) async fn raw_with(&self, name: &str, seed: &str) -> Result<Raw, String> {
         let address = format!("127.0.0.1:{}", self.server.port());
         Raw::connect(&address, name, seed).await

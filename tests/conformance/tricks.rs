@@ -585,10 +585,14 @@ async fn headers_tried(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_trick_of_an_outsider_is_believed() {
-    let stage = Stage::start().await;
-    prepare(&stage).await;
-    answerers(&stage).await;
-    let mut watch = Watch::start(&stage).await;
+    golden::check("tricks.txt", &tricks(&Stage::start().await).await);
+}
+
+/// What each trick of each identity led to; an outsider's may not be believed.
+pub(crate) async fn tricks(stage: &Stage) -> String {
+    prepare(stage).await;
+    answerers(stage).await;
+    let mut watch = Watch::start(stage).await;
     let mut out = String::from(
         "What each identity reaches by tricks, besides its own subjects. A message that is\n\
          \"not believed\" fails the check that every reader makes: its type, agent and intent\n\
@@ -599,14 +603,14 @@ async fn no_trick_of_an_outsider_is_believed() {
     let mut fooled = Vec::new();
     for who in stage.principals() {
         writeln!(out, "\n## {who}, account {}\n", who.account()).unwrap();
-        let by_reply = reply_tricks(&stage, &mut watch, &who, &mut out).await;
-        let by_header = headers_tried(&stage, &mut watch, &who, &mut out).await;
+        let by_reply = reply_tricks(stage, &mut watch, &who, &mut out).await;
+        let by_header = headers_tried(stage, &mut watch, &who, &mut out).await;
         if (by_reply || by_header) && who.role() != Role::Service {
             fooled.push(who.to_string());
         }
     }
     assert!(fooled.is_empty(), "believed tricks of {fooled:?}:\n{out}");
-    golden::check("tricks.txt", &out);
+    out
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, HeaderMap};
 use bytes::Bytes;
+use countersign_runtime::bus::log_in;
 use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_schemas::{IntentId, Timestamp};
 use serde_json::{Value, json};
@@ -15,9 +16,9 @@ use crate::wait::eventually;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 async fn connect(url: &str, name: &str, seed: &str) -> Client {
-    ConnectOptions::new()
+    log_in(ConnectOptions::new(), seed)
+        .expect("a credential")
         .name(name)
-        .nkey(seed.to_owned())
         .custom_inbox_prefix(format!("_INBOX_{name}"))
         .connect(url)
         .await

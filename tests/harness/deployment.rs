@@ -82,8 +82,20 @@ impl Deployment {
     /// # Panics
     /// When any part does not start.
     pub async fn without_services(settings: &[(&str, &str)]) -> Self {
+        Self::prepared(settings, |_| {}).await
+    }
+
+    /// As [`Self::without_services`], with its files changed before the server starts.
+    ///
+    /// # Panics
+    /// When any part does not start.
+    pub async fn prepared(
+        settings: &[(&str, &str)],
+        prepare: impl FnOnce(&identity::Deployment),
+    ) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let files = init(&dir.path().join("acme"));
+        prepare(&files);
         let server = start_server(&files).await;
         let url = server.url();
         set_up(&files, &url).await;

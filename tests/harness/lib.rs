@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod deployment;
 pub mod events;
 pub mod journal;
+pub mod operator;
 pub mod process;
 pub mod raw;
 pub mod wait;

@@ -11,6 +11,8 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::operator;
+
 /// How long the server may take for anything.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -49,14 +51,14 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// Connects to `address` (`host:port`) as the user with this seed.
+    /// Connects to `address` (`host:port`) as the user with this seed or credentials file.
     ///
     /// # Errors
     /// What the server said when it refused.
     ///
     /// # Panics
     /// When there is no server.
-    pub async fn connect(address: &str, name: &str, seed: &str) -> Result<Self, String> {
+    pub async fn connect(address: &str, name: &str, credential: &str) -> Result<Self, String> {
         let socket = TcpStream::connect(address).await.expect("a server listens");
         // Small operations follow each other; held back, each would wait 40 ms.
         socket.set_nodelay(true).expect("a socket option");
@@ -70,14 +72,19 @@ impl Raw {
         let info = raw.line().await.expect("a server introduces itself");
         let info: Value = serde_json::from_str(info.trim_start_matches("INFO "))
             .expect("the introduction is JSON");
+        let (jwt, seed) = operator::parts(credential);
         let pair = nkeys::KeyPair::from_seed(seed).expect("a seed");
         let nonce = info["nonce"].as_str().unwrap_or_default();
         let signature = pair.sign(nonce.as_bytes()).expect("a signature");
-        let hello = json!({
+        let mut hello = json!({
             "verbose": false, "pedantic": false, "headers": true, "no_responders": true,
             "lang": "raw", "version": "1", "protocol": 1, "name": name,
-            "nkey": pair.public_key(), "sig": URL_SAFE_NO_PAD.encode(signature),
+            "sig": URL_SAFE_NO_PAD.encode(signature),
         });
+        match jwt {
+            Some(jwt) => hello["jwt"] = json!(jwt),
+            None => hello["nkey"] = json!(pair.public_key()),
+        }
         raw.send(format!("CONNECT {hello}\r\n").as_bytes()).await;
         match raw.settle().await {
             Ok(()) => Ok(raw),

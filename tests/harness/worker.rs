@@ -12,6 +12,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use countersign_domain::keys::KeySet;
 use countersign_domain::permit::{Admitted, SeenTokens, WorkGate, WorkHeaders};
+use countersign_runtime::bus::log_in;
 use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_runtime::identity;
 use countersign_schemas::JsonObject;
@@ -127,9 +128,9 @@ pub struct NatsWorker {
 
 impl NatsWorker {
     pub(crate) async fn start(files: &identity::Deployment, url: &str, journal: Journal) -> Self {
-        let client = ConnectOptions::new()
+        let client = log_in(ConnectOptions::new(), &seed(files, "worker", "workshop"))
+            .expect("a credential")
             .name("workshop")
-            .nkey(seed(files, "worker", "workshop"))
             .custom_inbox_prefix("_INBOX_workshop")
             .connect(url)
             .await

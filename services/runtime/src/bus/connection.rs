@@ -8,6 +8,7 @@ use async_nats::jetstream;
 use async_nats::{Client, Event, ServerError};
 use countersign_schemas::{Incarnation, Stream};
 
+use super::credential::log_in;
 use super::failure::BusError;
 use super::fullness::Readings;
 use super::metrics;
@@ -32,7 +33,7 @@ pub struct ConnectOptions {
     pub url: String,
     /// The identity's name; its inbox prefix is `_INBOX_<name>`.
     pub name: String,
-    /// The seed of its nkey (`SU…`).
+    /// Its credential: the seed of its nkey (`SU…`), or a NATS credentials file.
     pub nkey_seed: String,
     /// Certificate authority to trust, for TLS.
     pub tls_ca: Option<PathBuf>,
@@ -160,9 +161,14 @@ async fn open(
     lives: Arc<RwLock<Vec<(Stream, Incarnation)>>>,
 ) -> Result<Client, BusError> {
     let name: Arc<str> = Arc::from(options.name.as_str());
-    let mut connect = async_nats::ConnectOptions::new()
+    let failed = |reason: String| BusError::Connect {
+        url: options.url.clone(),
+        name: options.name.clone(),
+        reason,
+    };
+    let mut connect = log_in(async_nats::ConnectOptions::new(), &options.nkey_seed)
+        .map_err(|error| failed(error.to_string()))?
         .name(format!("countersign {}", options.name))
-        .nkey(options.nkey_seed.clone())
         .custom_inbox_prefix(format!("_INBOX_{}", options.name))
         .connection_timeout(CONNECT_TIMEOUT)
         .client_capacity(CLIENT_CAPACITY)
@@ -183,11 +189,7 @@ async fn open(
     connect
         .connect(urls)
         .await
-        .map_err(|error| BusError::Connect {
-            url: options.url.clone(),
-            name: options.name.clone(),
-            reason: error.to_string(),
-        })
+        .map_err(|error| failed(error.to_string()))
 }
 
 fn reconnect_delay(attempts: usize) -> Duration {

@@ -13,6 +13,7 @@
 mod chain;
 mod connection;
 mod consumer;
+mod credential;
 mod failure;
 mod fullness;
 mod kv;
@@ -26,6 +27,7 @@ mod replay;
 pub use chain::Append;
 pub use connection::{Bus, ConnectOptions};
 pub use consumer::{ConsumeLimits, Handler, Incoming, consume};
+pub use credential::log_in;
 pub use failure::{BusError, Failure};
 pub use fullness::FULL_PERCENT;
 pub use kv::{Bucket, Cas, Entry};

@@ -7,8 +7,9 @@ use super::principal::Principal;
 use super::registry::{Registry, RegistryError};
 use super::server_conf::render_accounts;
 
-/// Largest credential that is read, in bytes: a seed has 58.
-const CREDS_BYTES_MAX: u64 = 1_024;
+/// Largest credential that is read, in bytes: a seed has 58, and a credentials file of a
+/// server in operator mode holds a user JWT of a few thousand at most.
+const CREDS_BYTES_MAX: u64 = 16 * 1_024;
 
 /// The directory that `countersign init` made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Deployment {
         Registry::load(&self.dir)
     }
 
-    /// The seed in an identity's credential; `None` where the file is not here, because
+    /// An identity's credential: a seed or a NATS credentials file; `None` where the file is not here, because
     /// it was handed to its owner.
     ///
     /// # Errors

@@ -10,6 +10,8 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::bus::log_in;
+
 /// How long a server may take to answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// How long after a reload a removed connection may last before that is an error.
@@ -41,10 +43,10 @@ impl ServerAccess {
             .collect()
     }
 
-    fn options(&self, name: &str, seed: &str) -> ConnectOptions {
-        let options = ConnectOptions::new()
+    fn options(&self, name: &str, credential: &str) -> Result<ConnectOptions, ServersError> {
+        let options = log_in(ConnectOptions::new(), credential)
+            .map_err(failed(format!("use the credential of `{name}`")))?
             .name(format!("countersign {name}"))
-            .nkey(seed.to_owned())
             .custom_inbox_prefix(format!("_INBOX_{name}"))
             .connection_timeout(ANSWER_WAIT)
             .request_timeout(Some(ANSWER_WAIT))
@@ -52,10 +54,10 @@ impl ServerAccess {
             .event_callback(|event| async move {
                 tracing::debug!(%event, "identity connection");
             });
-        match &self.tls_ca {
+        Ok(match &self.tls_ca {
             Some(ca) => options.add_root_certificates(ca.clone()).require_tls(true),
             None => options,
-        }
+        })
     }
 }
 
@@ -147,7 +149,7 @@ impl Servers {
         access: &ServerAccess,
         seed: &str,
     ) -> Result<Option<Self>, ServersError> {
-        let client = match access.options(NAME, seed).connect(access.urls()).await {
+        let client = match access.options(NAME, seed)?.connect(access.urls()).await {
             Ok(client) => client,
             Err(error) if nobody_there(error.kind()) => return Ok(None),
             Err(error) => {
@@ -268,20 +270,18 @@ impl Servers {
 
     /// The id of the server at `url`.
     async fn who_is_at(&self, url: &str) -> Option<String> {
-        let options = self.access.options(NAME, &self.seed);
+        let options = self.access.options(NAME, &self.seed).ok()?;
         let client = options.connect(url).await.ok()?;
         Some(client.server_info().server_id)
     }
 
     async fn shows(&self, url: &str, expected: &[Expected]) -> bool {
         for key in expected {
-            let admitted = self
-                .access
-                .options(&key.name, &key.seed)
-                .connect(url)
-                .await
-                .is_ok();
-            if admitted != key.admitted {
+            // A credential that cannot be tried shows nothing, least of all a refusal.
+            let Ok(options) = self.access.options(&key.name, &key.seed) else {
+                return false;
+            };
+            if options.connect(url).await.is_ok() != key.admitted {
                 return false;
             }
         }
@@ -360,6 +360,15 @@ mod tests {
         let answer = json!({ "error": { "code": 500, "description": "bad file" } });
         let error = reloaded("s1", &answer).unwrap_err().to_string();
         assert_eq!(error, "server `s1` refused to reload: bad file");
+    }
+
+    #[tokio::test]
+    async fn a_credential_that_cannot_be_used_is_not_taken_for_a_server_that_is_off() {
+        let half = "-----BEGIN NATS USER JWT-----\neyJ0\n------END NATS USER JWT------\n";
+        let error = Servers::connect(&access("nats://127.0.0.1:1"), half).await;
+        let told = error.err().map(|error| error.to_string()).unwrap();
+        assert!(told.contains("the credential of `identity`"), "{told}");
+        assert!(!told.contains("eyJ0"), "{told}");
     }
 
     #[tokio::test]
