@@ -331,6 +331,12 @@ pub mod service {
         Subject(format!("cs.audit.query.{person}"))
     }
 
+    /// Push, read and roll back policy bundles as `operator`.
+    #[must_use]
+    pub fn policy_push(operator: &PersonId) -> Subject {
+        Subject(format!("cs.policy.push.{operator}"))
+    }
+
     /// Tell the coordinator that `operator` changed an identity.
     #[must_use]
     pub fn identity_changed(operator: &PersonId) -> Subject {

@@ -24,6 +24,7 @@ mod settling;
 mod sweep;
 mod verdicts;
 mod view;
+mod voiding;
 mod votes;
 mod withdrawals;
 
@@ -102,6 +103,7 @@ pub async fn run_with(context: ServiceContext, equipment: Equipment) -> Result<(
     parts.spawn(sweep::run(handle(&office)));
     parts.spawn(view::serve(handle(&office)));
     parts.spawn(identities::serve(handle(&office)));
+    parts.spawn(voiding::follow(handle(&office)));
     until_all_ended(parts, &office).await
 }
 

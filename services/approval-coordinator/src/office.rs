@@ -14,6 +14,7 @@ use countersign_runtime::bus::{
 };
 use countersign_runtime::clock::Clock;
 use countersign_runtime::health::HealthHandle;
+use countersign_runtime::policy::Policy;
 use countersign_runtime::service::{ClockTrust, ServiceContext, ServiceError};
 use countersign_runtime::telemetry::TraceParent;
 use countersign_schemas::codec::{self, Encoding};
@@ -43,6 +44,7 @@ pub(crate) struct Office {
     pub(crate) shutdown: CancellationToken,
     pub(crate) health: HealthHandle,
     pub(crate) desk: Desk,
+    pub(crate) policy: Option<Policy>,
     companies: Companies,
     pub(crate) pending: Pending,
     pub(crate) approvals: Bucket,
@@ -73,6 +75,7 @@ impl Office {
             health: context.health,
             desk: equipment.desk,
             companies: equipment.people,
+            policy: equipment.policy,
             pending: Pending::default(),
             permit_life: equipment.permit_life,
             settled_life: SETTLED_BEYOND_HORIZON

@@ -61,6 +61,8 @@ pub struct Equipment {
     pub desk: Desk,
     /// Who is in which team.
     pub people: Companies,
+    /// What follows the bundle in force; without it no tool ever changes.
+    pub policy: Option<Policy>,
     /// Redacts texts of others.
     pub redact: Redact,
     /// How long a permit may be claimed.
@@ -90,6 +92,7 @@ impl Equipment {
         let policy = Policy::start(context, policy::folder(&settings.policy_dir)).await;
         Ok(Self {
             desk: Desk::new(signer, deployment, settings.permit_life),
+            policy: Some(policy.clone()),
             people: Arc::new(move || Arc::new(Employees::of(policy.now()))),
             redact: Arc::new(move |text| redactor.text(text).text),
             permit_life: settings.permit_life,

@@ -14,9 +14,10 @@ use countersign_runtime::bus::{Append, Bucket, Outgoing};
 use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_runtime::health::Health;
 use countersign_schemas::events::{
-    ApprovalResolved, ApprovalState, ApprovalVote, ApprovalVoted, BasisKind, BlockedCode,
-    ControlRefused, Handoff, Outcome, RefusedCode, RevokedCode, ToolApproved, ToolBlocked,
-    ToolCompleted, ToolRefused, ToolRevoked, ToolStarted, ToolWithdrawn, Verdict, VoteChoice,
+    ApprovalRequested, ApprovalResolved, ApprovalState, ApprovalVote, ApprovalVoted, BasisKind,
+    BlockedCode, ControlRefused, Handoff, Outcome, RefusedCode, RevokedCode, ToolApproved,
+    ToolBlocked, ToolCompleted, ToolRefused, ToolRevoked, ToolStarted, ToolWithdrawn, Verdict,
+    VoteChoice,
 };
 use countersign_schemas::{Address, ApprovalId, Digest, IntentId};
 use serde_json::json;
@@ -453,6 +454,24 @@ async fn a_newer_verdict_waits_and_a_vote_of_no_bridge_is_refused() -> Result<()
     let seq = bridge.publisher().publish(out).await?;
     let refused: ControlRefused = world.event(&format!("control.refused.*.{seq}")).await?;
     ensure!(refused.code == "unknown_bridge", "{refused:?}");
+    running.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_tool_ends_what_waits_for_people() -> Result<()> {
+    let world = World::start().await?;
+    let (running, _) = world.coordinator_of(None).await?;
+    let asked = world.judge(Verdict::Ask, json!({})).await?;
+    let requested = format!("approval.requested.a-{asked}");
+    world.event::<ApprovalRequested>(&requested).await?;
+    world.publish_another_bundle().await?;
+    let blocked: ToolBlocked = world
+        .event(&format!("tool.blocked.billing.{asked}"))
+        .await?;
+    ensure!(blocked.code == BlockedCode::ToolChanged, "{blocked:?}");
+    let resolved = format!("approval.resolved.a-{asked}");
+    let resolved: ApprovalResolved = world.event(&resolved).await?;
+    ensure!(resolved.state == ApprovalState::Cancelled, "{resolved:?}");
     running.stop().await
 }
 

@@ -48,7 +48,7 @@ pub(crate) enum Command {
     Withdraw(withdraw::Args),
     /// See and decide what waits for people
     Approvals(approvals::Args),
-    /// Ask a policy bundle, without any server
+    /// Try, test and publish policy bundles
     Policy(policy::Args),
     /// Ask the audit archive, and verify it
     Audit(audit::Args),

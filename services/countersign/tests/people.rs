@@ -1,6 +1,9 @@
 //! The command line as an approver meets it, with a test that plays the coordinator.
 
 #[cfg(test)]
+#[path = "people/bundles.rs"]
+mod bundles;
+#[cfg(test)]
 mod fixture;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use countersign_approval_coordinator::{Equipment, Settings, run, run_with};
 use countersign_domain::approvals::{People, ViewReply};
 use countersign_domain::decision::Desk;
 use countersign_domain::permit::PermitSigner;
+use countersign_domain::policy::{Bundle, pack};
 use countersign_runtime::bus::layout::{self, APPROVALS, LayoutOptions};
 use countersign_runtime::bus::{
     Bus, ConnectOptions, ConsumeLimits, Meta, Outgoing, ReplayFrom, StoredMessage,
@@ -22,6 +24,7 @@ use countersign_runtime::identity::{Deployment, InitOptions, Principal, init};
 use countersign_runtime::nats_server::{
     NatsServer, Progress, ServerConfig, StartOptions, find_or_provision,
 };
+use countersign_runtime::policy::shelf::{Kept, Published, Shelf};
 use countersign_runtime::service::{ClockTrust, ServiceContext};
 use countersign_schemas::codec::{self, Encoding};
 use countersign_schemas::events::{ApprovalVote, ApprovalVoted, PolicyChecked, Verdict};
@@ -157,6 +160,7 @@ impl World {
         Ok(Equipment {
             desk: Desk::new(PermitSigner::new(key), "acme", permit_life),
             people: Arc::new(move || Arc::clone(&company)),
+            policy: None,
             redact: Arc::new(str::to_owned),
             permit_life,
             link_base: None,
@@ -191,6 +195,35 @@ impl World {
         let task = tokio::spawn(run(context, settings));
         let running = Running { shutdown, task };
         Ok((running, health))
+    }
+
+    /// Publishes the bundle of the test company, whose tools are others than those of the
+    /// verdicts here.
+    pub(crate) async fn publish_another_bundle(&self) -> Result<()> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/harness/bundle");
+        let found = files::policy_bundle(&dir)?;
+        let bundle = Bundle::from_files(&found)?;
+        let packed = pack(&found)?;
+        let (digest, operator, at) = (bundle.digest(), "kim".parse()?, SystemClock.now());
+        let kept = Kept {
+            digest,
+            parts: 1,
+            bytes: packed.len(),
+            operator,
+            at,
+        };
+        let shelf = Shelf::new(&self.checker);
+        shelf.keep(&kept, &packed).await?;
+        let published = Published {
+            digest,
+            parts: 1,
+            bytes: packed.len(),
+            previous: None,
+            operator: kept.operator,
+            at,
+        };
+        shelf.publish(&published, 0).await?;
+        Ok(())
     }
 
     pub(crate) async fn bridge(&self, name: &str) -> Result<Bus> {

@@ -1,6 +1,11 @@
-//! `countersign policy`: what a bundle says, without any server.
+//! `countersign policy`: what a bundle says, and which one is in force.
 
+mod desk;
+mod diff;
+mod import;
+mod learn;
 mod lint;
+mod push;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -25,7 +30,7 @@ use crate::client::Place;
 use crate::exit::{CliError, Exit};
 use crate::output::{Output, pairs};
 
-/// Ask a policy bundle, without any server
+/// Try, test and publish policy bundles
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -40,6 +45,20 @@ enum Action {
     Lint(lint::Args),
     /// Run the tests of a bundle: tests/*.toml
     Test(test::TestArgs),
+    /// Have the checker check a bundle, run its tests and put it in force everywhere
+    Push(push::PushArgs),
+    /// Put an earlier bundle in force again
+    Rollback(push::RollbackArgs),
+    /// Show which bundle is in force, and which are kept
+    Status(push::StatusArgs),
+    /// Judge archived intents by another bundle, and show what would change
+    Replay(learn::ReplayArgs),
+    /// Show permissions that nobody uses and asks that people always grant
+    Suggest(learn::SuggestArgs),
+    /// Begin a catalog from an MCP server's list of tools; nothing in it is permitted
+    ImportMcp(import::ImportArgs),
+    /// Show what changes between two bundles, in words
+    Diff(diff::DiffArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -83,6 +102,13 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         }
         Action::Lint(args) => lint::run(&args, output),
         Action::Test(args) => test::run(&args, output),
+        Action::Push(args) => push::push(&args, output).await,
+        Action::Rollback(args) => push::rollback(&args, output).await,
+        Action::Status(args) => push::status(&args, output).await,
+        Action::Replay(args) => learn::replay_with(&args, output).await,
+        Action::Suggest(args) => learn::suggest_from(&args, output).await,
+        Action::ImportMcp(args) => import::run(&args, output),
+        Action::Diff(args) => diff::run(&args, output).await,
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use countersign_schemas::codec::{self, Encoding};
 use countersign_schemas::events::{
     ApprovalItem, ApprovalKind, ApprovalRequested, ApprovalResolved, ApprovalState, Ask,
-    CountedVote, Operation, PolicyChecked, Reason, Verdict,
+    BlockedCode, CountedVote, Operation, PolicyChecked, Reason, Verdict,
 };
 use countersign_schemas::{ApprovalId, Digest, JsonObject, PersonId, TeamId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,9 @@ pub struct Resolution {
     /// The person whose vote ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,
+    /// Why it was ended without anybody's vote, where its state does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<BlockedCode>,
 }
 
 /// One approval, as kept by the coordinator.
@@ -295,6 +298,16 @@ impl Approval {
         self.resolve(ApprovalState::Cancelled, now, visible(reason), None)
     }
 
+    /// Ends it because what people were asked about is no longer what would run. Does
+    /// nothing once it has ended.
+    pub fn void(&mut self, code: BlockedCode, reason: &str, now: Timestamp) -> bool {
+        let ended = self.cancel(reason, now);
+        if ended && let Some(resolution) = &mut self.resolution {
+            resolution.code = Some(code);
+        }
+        ended
+    }
+
     pub(super) fn resolve(
         &mut self,
         state: ApprovalState,
@@ -306,7 +319,12 @@ impl Approval {
             return false;
         }
         self.state = state;
-        self.resolution = Some(Resolution { at, message, by });
+        self.resolution = Some(Resolution {
+            at,
+            message,
+            by,
+            code: None,
+        });
         true
     }
 

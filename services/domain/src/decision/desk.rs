@@ -115,7 +115,10 @@ impl Desk {
             }
             ApprovalState::Denied => block(BlockedCode::DeniedByPerson, "A person said no"),
             ApprovalState::Expired => block(BlockedCode::ApprovalExpired, "Nobody said no"),
-            ApprovalState::Cancelled => block(BlockedCode::Withdrawn, "It was taken back"),
+            ApprovalState::Cancelled => match approval.resolution().and_then(|end| end.code) {
+                Some(code) => block(code, "Nobody said no"),
+                None => block(BlockedCode::Withdrawn, "It was taken back"),
+            },
             ApprovalState::Failed | ApprovalState::Partial => block(
                 BlockedCode::Unavailable,
                 "The approval did not come to an end",

@@ -204,6 +204,12 @@ fn each_end_without_a_yes_is_its_own_block() {
     let mut cancelled = Approval::open(&checked(), at("10:00:01")).unwrap();
     cancelled.cancel("billing withdrew it", at("10:02:00"));
     assert_eq!(blocked(after(&cancelled)).code, BlockedCode::Withdrawn);
+    let mut voided = Approval::open(&checked(), at("10:00:01")).unwrap();
+    assert!(voided.void(BlockedCode::ToolChanged, "the tool changed", at("10:02:00")));
+    assert!(!voided.void(BlockedCode::ToolChanged, "again", at("10:03:00")));
+    let voided = blocked(after(&voided));
+    assert_eq!(voided.code, BlockedCode::ToolChanged);
+    assert_eq!(voided.next_action, NextAction::Retry);
 }
 
 #[test]

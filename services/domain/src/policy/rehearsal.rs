@@ -112,6 +112,23 @@ impl<'b> Rehearsal<'b> {
         judge_without_bundle(&self.redactor, judging, "a judgement never ends")
     }
 
+    /// The same where nothing is given beforehand; `None` if the verdict hangs on anything
+    /// beyond the request and the bundle.
+    #[must_use]
+    pub fn judge_alone(
+        &self,
+        agent: &AgentId,
+        request: &ToolRequested,
+        at: Timestamp,
+    ) -> Option<PolicyChecked> {
+        let known = Known::default();
+        let judging = self.judging(agent, request, at, &known);
+        match judge(self.bundle, &self.redactor, judging) {
+            Outcome::Judged(judgement) => Some(judgement.checked),
+            Outcome::Wants(_) => None,
+        }
+    }
+
     fn judging<'a>(
         &'a self,
         agent: &'a AgentId,

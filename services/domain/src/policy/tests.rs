@@ -2,14 +2,17 @@
 
 mod bundle;
 mod cases;
+mod diff;
 mod golden;
 mod labels;
 mod lint;
 mod mandates;
 mod properties;
+mod replay;
 mod rules;
 mod sample;
 mod sensitive;
+mod suggest;
 mod support;
 mod tiers;
 mod tricks;

@@ -15,6 +15,20 @@ mod hints;
 mod marks;
 mod walk;
 
+/// Whether a value, or the name of one in it, was redacted: it holds a mark of ours.
+pub(crate) fn holds_marks(value: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    let marked = |text: &str| !marks::kept(text).is_empty();
+    match value {
+        Value::String(text) => marked(text),
+        Value::Array(items) => items.iter().any(holds_marks),
+        Value::Object(members) => members
+            .iter()
+            .any(|(name, value)| marked(name) || holds_marks(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests;
 
