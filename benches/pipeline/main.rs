@@ -47,6 +47,11 @@ async fn main() -> Result<()> {
     let quick = args.iter().any(|arg| arg == "--quick");
     let effort = if quick { QUICK } else { FULL };
     let only = args.iter().skip_while(|arg| *arg != "--sync").nth(1);
+    let only = only.map(String::as_str);
+    anyhow::ensure!(
+        matches!(only, None | Some("always" | "default")),
+        "--sync takes `always` or `default`"
+    );
     let mut ratios = Vec::new();
     for sync in [Sync::Always, Sync::Default] {
         if only.is_none_or(|word| sync.name().ends_with(word)) {

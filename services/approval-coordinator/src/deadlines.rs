@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_runtime::bus::layout::COORDINATOR_CONTROL;
-use countersign_runtime::bus::{BusError, Failure, Handler, Incoming, Meta};
+use countersign_runtime::bus::{BusError, Failure, Handler, Incoming, Meta, metrics};
 use countersign_schemas::{Address, ApprovalId, Timestamp};
 
 use crate::asking::TIMER_KIND;
@@ -114,8 +114,15 @@ pub(crate) async fn watch(office: Arc<Office>) -> Result<(), BusError> {
         }
         let now = office.clock.now();
         for id in office.pending.overdue(now.minus(LATE)) {
-            if let Err(failure) = office.come_due(&id, now).await {
-                tracing::debug!(approval = %id, %failure, "not ended yet");
+            match office.come_due(&id, now).await {
+                Ok(()) => {}
+                Err(Failure::Transient { what, .. }) => {
+                    tracing::debug!(approval = %id, %what, "not ended yet");
+                }
+                Err(Failure::Poison { what }) => {
+                    metrics::alarm("approval_stuck", &format!("approval {id}: {what}"));
+                }
+                Err(Failure::Fatal { what }) => return Err(BusError::Fatal { what }),
             }
         }
     }

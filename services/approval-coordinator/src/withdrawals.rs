@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::PullConsumer;
 use countersign_domain::approvals::Approval;
 use countersign_domain::chain::Head;
 use countersign_domain::decision::{blocked, revoked};
+use countersign_runtime::bus::layout::CHECKER_INTENTS;
 use countersign_runtime::bus::{Failure, Handler, Incoming, Meta};
 use countersign_schemas::events::{
     BlockedCode, RefusedCode, RequestRef, RevokedCode, ToolApproved, ToolRefused, ToolWithdrawn,
@@ -44,9 +46,14 @@ impl Handler for Withdrawals {
         if office.withdraw(agent, intent, trace.as_deref()).await? {
             return Ok(());
         }
-        if office.clock.now() < message.stored_at.plus(WAIT_FOR_VERDICT) {
+        let waited = office.clock.now() >= message.stored_at.plus(WAIT_FOR_VERDICT);
+        if !waited || !office.intents_before_are_judged(message.seq).await? {
             let what = format!("no verdict on intent {intent} yet");
             return Err(Failure::transient_in(what, LOOK_EVERY));
+        }
+        // The last one may have been judged since we looked.
+        if office.withdraw(agent, intent, trace.as_deref()).await? {
+            return Ok(());
         }
         let why = format!(
             "there is no intent {intent} of {agent} to withdraw; if it was sent just now, \
@@ -64,6 +71,23 @@ impl Handler for Withdrawals {
 }
 
 impl Office {
+    /// Whether the checker has come to the end of everything stored before `seq`: after an
+    /// outage that may be long after the withdrawal itself.
+    async fn intents_before_are_judged(&self, seq: u64) -> Result<bool, Failure> {
+        let intents = CHECKER_INTENTS;
+        let consumer: PullConsumer = self
+            .bus
+            .jetstream()
+            .get_consumer_from_stream(intents.name, intents.stream.name())
+            .await
+            .map_err(|error| {
+                Failure::transient(format!("cannot read how far the checker is: {error}"))
+            })?;
+        let info = consumer.cached_info();
+        let idle = info.num_pending == 0 && info.num_ack_pending == 0;
+        Ok(idle || info.ack_floor.stream_sequence >= seq)
+    }
+
     /// Ends an intent as far as it still can be; `false` where nothing is known of it.
     async fn withdraw(
         &self,

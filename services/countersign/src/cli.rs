@@ -62,6 +62,7 @@ pub(crate) enum Command {
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
+    use countersign_runtime::config::NOT_SETTINGS;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(line.split_whitespace())
@@ -70,6 +71,23 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         Cli::command().debug_assert();
+    }
+
+    /// Every variable of a command and of those below it.
+    fn variables(command: &clap::Command) -> Vec<String> {
+        let own = command.get_arguments().filter_map(clap::Arg::get_env);
+        let own = own.map(|name| name.to_string_lossy().into_owned());
+        own.chain(command.get_subcommands().flat_map(variables))
+            .collect()
+    }
+
+    #[test]
+    fn no_variable_of_a_flag_is_taken_for_a_setting() {
+        let found = variables(&Cli::command());
+        assert!(found.iter().any(|name| name == "COUNTERSIGN_DIR"));
+        for name in found {
+            assert!(NOT_SETTINGS.contains(&name.as_str()), "{name}");
+        }
     }
 
     #[test]

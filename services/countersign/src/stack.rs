@@ -17,7 +17,7 @@ use countersign_runtime::nats_server::{
     NatsServer, NatsServerError, Port, Progress, ServerConfig, StartOptions, Version,
     find_or_provision,
 };
-use countersign_runtime::service::{self, DRAIN_GRACE, ServiceContext, ServiceError};
+use countersign_runtime::service::{self, ServiceContext, ServiceError};
 use countersign_tool_executor as executor;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -167,7 +167,8 @@ impl Stack {
         let shutdown = context.shutdown.clone();
         let running = run(context);
         self.services.spawn(async move {
-            let ended = service::until_drained(running, &shutdown, DRAIN_GRACE).await;
+            let ended =
+                service::until_drained(running, &shutdown, service::drain_grace(name)).await;
             bus.close().await;
             (name, ended)
         });

@@ -18,6 +18,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config, ConfigError};
 use crate::files::{self, FileError};
 use crate::health::HealthHandle;
+use crate::identity::Service;
 use crate::signals::shutdown_on_signals;
 use crate::telemetry::{Telemetry, TelemetryError};
 
@@ -26,6 +27,18 @@ pub use clock_watch::ClockTrust;
 /// How long a service may take to finish what it has begun. Shorter than the 30 s after
 /// which the server redelivers its inputs to another.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(15);
+/// As long for the executor as the longest call may take (the catalog's bound of 300 s)
+/// with the room of its lease: a call that is cut off leaves an unknown outcome.
+pub const EXECUTOR_GRACE: Duration = Duration::from_secs(310);
+
+/// How long the service `name` may finish what it has begun.
+#[must_use]
+pub fn drain_grace(name: &str) -> Duration {
+    match name == Service::ToolExecutor.name() {
+        true => EXECUTOR_GRACE,
+        false => DRAIN_GRACE,
+    }
+}
 
 /// What every service is given, besides its own settings.
 #[derive(Clone)]
@@ -97,8 +110,12 @@ pub enum ServiceError {
     #[error("{0}")]
     Failed(String),
     /// What was begun was not finished within the grace time; it will be redelivered.
-    #[error("not everything was finished within {} s; it will be redelivered", DRAIN_GRACE.as_secs())]
-    DrainTimeout,
+    #[error(
+        "not everything was finished within {} s: what is not acked is delivered again, and \
+         a tool call that was cut off is ended as unknown",
+        .0.as_secs()
+    )]
+    DrainTimeout(Duration),
 }
 
 impl ServiceError {
@@ -118,7 +135,7 @@ impl ServiceError {
         match self {
             Self::Configured(_) => 64,
             Self::Unreachable(_) => 69,
-            Self::Failed(_) | Self::DrainTimeout => 1,
+            Self::Failed(_) | Self::DrainTimeout(_) => 1,
         }
     }
 }
@@ -233,7 +250,7 @@ where
         "started"
     );
     let shutdown = context.shutdown.clone();
-    let ended = until_drained(run(context, config), &shutdown, DRAIN_GRACE).await;
+    let ended = until_drained(run(context, config), &shutdown, drain_grace(name)).await;
     bus.close().await;
     match &ended {
         Ok(()) => tracing::info!(service = name, "stopped"),
@@ -276,7 +293,7 @@ where
     };
     tokio::select! {
         ended = running => ended,
-        () = too_late => Err(ServiceError::DrainTimeout),
+        () = too_late => Err(ServiceError::DrainTimeout(grace)),
     }
 }
 

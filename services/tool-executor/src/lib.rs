@@ -26,7 +26,7 @@ use std::sync::Arc;
 
 use countersign_runtime::bus::{ConsumeLimits, consume, layout};
 use countersign_runtime::policy::Policy;
-use countersign_runtime::service::{DRAIN_GRACE, ServiceContext, ServiceError};
+use countersign_runtime::service::{EXECUTOR_GRACE, ServiceContext, ServiceError};
 
 pub use settings::Settings;
 
@@ -56,11 +56,11 @@ pub async fn run(context: ServiceContext, mut settings: Settings) -> Result<(), 
     let ended = consume(&bus, layout::EXECUTOR_EVENTS, handler, limits, shutdown).await;
     part.failing("stopping");
     // After a fault nobody else bounds the wait for calls that still run.
-    if tokio::time::timeout(DRAIN_GRACE, executor.finish())
+    if tokio::time::timeout(EXECUTOR_GRACE, executor.finish())
         .await
         .is_err()
     {
-        return Err(ServiceError::DrainTimeout);
+        return Err(ServiceError::DrainTimeout(EXECUTOR_GRACE));
     }
     Ok(ended?)
 }

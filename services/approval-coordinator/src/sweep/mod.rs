@@ -7,16 +7,17 @@ mod index;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_domain::chain::{Head, Last, is_unreadable};
 use countersign_runtime::bus::{BusError, ReplayFrom, StoredMessage};
 use countersign_runtime::health::HealthPart;
-use countersign_schemas::events::ToolStarted;
-use countersign_schemas::{Address, IntentId, Stream, Timestamp, headers, limits};
+use countersign_schemas::events::ToolApproved;
+use countersign_schemas::{Address, Event, IntentId, Stream, Timestamp, headers, limits};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
 use crate::counters;
-use crate::office::{Office, decode};
+use crate::office::Office;
 use index::Index;
 
 /// What the index is made from.
@@ -120,21 +121,32 @@ fn start(office: &Arc<Office>, index: &mut Index, work: &mut Work) {
     }
 }
 
-/// Takes in one message of a chain. A permit's own end is read only when it may be over:
-/// decoding every decision would cost the path of allowed intents.
+/// Takes in one message of a chain, if it is ours: bytes that somebody else laid there end
+/// nothing. A permit's own end is read only when it may be over: decoding every decision
+/// would cost the path of allowed intents.
 fn take_in(office: &Arc<Office>, index: &mut Index, work: &mut Work, message: StoredMessage) {
     let (seq, stored_at) = (message.seq, message.stored_at);
     match message.address() {
-        Some(Address::ToolApproved { agent, intent }) => {
+        Some(Address::ToolApproved { agent, intent }) if says::<ToolApproved>(&message) => {
             let due = stored_at.plus(office.permit_life).plus(SKEW);
             index.put(&agent, intent, seq, stored_at, due);
         }
         Some(Address::ToolStarted { agent, intent }) => {
-            let due = lease_until(&message).unwrap_or(stored_at).plus(SKEW);
-            index.put(&agent, intent, seq, stored_at, due);
+            let last = last_of(&message);
+            let lease = match Head::read(Some(last), &agent, intent) {
+                Head::Claimed { started, .. } => started.lease_until,
+                // A newer service's claim: it is looked at, and left alone until an update.
+                _ if is_unreadable(&last) => stored_at,
+                _ => return,
+            };
+            index.put(&agent, intent, seq, stored_at, lease.plus(SKEW));
         }
-        Some(Address::ToolRevoked { intent, .. }) => index.remove(intent),
-        Some(Address::ToolCompleted { intent, .. }) => {
+        Some(Address::ToolRevoked { agent, intent } | Address::ToolCompleted { agent, intent }) => {
+            let last = last_of(&message);
+            let ended = matches!(Head::read(Some(last), &agent, intent), Head::Ended { .. });
+            if !ended && !is_unreadable(&last) {
+                return;
+            }
             index.remove(intent);
             if is_our_own(&message) {
                 work.push(Box::pin(ends::tell(Arc::clone(office), message)));
@@ -144,9 +156,17 @@ fn take_in(office: &Arc<Office>, index: &mut Index, work: &mut Work, message: St
     }
 }
 
-fn lease_until(message: &StoredMessage) -> Option<Timestamp> {
-    let started = decode::<ToolStarted>(message.header(headers::CE_TYPE), &message.payload);
-    started.ok().map(|started| started.lease_until)
+fn says<E: Event>(message: &StoredMessage) -> bool {
+    message.header(headers::CE_TYPE) == Some(headers::ce_type::<E>().as_str())
+}
+
+fn last_of(message: &StoredMessage) -> Last<'_> {
+    Last {
+        subject: &message.subject,
+        seq: message.seq,
+        ce_type: message.header(headers::CE_TYPE),
+        body: &message.payload,
+    }
 }
 
 /// Only the sweep stores outcomes in the coordinator's name, and all of them are unknown.

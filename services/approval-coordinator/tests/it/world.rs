@@ -238,6 +238,18 @@ impl World {
         Ok(stream.consumer_info(durable.name).await?.num_ack_pending)
     }
 
+    /// Waits until a withdrawal was given back and delivered again.
+    pub(crate) async fn until_withdrawals_came_back(&self) -> Result<()> {
+        let bus = self.as_coordinator().await?;
+        let durable = layout::COORDINATOR_INTENTS;
+        let stream = bus.jetstream().get_stream(durable.stream.name()).await?;
+        let look = || async {
+            let info = stream.consumer_info(durable.name).await?;
+            Ok((info.num_redelivered > 0).then_some(()))
+        };
+        eventually("a withdrawal that comes again", look).await
+    }
+
     pub(crate) async fn person(&self, name: &str) -> Result<Bus> {
         connect(&self.server, &self.deployment, "approver", name).await
     }
@@ -258,6 +270,17 @@ impl World {
     /// Stores a verdict as the checker does.
     pub(crate) async fn judge(&self, kind: Verdict, changes: Value) -> Result<IntentId> {
         let intent = IntentId::new_at(SystemClock.now());
+        self.judge_this(intent, kind, changes).await?;
+        Ok(intent)
+    }
+
+    /// Stores a verdict on `intent` as the checker does.
+    pub(crate) async fn judge_this(
+        &self,
+        intent: IntentId,
+        kind: Verdict,
+        changes: Value,
+    ) -> Result<()> {
         let checked = verdict(kind, intent, changes)?;
         let address = Address::PolicyChecked {
             agent: checked.agent.clone(),
@@ -266,7 +289,7 @@ impl World {
         let out = Outgoing::event(&address, &checked, &self.meta("policy-checker")?)?;
         let filter = Address::checked_filter(intent);
         self.checker.append(out, &filter, 0).await?;
-        Ok(intent)
+        Ok(())
     }
 
     /// The event on `subject`, waited for.

@@ -1,6 +1,6 @@
 //! `countersign up`: the server and every service of one deployment in one process.
 
-use countersign_runtime::bus::layout::STREAM_BYTES_DEFAULT;
+use countersign_runtime::bus::layout::LayoutOptions;
 use countersign_runtime::config::FILE_NAME;
 use countersign_runtime::nats_server::Progress;
 use countersign_runtime::signals::shutdown_on_signals;
@@ -30,7 +30,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         file: &file,
         settings: &args.place.set,
         progress: Progress::Stderr,
-        stream_bytes_max: STREAM_BYTES_DEFAULT,
+        stream_bytes_max: LayoutOptions::from(&config.nats).stream_bytes_max,
     });
     let mut stack = tokio::select! {
         started = starting => started?,

@@ -303,10 +303,7 @@ pub(super) async fn around(running: &Running, story: &Story) -> anyhow::Result<(
         "the CRM answered {}",
         answer.status()
     );
-    story.line(
-        "anyone",
-        "repeats a genuine call of a minute ago, proofs and all",
-    );
+    story.line("anyone", "repeats a genuine call of before, proofs and all");
     story.checked(&format!("403 {}", answer.text().await?));
     ensure!(
         running.company.crm.refused() == 2,

@@ -212,7 +212,7 @@ impl Approval {
 
     /// Notes that everything that follows from its end is stored. From then on it only
     /// answers late votes, so it keeps no copy of the input and no text of the agent: the
-    /// archive has both, and what is kept for ever stays small.
+    /// archive has both, and what is kept for a day stays small.
     pub fn settle(&mut self) {
         if self.is_pending() {
             return;

@@ -19,6 +19,8 @@ use super::publisher::Publisher;
 const SERVER_MIN: (u64, u64) = (2, 14);
 /// How long the first connection may take before the caller hears about it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the last messages may take to leave.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest pause between two attempts to reconnect.
 const RECONNECT_MAX: Duration = Duration::from_secs(2);
 /// Commands that may wait for the connection: what one service has in flight, twice.
@@ -149,6 +151,11 @@ impl Bus {
 
     /// Sends what is buffered and closes the connection.
     pub async fn close(&self) {
+        // Draining only begins here and may end after the process; acks must be out before.
+        let flushed = tokio::time::timeout(FLUSH_TIMEOUT, self.client.flush()).await;
+        if !matches!(flushed, Ok(Ok(()))) {
+            tracing::warn!(identity = %self.name, "not everything was sent before the end");
+        }
         if let Err(error) = self.client.drain().await {
             tracing::debug!(%error, "connection was already closed");
         }

@@ -15,8 +15,8 @@ use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
 use countersign_schemas::events::DeadLetter;
 use countersign_schemas::{Address, Digest, Incarnation, SeqToken, ServiceId, Stream, Timestamp};
-use futures::StreamExt as _;
 use futures::stream::BoxStream;
+use futures::{FutureExt as _, StreamExt as _};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -145,10 +145,21 @@ pub async fn consume<H: Handler>(
             },
         }
     }
+    give_back(durable, &mut messages).await;
     while let Some(done) = running.join_next().await {
         goes_on(done)?;
     }
     Ok(())
+}
+
+/// Gives back what was delivered and not begun: else it would come again only when its
+/// wait for an ack is over.
+async fn give_back(durable: Durable, messages: &mut Deliveries) {
+    while let Some(Some(Ok(message))) = messages.next().now_or_never() {
+        if let Err(error) = message.ack_with(AckKind::Nak(None)).await {
+            tracing::debug!(durable = durable.name, %error, "cannot give a message back");
+        }
+    }
 }
 
 /// An error where the service must not go on: a fatal failure, or a handler that broke.

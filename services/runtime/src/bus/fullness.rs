@@ -175,7 +175,7 @@ impl Bus {
 fn nearly_full(stream: Stream, percent: u64) -> String {
     format!(
         "stream {stream} is {percent} % full and new work stops at {FULL_PERCENT} %: \
-         see that the archiver runs, or raise the stream's size"
+         nothing is purged from it yet, so raise nats.stream_mib and run setup"
     )
 }
 

@@ -6,8 +6,14 @@ use figment::{Metadata, Profile, Provider};
 use super::error::ConfigError;
 
 const PREFIX: &str = "COUNTERSIGN_";
-/// Variables of this program that are not settings.
-const NOT_SETTINGS: [&str; 2] = ["COUNTERSIGN_NATS_SERVER", "COUNTERSIGN_CONFIG"];
+/// Variables of this program, and of the files that it writes, that are not settings.
+pub const NOT_SETTINGS: [&str; 5] = [
+    "COUNTERSIGN_AS",
+    "COUNTERSIGN_DIR",
+    "COUNTERSIGN_JETSTREAM_KEY",
+    "COUNTERSIGN_NATS_SERVER",
+    "COUNTERSIGN_SERVER_NAME",
+];
 /// Variables that tests hand to the processes they start.
 const TEST_PREFIX: &str = "COUNTERSIGN_TEST_";
 

@@ -22,6 +22,7 @@ use figment::providers::{Format, Toml};
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
+pub use layers::NOT_SETTINGS;
 pub use mandates::MandateIssuer;
 pub use sections::{
     ApprovalCoordinator, AuditArchiver, AuditQuery, Deployment, EmbeddedNats, Keys, LogFormat,

@@ -119,6 +119,9 @@ fn variables_are_as_strict_as_the_file() {
         ("PATH", "/bin"),
     ];
     assert!(load("", &others, &[]).is_ok());
+    for name in NOT_SETTINGS {
+        assert!(load("", &[(name, "x")], &[]).is_ok(), "{name}");
+    }
     assert!(load("", &[], &["url=x"]).is_err());
 }
 

@@ -289,6 +289,12 @@ impl Permissions {
         for stream in STREAMS {
             self.consume(stream, me);
         }
+        // A withdrawal waits for the checker: how far it is, and nothing more.
+        let checker = Service::PolicyChecker.name();
+        self.publish(&[&format!(
+            "$JS.API.CONSUMER.INFO.{}.{checker}",
+            Stream::Intents
+        )]);
         self.read(&STREAMS);
         self.replay(Stream::Events.name(), me);
         self.replay(APPROVALS_STREAM, me);

@@ -11,7 +11,7 @@ use super::permissions::Permissions;
 use super::principal::Account;
 use super::registry::{Entry, Registry};
 
-/// How long an answer may take: the longest a tool may run, and some room.
+/// How long an answer may take: far longer than the five minutes that a tool may run.
 const RESPONSE_EXPIRES: &str = "65m";
 
 /// TLS of one listener.

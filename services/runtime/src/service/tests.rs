@@ -56,7 +56,15 @@ async fn draining_has_a_limit_and_needs_none_before_shutdown() {
     assert!(until_drained(quick, &shutdown, DRAIN_GRACE).await.is_ok());
     let stuck = std::future::pending();
     let ended = until_drained(stuck, &shutdown, DRAIN_GRACE).await;
-    assert!(matches!(ended, Err(ServiceError::DrainTimeout)));
+    assert!(matches!(ended, Err(ServiceError::DrainTimeout(grace)) if grace == DRAIN_GRACE));
+}
+
+#[test]
+fn the_executor_may_finish_the_longest_call() {
+    assert_eq!(drain_grace("tool-executor"), EXECUTOR_GRACE);
+    assert_eq!(drain_grace("policy-checker"), DRAIN_GRACE);
+    // The catalog's bound of a call, and the room of its lease.
+    assert_eq!(EXECUTOR_GRACE, Duration::from_secs(300 + 10));
 }
 
 #[test]
@@ -65,7 +73,7 @@ fn each_end_has_its_exit_code() {
         (ServiceError::configured("x"), 64),
         (ServiceError::Unreachable("x".to_owned()), 69),
         (ServiceError::failed("x"), 1),
-        (ServiceError::DrainTimeout, 1),
+        (ServiceError::DrainTimeout(DRAIN_GRACE), 1),
     ];
     for (error, code) in table {
         assert_eq!(error.exit_code(), code, "{error}");

@@ -112,11 +112,11 @@ fn fullness(stream: Stream, messages: u64, bytes: u64, size: u64) -> Check {
         FULL_PERCENT.. => Check::fail(
             stream.name(),
             Exit::Unreachable,
-            format!("{found}: nothing more is taken in; is the audit-archiver running?"),
+            format!("{found}: nothing more is taken in; raise nats.stream_mib and run setup"),
         ),
         FILLING_PERCENT.. => Check::warn(
             stream.name(),
-            format!("{found}: is the audit-archiver keeping up?"),
+            format!("{found}: nothing is purged yet; plan to raise nats.stream_mib"),
         ),
         _ => Check::ok(stream.name(), found),
     }
