@@ -375,4 +375,81 @@ mod tests {
         let error = principal(&args).unwrap_err().to_string();
         assert!(error.contains("--tools"), "{error}");
     }
+
+    #[test]
+    fn a_wrong_call_a_broken_file_and_a_deaf_server_end_differently() {
+        use countersign_runtime::identity::{Registry, ServersError};
+
+        let unknown = || {
+            let none = Registry::new("acme").find(Role::Agent, "x").map(|_| ());
+            none.unwrap_err()
+        };
+        let deaf = || ServersError::StillServed {
+            server: "a".to_owned(),
+        };
+        let (_dir, here) = deployment(&[]);
+        let broken = here.dir().join("identities.json");
+        std::fs::write(&broken, "{").unwrap();
+        let table = [
+            (CliError::from(unknown()), Exit::Usage),
+            (ChangeError::from(unknown()).into(), Exit::Usage),
+            (here.registry().unwrap_err().into(), Exit::Configuration),
+            (RegistryError::Full.into(), Exit::Configuration),
+            (ChangeError::NoSystemKey.into(), Exit::Configuration),
+            (ChangeError::Undone(deaf()).into(), Exit::Unreachable),
+            (ChangeError::NotInForce(deaf()).into(), Exit::Unreachable),
+        ];
+        for (error, exit) in table {
+            assert_eq!(error.exit(), exit, "{error}");
+        }
+    }
+
+    #[test]
+    fn services_are_not_added_and_extras_belong_to_their_role() {
+        let args = |role, tools: &[&str], people: &[&str]| AddArgs {
+            role,
+            name: "x".to_owned(),
+            tools: tools.iter().map(|tool| tool.parse().unwrap()).collect(),
+            people: people.iter().map(|name| name.parse().unwrap()).collect(),
+            by: By { operator: None },
+        };
+        for (args, words) in [
+            (args(Role::Service, &[], &[]), "made by `countersign init`"),
+            (args(Role::Bridge, &[], &[]), "--people"),
+            (args(Role::Agent, &["a.b"], &[]), "has no tools"),
+            (args(Role::Worker, &["a.b"], &["lee"]), "has no people"),
+        ] {
+            let error = principal(&args).unwrap_err();
+            assert_eq!(error.exit(), Exit::Usage);
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        let twice = principal(&args(Role::Worker, &["a.b", "a.b"], &[])).unwrap();
+        assert_eq!(twice.tools().len(), 1);
+    }
+
+    #[test]
+    fn an_answer_names_the_file_of_the_key_and_never_the_key() {
+        let (_dir, here) = deployment(&["kim"]);
+        let kim = Principal::Operator("kim".parse().unwrap());
+        let seed = here.seed(&kim).unwrap().unwrap();
+        let change = Change {
+            kind: Kind::Rotated,
+            public_key: Some("UPUBLIC".to_owned()),
+            creds: Some(here.creds(&kim)),
+            principal: kim,
+            in_force: InForce::NoServer,
+        };
+        let value = change_json(&change);
+        assert_eq!(value["change"], "rotated");
+        assert_eq!(value["in_force"], json!({ "running": false }));
+        assert!(
+            value["creds"]
+                .as_str()
+                .unwrap()
+                .ends_with("operator-kim.creds")
+        );
+        for told in [value.to_string(), change_text(&change)] {
+            assert!(!told.contains(&seed), "{told}");
+        }
+    }
 }

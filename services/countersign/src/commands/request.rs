@@ -226,4 +226,75 @@ mod tests {
         let error = object("--input", &flag).unwrap_err();
         assert_eq!(error.exit(), Exit::Denied);
     }
+
+    fn call() -> Call {
+        Call {
+            tool: Some("crm.read".parse().unwrap()),
+            input: Some("{}".to_owned()),
+            requester: Some("ana".parse().unwrap()),
+            mandate: None,
+            purpose: "a test".to_owned(),
+            facts: None,
+            session: None,
+            expires_at: None,
+            dry_run: false,
+        }
+    }
+
+    #[test]
+    fn a_call_is_whole_or_nothing_is_sent() {
+        let whole = call().request().unwrap();
+        assert_eq!((whole.dry_run, whole.facts), (None, None));
+        let dry = Call {
+            dry_run: true,
+            facts: Some(r#"{"sum":"1.10"}"#.to_owned()),
+            ..call()
+        };
+        let dry = dry.request().unwrap();
+        assert_eq!(dry.dry_run, Some(true));
+        assert_eq!(dry.facts.unwrap().0["sum"], "1.10");
+        for (broken, words) in [
+            (
+                Call {
+                    tool: None,
+                    ..call()
+                },
+                "belong together",
+            ),
+            (
+                Call {
+                    input: None,
+                    ..call()
+                },
+                "belong together",
+            ),
+            (
+                Call {
+                    requester: None,
+                    ..call()
+                },
+                "belong together",
+            ),
+            (
+                Call {
+                    input: Some("1".to_owned()),
+                    ..call()
+                },
+                "--input is not",
+            ),
+            (
+                Call {
+                    facts: Some("1".to_owned()),
+                    ..call()
+                },
+                "--facts is not",
+            ),
+        ] {
+            let error = broken.request().unwrap_err();
+            assert_eq!(error.exit(), Exit::Usage);
+            assert!(error.to_string().contains(words), "{error}");
+        }
+        let again = call().request().unwrap().intent_id;
+        assert_ne!(again, whole.intent_id, "each call is an intent of its own");
+    }
 }

@@ -120,3 +120,69 @@ impl From<BusError> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A service that gives back what will never work spins; one that stops for what may
+    /// pass goes down with every restart of the server.
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let connect = BusError::Connect {
+            url: "nats://a:1".to_owned(),
+            name: "tool-executor".to_owned(),
+            reason: "timed out".to_owned(),
+        };
+        let old = BusError::ServerTooOld {
+            url: "nats://a:1".to_owned(),
+            found: "2.9.1".to_owned(),
+        };
+        let fatal = BusError::Fatal {
+            what: "two of us".to_owned(),
+        };
+        let table = [
+            (
+                connect,
+                true,
+                "cannot connect to NATS at `nats://a:1` as `tool-executor`: timed out",
+            ),
+            (
+                BusError::request("cannot read", "no answer"),
+                true,
+                "cannot read: no answer",
+            ),
+            (old, false, "nats-server 2.9.1 at `nats://a:1` is too old"),
+            (fatal, false, "the service must stop: two of us"),
+        ];
+        for (error, passes, words) in table {
+            match Failure::from(error) {
+                Failure::Transient { what, retry_in } => {
+                    assert!(passes && what.contains(words), "{what}");
+                    assert_eq!(retry_in, RETRY_DEFAULT);
+                }
+                Failure::Fatal { what } => assert!(!passes && what.contains(words), "{what}"),
+                Failure::Poison { what } => panic!("the message is not at fault: {what}"),
+            }
+        }
+    }
+
+    #[test]
+    fn each_failure_says_what_becomes_of_the_message() {
+        let soon = Duration::from_millis(250);
+        for (failure, told) in [
+            (Failure::transient("x"), "x; trying again in 1000 ms"),
+            (
+                Failure::transient_in("x", soon),
+                "x; trying again in 250 ms",
+            ),
+            (
+                Failure::poison("x"),
+                "x; the message is put aside as a dead letter",
+            ),
+            (Failure::fatal("x"), "x; the service stops"),
+        ] {
+            assert_eq!(failure.to_string(), told);
+        }
+    }
+}

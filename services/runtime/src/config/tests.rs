@@ -255,3 +255,109 @@ fn an_issuer_of_mandates_is_named_whole() {
         assert!(message.contains(words), "{text}: {message}");
     }
 }
+
+#[test]
+fn every_number_has_bounds_that_are_told_where_they_are_passed() {
+    let table: [(&str, &str, u64, u64); 13] = [
+        ("deployment", "horizon_s", 60, 604_800),
+        ("deployment", "raw_retention_s", 3_600, 31_536_000),
+        ("nats", "stream_mib", 16, 1_048_576),
+        ("policy_checker", "max_in_flight", 1, 20_000),
+        ("approval_coordinator", "max_in_flight", 1, 20_000),
+        ("approval_coordinator", "permit_life_s", 10, 3_600),
+        ("tool_executor", "max_running", 1, 10_000),
+        ("audit_archiver", "batch_rows", 1, 1_000_000),
+        ("audit_archiver", "batch_bytes", 65_536, 1_073_741_824),
+        ("audit_archiver", "batch_ms", 10, 60_000),
+        ("audit_query", "memory_mb", 16, 65_536),
+        ("audit_query", "timeout_s", 1, 3_600),
+        ("audit_query", "rows_max", 1, 10_000_000),
+    ];
+    for (section, key, least, most) in table {
+        let with = |value: u64| format!("[{section}]\n{key} = {value}");
+        for good in [least, most] {
+            assert!(
+                load(&with(good), &[], &[]).is_ok(),
+                "{section}.{key} = {good}"
+            );
+        }
+        for bad in [least - 1, most + 1] {
+            let message = refused(&with(bad));
+            let words = format!("`{section}.{key}` must be {least} to {most}, not {bad}");
+            assert!(message.contains(&words), "{message}");
+        }
+        let message = refused(&format!("[{section}]\n{key} = -1"));
+        assert!(message.contains(&format!("`{section}.{key}`")), "{message}");
+    }
+}
+
+#[test]
+fn addresses_say_how_and_where_and_nothing_else() {
+    let table = [
+        ("[nats]\nurl = \"host:4222\"", "`nats.url` is not a URL"),
+        ("[nats]\nurl = \"\"", "`nats.url` is not a URL"),
+        ("[nats]\nurl = \"nats://\"", "`nats.url` names no host"),
+        ("[nats]\nurl = \"nats:///a\"", "`nats.url` names no host"),
+        ("[nats]\nurl = \"nats://?a\"", "`nats.url` names no host"),
+        (
+            "[nats]\nurl = \"nats://a:1, http://b:1\"",
+            "`nats.url` must begin with nats:// or tls:// or ws:// or wss://",
+        ),
+        ("[nats]\nurl = \"nats://a:1,\"", "`nats.url` is not a URL"),
+        (
+            "[approval_coordinator]\nlink_base = \"ftp://a\"",
+            "`approval_coordinator.link_base` must begin with http:// or https://",
+        ),
+        (
+            "[tool_executor.http]\n\"a.b\" = \"http://a\"",
+            "`tool_executor.http` each name must be of",
+        ),
+        (
+            "[tool_executor.http]\ncrm = \"nats://a\"",
+            "`tool_executor.http` must begin with",
+        ),
+        (
+            "[telemetry]\notlp_endpoint = \"otel:4318\"",
+            "`telemetry.otlp_endpoint` is not a URL",
+        ),
+        (
+            "[nats]\nreplicas = 3\n[nats.embedded]",
+            "`nats.replicas` must be 1 with an embedded server",
+        ),
+        ("[nats]\nreplicas = 4", "`nats.replicas` must be 1, 3 or 5"),
+    ];
+    for (text, words) in table {
+        let message = refused(text);
+        assert!(message.contains(words), "{text}: {message}");
+    }
+    for good in [
+        "[nats]\nurl = \"nats://a:1, tls://b:2\"",
+        "[nats]\nurl = \"nats://[::1]:4222\"",
+        "[approval_coordinator]\nlink_base = \"https://a.example/b?c\"",
+        "[tool_executor.http]\ncrm-2 = \"http://a/b@c\"",
+    ] {
+        assert!(load(good, &[], &[]).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn flags_need_a_section_and_a_value_may_hold_anything() {
+    for flag in ["nats.url", "url=nats://a:1", "", "=", "nats_url=x"] {
+        let message = load("", &[], &[flag]).unwrap_err().to_string();
+        assert!(message.contains("section.key=value"), "{flag}: {message}");
+    }
+    let config = load(
+        "",
+        &[],
+        &[" approval_coordinator.link_base = https://a/?b=c "],
+    )
+    .unwrap();
+    let link = config.approval_coordinator.link_base;
+    assert_eq!(link.as_deref(), Some("https://a/?b=c"));
+    let message = load("", &[], &["nats.replicas=many"])
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("flag `--set`"), "{message}");
+    let message = load("", &[], &["nats.urll=x"]).unwrap_err().to_string();
+    assert!(message.contains("did you mean `nats.url`"), "{message}");
+}

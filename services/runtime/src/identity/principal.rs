@@ -147,6 +147,15 @@ impl Role {
             Self::Bridge => "bridge",
         }
     }
+
+    /// The word with its article, for a sentence.
+    fn with_article(self) -> String {
+        let article = match self {
+            Self::Agent | Self::Approver | Self::Operator => "an",
+            Self::Service | Self::Worker | Self::Bridge => "a",
+        };
+        format!("{article} {self}")
+    }
 }
 
 impl fmt::Display for Role {
@@ -240,7 +249,7 @@ impl Principal {
         people: BTreeSet<PersonId>,
     ) -> Result<Self, PrincipalError> {
         let bad_name = || PrincipalError::Name {
-            role: format!("a {role}"),
+            role: role.with_article(),
             name: shown(name),
         };
         let extra = |what| PrincipalError::Extra(format!("{role} `{}`", shown(name)), what);
@@ -408,5 +417,65 @@ mod tests {
     fn errors_escape_what_was_typed() {
         let error = make(Role::Service, "a\u{1b}[31m").unwrap_err().to_string();
         assert!(!error.contains('\u{1b}'), "{error}");
+    }
+
+    #[test]
+    fn each_error_names_the_role_the_name_and_the_rule() {
+        let tools = |count: usize| -> BTreeSet<ToolName> {
+            let names = (0..count).map(|index| format!("crm.t{index}").parse().unwrap());
+            names.collect()
+        };
+        let people = |count: usize| -> BTreeSet<PersonId> {
+            let names = (0..count).map(|index| format!("p{index}").parse().unwrap());
+            names.collect()
+        };
+        let table = [
+            (Role::Agent, "a b", 0, 0, "`a b` cannot name an agent"),
+            (Role::Worker, "a.b", 1, 0, "`a.b` cannot name a worker"),
+            (Role::Bridge, "a*", 0, 1, "`a*` cannot name a bridge"),
+            (
+                Role::Worker,
+                "w",
+                0,
+                0,
+                "between 1 and 1000 tools, `w` has 0",
+            ),
+            (Role::Worker, "w", 1_001, 0, "`w` has 1001"),
+            (
+                Role::Bridge,
+                "b",
+                0,
+                0,
+                "between 1 and 10000 people, `b` has 0",
+            ),
+            (Role::Bridge, "b", 0, 10_001, "`b` has 10001"),
+            (Role::Approver, "a", 1, 0, "approver `a` has no tools"),
+            (Role::Operator, "a", 0, 1, "operator `a` has no people"),
+            (
+                Role::Service,
+                "a",
+                0,
+                0,
+                "`a` is not one of Countersign's services",
+            ),
+            (Role::Service, "setup", 1, 0, "service `setup` has no tools"),
+            (Role::Bridge, OWN_KEY, 0, 1, "stands for a person's own key"),
+        ];
+        for (role, name, with_tools, with_people, words) in table {
+            let made = Principal::new(role, name, tools(with_tools), people(with_people));
+            let told = made.unwrap_err().to_string();
+            assert!(told.contains(words), "{told}");
+        }
+        for (role, name, with_tools, with_people) in [
+            (Role::Worker, "w", TOOLS_PER_WORKER_MAX, 0),
+            (Role::Bridge, "b", 0, PEOPLE_PER_BRIDGE_MAX),
+        ] {
+            let made = Principal::new(role, name, tools(with_tools), people(with_people));
+            let made = made.unwrap();
+            assert_eq!(
+                (made.tools().len(), made.people().len()),
+                (with_tools, with_people)
+            );
+        }
     }
 }

@@ -392,4 +392,69 @@ mod tests {
         extra["identities"][0]["admin"] = true.into();
         assert!(serde_json::from_value::<Registry>(extra).is_err());
     }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_named_with_what_is_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = Registry::load(dir.path()).unwrap_err();
+        assert!(missing.to_string().contains(REGISTRY_FILE), "{missing}");
+        let path = dir.path().join(REGISTRY_FILE);
+        let body = |version: u32, rest: &str| {
+            format!("{{\"version\":{version},\"deployment\":\"a\",\"identities\":[]{rest}}}")
+        };
+        let key = nkeys::KeyPair::new_account().public_key();
+        let account = format!(
+            "{{\"version\":1,\"deployment\":\"a\",\"identities\":\
+             [{{\"role\":\"agent\",\"name\":\"b\",\"public_key\":\"{key}\"}}]}}"
+        );
+        for (text, words) in [
+            (String::new(), "is not a list of identities"),
+            ("[]".to_owned(), "is not a list of identities"),
+            (body(1, ",\"admins\":[]"), "unknown field `admins`"),
+            (body(2, ""), "has version 2, this program knows 1"),
+            (body(0, ""), "has version 0"),
+            (
+                account,
+                "the key of `agent-b` is not the public key of a user",
+            ),
+        ] {
+            std::fs::write(&path, &text).unwrap();
+            let error = Registry::load(dir.path()).unwrap_err().to_string();
+            assert!(error.contains(words), "{text}: {error}");
+            assert!(error.contains(REGISTRY_FILE), "{error}");
+        }
+        std::fs::write(&path, body(1, "")).unwrap();
+        assert_eq!(Registry::load(dir.path()).unwrap(), Registry::new("a"));
+    }
+
+    #[test]
+    fn nobody_is_added_to_a_full_registry_and_rotation_still_works() {
+        let mut registry = Registry::new("acme");
+        let one = entry(Role::Agent, "a");
+        registry.identities = vec![one.clone(); IDENTITIES_MAX - 1];
+        registry.add(entry(Role::Agent, "b")).unwrap();
+        let full = registry.add(entry(Role::Agent, "c")).unwrap_err();
+        assert!(matches!(full, RegistryError::Full), "{full}");
+        assert_eq!(registry.entries().len(), IDENTITIES_MAX);
+        let key = nkeys::KeyPair::new_user().public_key();
+        registry.rotate(Role::Agent, "b", key).unwrap();
+    }
+
+    #[test]
+    fn an_unknown_name_is_shown_cut_and_without_its_control_characters() {
+        let registry = Registry::new("acme");
+        let name = format!("\u{1b}[2J{}", "x".repeat(500));
+        for error in [
+            registry.find(Role::Agent, &name).unwrap_err(),
+            registry.clone().remove(Role::Agent, &name).unwrap_err(),
+            registry
+                .clone()
+                .rotate(Role::Agent, &name, String::new())
+                .unwrap_err(),
+        ] {
+            let told = error.to_string();
+            assert!(told.starts_with("there is no agent `"), "{told}");
+            assert!(!told.contains('\u{1b}') && told.len() < 160, "{told}");
+        }
+    }
 }

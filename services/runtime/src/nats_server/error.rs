@@ -101,3 +101,55 @@ impl NatsServerError {
         move |source| Self::Process { act, source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever reads it must not need another page to go on.
+    #[test]
+    fn each_error_about_the_program_says_how_to_get_one_that_works() {
+        let path = || PathBuf::from("/opt/nats-server");
+        let reason = || "it is not a program".to_owned();
+        let old: Version = Version::find_in("2.9.1").unwrap();
+        for error in [
+            NatsServerError::Unusable {
+                path: path(),
+                reason: reason(),
+            },
+            NatsServerError::TooOld {
+                path: path(),
+                version: old,
+            },
+            NatsServerError::Install { reason: reason() },
+        ] {
+            let told = error.to_string();
+            assert!(told.contains("COUNTERSIGN_NATS_SERVER"), "{told}");
+            assert!(told.contains("2.14"), "{told}");
+        }
+    }
+
+    #[test]
+    fn each_error_about_a_file_names_it() {
+        let path = Path::new("/data/store");
+        let source = || io::Error::from(io::ErrorKind::PermissionDenied);
+        for error in [
+            NatsServerError::files("create", path)(source()),
+            NatsServerError::StoreInUse { path: path.into() },
+            NatsServerError::OtherStore { path: path.into() },
+            NatsServerError::Ended {
+                log: path.into(),
+                tail: "bad key".to_owned(),
+            },
+            NatsServerError::NotReady {
+                seconds: 30,
+                log: path.into(),
+            },
+        ] {
+            let told = error.to_string();
+            assert!(told.contains("`/data/store`"), "{told}");
+        }
+        let told = NatsServerError::process("stop")(source()).to_string();
+        assert!(told.starts_with("cannot stop nats-server: "), "{told}");
+    }
+}

@@ -186,6 +186,28 @@ mod tests {
         assert_eq!(rows.exit(), Exit::Denied);
         assert!(rows.to_string().contains("more than 3 rows"));
         assert_eq!(refused(QueryError::Sql("x".to_owned())).exit(), Exit::Usage);
+        let bytes = 3 * 1024 * 1024;
+        let after = Duration::from_secs(7);
+        let path = "events/x.parquet".to_owned();
+        for (error, exit, words) in [
+            (QueryError::TooLong, Exit::Usage, "shorten it"),
+            (
+                QueryError::NotReading("DELETE".to_owned()),
+                Exit::Denied,
+                "(DELETE)",
+            ),
+            (
+                QueryError::Memory { bytes },
+                Exit::Denied,
+                "more than 3 MiB",
+            ),
+            (QueryError::Time { after }, Exit::Denied, "longer than 7 s"),
+            (QueryError::File { path }, Exit::Unreachable, "audit verify"),
+        ] {
+            let error = refused(error);
+            assert_eq!(error.exit(), exit, "{error}");
+            assert!(error.to_string().contains(words), "{error}");
+        }
         let none = Archive::open(Path::new("/nonexistent"), ManifestPublicKeys::default());
         assert_eq!(refused(none.err().unwrap()).exit(), Exit::Unreachable);
     }
