@@ -108,6 +108,44 @@ mod checks {
         );
         let output = ended(countersign(&["audit", "verify", "--dir", path(&dir)])).await;
         assert_eq!(output.status.code(), Some(0), "{output:?}");
+        the_record_teaches(&archive).await;
+    }
+
+    /// The bundle that judged the demo changes none of its verdicts, and whatever the archive
+    /// cannot show is counted.
+    async fn the_record_teaches(archive: &Path) {
+        let policy = concat!(env!("CARGO_MANIFEST_DIR"), "/policy");
+        let learn = async |args: &[&str]| -> serde_json::Value {
+            let all = [&["policy"], args, &["--archive", path(archive), "--json"]].concat();
+            let output = ended(countersign(&all)).await;
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            serde_json::from_slice(&output.stdout).unwrap()
+        };
+        let found = learn(&["replay", "--since", "1d", "--with", policy]).await;
+        assert_eq!(found["unreadable"], 0, "{found}");
+        let replay = &found["replay"];
+        assert_eq!(replay["rows"], 5, "{found}");
+        assert_eq!(replay["same"], replay["judged"], "{found}");
+        let not_judged = replay["not_judged"].as_object().unwrap();
+        let not_judged: u64 = not_judged.values().filter_map(|n| n.as_u64()).sum();
+        assert_eq!(replay["judged"].as_u64().unwrap() + not_judged, 5);
+        assert!(not_judged > 0 && not_judged < 5, "{found}");
+
+        let found = learn(&[
+            "suggest",
+            "--since",
+            "1d",
+            "--dir",
+            policy,
+            "--at-least",
+            "1",
+        ])
+        .await;
+        assert_eq!(found["verdicts"], 5, "{found}");
+        let granted = found["always_granted"].as_array().unwrap();
+        assert!(granted.is_empty(), "a guardrail asked, no rule: {found}");
+        let unused = found["unused"].to_string();
+        assert!(!unused.contains("tier.reader.crm\""), "{found}");
     }
 
     #[tokio::test]
@@ -162,7 +200,8 @@ mod checks {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = free.local_addr().unwrap().to_string();
         drop(free);
-        let output = ended(countersign(&["init", path(&dir), "--listen", &listen])).await;
+        let init = ["init", path(&dir), "--listen", &listen, "--operator", "kim"];
+        let output = ended(countersign(&init)).await;
         assert_eq!(output.status.code(), Some(0));
         let mut up = countersign(&["up", "--dir", path(&dir)])
             .env("COUNTERSIGN_TELEMETRY__LEVEL", "error")
@@ -171,6 +210,13 @@ mod checks {
         let said = told(&mut up, "Ctrl-C ends them").await.join("\n");
         assert!(said.contains(&listen), "{said}");
         assert!(said.contains("5 services"), "{said}");
+        let output = ended(countersign(&["policy", "push", "--dir", path(&dir)])).await;
+        let pushed = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{pushed}");
+        assert!(
+            pushed.contains("in force") && pushed.contains("7 passed"),
+            "{pushed}"
+        );
         let input = r#"{"contact_id":"C-1042"}"#;
         let output = ended(countersign(&[
             "request",
