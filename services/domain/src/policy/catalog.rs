@@ -3,27 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_schemas::{Token, ToolName};
-use serde::Deserialize;
 use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::directory::Directory;
 use super::input_schema::{self, CedarType};
 use super::problem::{Place, Problems};
+use super::spots::{Spots, below};
 use super::tool::Tool;
 use super::tool_file;
 use crate::mandate::{FACTS_MAX, is_fact_name};
 
 /// Tools in one bundle: each costs a compiled schema and an index of rules in memory.
 const TOOLS_MAX: usize = 5_000;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CatalogFile {
-    #[serde(default)]
-    tools: BTreeMap<Spanned<String>, toml::Value>,
-    #[serde(default)]
-    facts: BTreeMap<Spanned<String>, String>,
-}
 
 /// Every tool that agents may know. A tool that is not here does not exist.
 #[derive(Debug, Default)]
@@ -88,26 +80,35 @@ impl Catalog {
         directory: &Directory,
         problems: &mut Problems,
     ) {
-        let parsed: CatalogFile = match toml::from_str(text) {
-            Ok(parsed) => parsed,
-            Err(error) => {
-                let place = error
-                    .span()
-                    .map_or(Place::file(file), |span| Place::at(file, text, span.start));
-                return problems.add(
-                    &place,
-                    error.message(),
-                    "write TOML with tables `[tools.\"name\"]` and `[facts]`",
-                );
-            }
-        };
-        for (name, table) in parsed.tools {
-            let place = Place::at(file, text, name.span().start);
-            self.add(name.get_ref(), &table, directory, place, problems);
+        let (root, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            let place = error
+                .span()
+                .map_or(Place::file(file), |span| Place::at(file, text, span.start));
+            problems.add(&place, error.message(), MEND_FILE);
         }
-        for (name, word) in parsed.facts {
-            let place = Place::at(file, text, name.span().start);
-            self.add_fact(name.into_inner(), &word, &place, problems);
+        if !errors.is_empty() {
+            return;
+        }
+        let mut reading = Reading {
+            file,
+            text,
+            spots: Spots::of_toml(text, root.get_ref()),
+            directory,
+            problems,
+        };
+        for (name, section) in root.get_ref() {
+            match (name.get_ref().as_ref(), section.get_ref()) {
+                ("tools", DeValue::Table(tools)) => self.add_tools(tools, &mut reading),
+                ("facts", DeValue::Table(facts)) => self.add_facts(facts, &mut reading),
+                (known @ ("tools" | "facts"), _) => {
+                    reading.fault(section, format!("`{known}` is no table"));
+                }
+                (other, _) => {
+                    let what = format!("unknown field `{}`", other.escape_debug());
+                    reading.fault(name, what);
+                }
+            }
         }
         if self.tools.len() > TOOLS_MAX {
             problems.add(
@@ -115,6 +116,20 @@ impl Catalog {
                 format!("more than {TOOLS_MAX} tools"),
                 "split the deployment",
             );
+        }
+    }
+
+    fn add_facts(&mut self, facts: &DeTable<'_>, reading: &mut Reading<'_>) {
+        for (name, word) in facts {
+            let place = Place::at(reading.file, reading.text, name.span().start);
+            let Some(word) = word.get_ref().as_str() else {
+                let what = "invalid type: what a fact is stands in quotes";
+                reading
+                    .problems
+                    .add(&place, what, "use string, integer, number or boolean");
+                continue;
+            };
+            self.add_fact(name.get_ref().to_string(), word, &place, reading.problems);
         }
     }
 
@@ -139,29 +154,52 @@ impl Catalog {
         }
     }
 
-    fn add(
-        &mut self,
-        name: &str,
-        table: &toml::Value,
-        directory: &Directory,
-        place: Place<'_>,
-        problems: &mut Problems,
-    ) {
-        let name: ToolName = match name.parse() {
-            Ok(name) => name,
-            Err(error) => return problems.add(&place, error.to_string(), "rename the tool"),
-        };
-        if self.tools.contains_key(&name) {
-            return problems.add(
-                &place,
-                format!("tool `{name}` is defined twice"),
-                "keep one definition",
-            );
+    fn add_tools(&mut self, tools: &DeTable<'_>, reading: &mut Reading<'_>) {
+        for (name, table) in tools {
+            let place = Place::at(reading.file, reading.text, name.span().start);
+            let name: ToolName = match name.get_ref().parse() {
+                Ok(name) => name,
+                Err(error) => {
+                    reading
+                        .problems
+                        .add(&place, error.to_string(), "rename the tool");
+                    continue;
+                }
+            };
+            if self.tools.contains_key(&name) {
+                let what = format!("tool `{name}` is defined twice");
+                reading.problems.add(&place, what, "keep one definition");
+                continue;
+            }
+            if let Some(tool) = tool_file::build(name.clone(), table, place, reading) {
+                let at = (place.file.to_owned(), place.line);
+                self.places.insert(name.clone(), at);
+                self.tools.insert(name, tool);
+            }
         }
-        if let Some(tool) = tool_file::build(name.clone(), table, directory, place, problems) {
-            let at = (place.file.to_owned(), place.line);
-            self.places.insert(name.clone(), at);
-            self.tools.insert(name, tool);
-        }
+    }
+}
+
+const MEND_FILE: &str = "write TOML with tables `[tools.\"name\"]` and `[facts]`";
+
+/// One file of the catalog while it is read.
+pub(super) struct Reading<'f> {
+    pub(super) file: &'f str,
+    pub(super) text: &'f str,
+    pub(super) spots: Spots,
+    pub(super) directory: &'f Directory,
+    pub(super) problems: &'f mut Problems,
+}
+
+impl Reading<'_> {
+    fn fault<T>(&mut self, at: &Spanned<T>, what: String) {
+        let place = Place::at(self.file, self.text, at.span().start);
+        self.problems.add(&place, what, MEND_FILE);
+    }
+
+    /// The place of what `at` names inside a tool, or of the nearest thing around it.
+    pub(super) fn line(&self, tool: &ToolName, at: &str) -> Option<usize> {
+        let tool = below("/tools", tool.as_str());
+        self.spots.line(&format!("{tool}{at}"))
     }
 }

@@ -37,7 +37,11 @@ mod template;
 mod tier;
 mod tool;
 mod tool_file;
+mod tool_guards;
+mod tool_keys;
+mod tool_stakes;
 mod tool_table;
+mod tool_worker;
 mod verdict;
 mod weigh;
 

@@ -96,6 +96,23 @@ impl Problems {
     }
 }
 
+/// Where the lines of a text end, so that many places are found in one reading.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lines(Vec<usize>);
+
+impl Lines {
+    /// The lines of `text`.
+    pub(crate) fn of(text: &str) -> Self {
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self(breaks.map(|(at, _)| at).collect())
+    }
+
+    /// The line, from 1, that holds byte `at`.
+    pub(crate) fn at(&self, at: usize) -> usize {
+        self.0.partition_point(|end| *end < at).saturating_add(1)
+    }
+}
+
 /// Where in a bundle something stands.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'a> {
@@ -125,6 +142,15 @@ impl<'a> Place<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_counted_alike_in_both_ways() {
+        let text = "a\n\nbc\n";
+        let lines = Lines::of(text);
+        for at in 0..=text.len() {
+            assert_eq!(Place::at("f", text, at).line, Some(lines.at(at)), "{at}");
+        }
+    }
 
     #[test]
     fn problems_come_sorted_and_say_where() {

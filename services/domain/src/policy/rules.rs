@@ -18,7 +18,7 @@ use super::entities_file;
 use super::index::{Index, Keys};
 use super::label_rules;
 use super::labels::BUNDLE_LABELS_MAX;
-use super::problem::{Place, Problems};
+use super::problem::{Lines, Place, Problems};
 use super::tier::{self, TierPolicy};
 use super::tool::Tool;
 
@@ -118,6 +118,7 @@ impl RulesReader {
         policies.sort_by_key(|policy| order(policy));
         // Each text is looked for behind the one before, so that equal ones have places of
         // their own.
+        let lines = Lines::of(text);
         let mut from = 0;
         for policy in policies {
             let own = policy.to_string();
@@ -126,7 +127,8 @@ impl RulesReader {
             if found.is_some() {
                 from = at.saturating_add(own.len());
             }
-            self.add(Place::at(file, text, at), policy, problems);
+            let line = Some(lines.at(at));
+            self.add(Place { file, line }, policy, problems);
         }
     }
 
@@ -367,7 +369,7 @@ impl RulesReader {
         let found = Validator::new(schema.clone()).validate(&all, ValidationMode::Strict);
         for error in found.validation_errors() {
             let id = error.policy_id();
-            let what = format!("policy `{id}`: {error}");
+            let what = format!("policy `{id}`: {}", told(error));
             problems.add(
                 &self.place_of(id.as_ref(), error),
                 what,
@@ -378,11 +380,11 @@ impl RulesReader {
         // policies do not see.
         for warning in found.validation_warnings() {
             let id = warning.policy_id();
-            let what = format!("policy `{id}`: {warning}");
+            let what = format!("policy `{id}`: {}", told(warning));
             problems.add(
                 &self.place_of(id.as_ref(), warning),
                 what,
-                "mend the policy: classified fields alone are in its context",
+                "mend its scope or condition: it must fit a tool of the catalog, and of an input policies see classified fields alone",
             );
         }
     }
@@ -413,6 +415,15 @@ fn tool_keys(tool: &Tool, index: &Index) -> Result<ToolKeys, String> {
 fn order(policy: &Policy) -> usize {
     let id: &str = policy.id().as_ref();
     id.trim_start_matches("policy").parse().unwrap_or_default()
+}
+
+/// What the validator says, without the policy's name before it.
+fn told(error: &dyn Diagnostic) -> String {
+    let text = error.to_string();
+    match text.split_once("`, ") {
+        Some((before, what)) if before.starts_with("for policy `") => what.to_owned(),
+        _ => text,
+    }
 }
 
 fn label(error: &dyn Diagnostic) -> Option<usize> {

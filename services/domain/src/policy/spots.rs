@@ -1,10 +1,16 @@
-//! Where the members of a JSON text stand: a reader that keeps values forgets their lines.
+//! Where the members of a JSON or TOML text stand: a reader that keeps values forgets
+//! their lines.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Levels of members whose place is kept: section, row, field and its elements.
-const LEVELS_MAX: usize = 4;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::Lines;
+
+/// Levels of members whose place is kept, down to a field of a schema in a tool.
+const LEVELS_MAX: usize = 8;
 
 /// Where one member or element stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,11 +22,21 @@ struct Spot {
     value: Range<usize>,
 }
 
-/// The places of all members of a JSON text, by JSON Pointer.
+/// The places of all members of a text, by JSON Pointer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Spots(BTreeMap<String, Spot>);
 
 impl Spots {
+    /// The places in a TOML text, from its parsed form.
+    pub(crate) fn of_toml(text: &str, root: &DeTable<'_>) -> Self {
+        let mut tables = Tables {
+            lines: Lines::of(text),
+            found: BTreeMap::new(),
+        };
+        tables.table("", root, 0);
+        Self(tables.found)
+    }
+
     /// Reads `text`, which must have passed the strict check: of other texts some places
     /// are missing or wrong.
     pub(crate) fn of(text: &str) -> Self {
@@ -61,6 +77,44 @@ impl Spots {
 /// The pointer of the member `name` of what `pointer` names.
 pub(crate) fn below(pointer: &str, name: &str) -> String {
     format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+struct Tables {
+    lines: Lines,
+    found: BTreeMap<String, Spot>,
+}
+
+impl Tables {
+    fn table(&mut self, pointer: &str, table: &DeTable<'_>, level: usize) {
+        for (key, value) in table {
+            self.part(below(pointer, key.get_ref()), key.span(), value, level);
+        }
+    }
+
+    fn part(&mut self, at: String, key: Range<usize>, value: &Spanned<DeValue<'_>>, level: usize) {
+        if level >= LEVELS_MAX {
+            return;
+        }
+        match value.get_ref() {
+            DeValue::Table(table) => self.table(&at, table, level + 1),
+            DeValue::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.part(format!("{at}/{index}"), item.span(), item, level + 1);
+                }
+            }
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => {}
+        }
+        let spot = Spot {
+            line: self.lines.at(key.start),
+            value_line: self.lines.at(value.span().start),
+            value: value.span(),
+        };
+        self.found.insert(at, spot);
+    }
 }
 
 struct Reader<'t> {
@@ -187,6 +241,24 @@ mod tests {
         assert_eq!(spots.line("/a/none/deep"), Some(2));
         assert_eq!(spots.line("/none"), None);
         assert_eq!(below("/a", "b~/"), "/a/b~0~1");
+    }
+
+    #[test]
+    fn members_of_toml_are_found_with_their_lines() {
+        let text = "[a.\"b/c\"]\nx = 1\ny = [1,\n {z = 2}]\n\n[[a.d]]\nk = 1\n[[a.d]]\nk = 2\n";
+        let root = DeTable::parse(text).unwrap();
+        let spots = Spots::of_toml(text, root.get_ref());
+        let table = [
+            ("/a/b~1c/x", 2),
+            ("/a/b~1c/y/1/z", 4),
+            ("/a/b~1c/none", 1),
+            ("/a/d/0/k", 7),
+            ("/a/d/1", 8),
+            ("/a/d/1/k", 9),
+        ];
+        for (pointer, line) in table {
+            assert_eq!(spots.line(pointer), Some(line), "{pointer}");
+        }
     }
 
     proptest! {

@@ -211,17 +211,154 @@ const CATALOG_FAULTS: &[(&str, &str, &str)] = &[
 #[test]
 fn each_fault_of_the_catalog_is_named() {
     for (from, to, expected) in CATALOG_FAULTS {
-        let found = problems(&changed(TOML, from, to));
+        let files = changed(TOML, from, to);
+        let text = std::str::from_utf8(&files[TOML]).unwrap();
+        let elsewhere = ELSEWHERE.iter().find(|(fault, _)| fault == expected);
+        let at = text.find(elsewhere.map_or(*to, |(_, at)| at)).unwrap();
+        let line = text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
+        let found = problems(&files);
+        let start = format!("{TOML}:{line}: ");
         assert!(
-            found.iter().any(|text| text.contains(expected)),
-            "{to}: {found:#?}"
+            found
+                .iter()
+                .any(|told| told.contains(expected) && told.starts_with(&start)),
+            "{to}: not at line {line}: {found:#?}"
         );
         assert!(
             found
                 .iter()
-                .all(|text| text.starts_with("catalog/all.toml:")),
+                .all(|told| told.starts_with(&format!("{TOML}:"))),
             "{found:#?}"
         );
+    }
+}
+
+/// Faults that show at another place than the one that was changed.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("`/free` of the input has no class", "free = { type"),
+    ("which is not a number", "amount = \"/limit\""),
+    ("lacks a key", "method = \"PATCH\""),
+    ("can never give 9 votes", "kind = \"email_domains\""),
+];
+
+/// The problems as their places.
+fn places(file: &str, text: &str) -> Vec<String> {
+    let mut files = files();
+    files.insert(file.to_owned(), text.into());
+    let errors = Bundle::from_files(&files).unwrap_err();
+    let each = errors.problems().iter().inspect(|one| {
+        assert!(!one.what.is_empty() && !one.mend.is_empty(), "{one}");
+    });
+    // A fault in one file may show in another too.
+    each.filter(|one| one.file == file)
+        .map(|one| format!("{}:{}", one.file, one.line.unwrap_or_default()))
+        .collect()
+}
+
+#[test]
+fn every_fault_of_a_tool_is_told_at_once_each_at_its_line() {
+    let text = r#"
+[tools."x"]
+operation = "peek"
+describe = "x"
+summary = 5
+timeout_s = "long"
+worker = { kind = "smoke" }
+fields."/a" = { class = "internal", shown = "some" }
+fields."/b" = { klass = "internal" }
+output = { "/c" = 1 }
+[tools."x".input]
+type = "object"
+
+[tools."y"]
+operation = "read"
+description = "x"
+summary = "x"
+worker = { kind = "nats" }
+helper = "nobody"
+groups = ["read"]
+timeout_s = 0
+output = { "/c" = "hidden", "d" = "public" }
+[tools."y".input]
+type = "object"
+properties.a = { type = "sting" }
+properties.b = { minLength = -1 }
+
+[more]
+"#;
+    let mut expected = vec![2, 3, 4, 5, 6, 7, 8, 9, 10];
+    expected.extend([19, 20, 21, 22, 22, 25, 25, 26, 26, 28]);
+    let expected: Vec<String> = expected
+        .iter()
+        .map(|line| format!("catalog/x.toml:{line}"))
+        .collect();
+    assert_eq!(places("catalog/x.toml", text), expected);
+    let broken = "[tools.\"x\"]\noperation = \nsummary = \"\n\n[tools\n";
+    let found = places("catalog/x.toml", broken);
+    assert!(
+        found.len() > 1 && found[0] == "catalog/x.toml:2",
+        "{found:?}"
+    );
+}
+
+#[test]
+fn every_fault_of_the_entities_is_told_at_once_each_at_its_line() {
+    let text = r#"{
+  "teams": {"help": {}, "a b": {}},
+  "people": {"kim": {"teams": ["none"], "age": 3}},
+  "roles": {"r": {"tier": "admin"}},
+  "agents": {
+    "bot": {"owners": ["lee"],
+      "roles": ["q", "r"],
+      "team": "none"},
+    "idle": {
+      "team": 5}
+  },
+  "more": {}
+}"#;
+    let expected = [2, 3, 3, 4, 6, 7, 8, 10, 12].map(|line| format!("entities.json:{line}"));
+    assert_eq!(places("entities.json", text), expected);
+    let twice = "{\n\"teams\": {},\n\"teams\": {}}";
+    assert_eq!(places("entities.json", twice), ["entities.json:3"]);
+    assert_eq!(places("entities.json", "[\n"), ["entities.json:2"]);
+    assert_eq!(places("entities.json", "[]"), ["entities.json:1"]);
+    assert_eq!(places("entities.json", "{}"), ["entities.json:1"; 4]);
+}
+
+#[test]
+fn every_fault_of_the_policies_is_told_at_once_each_at_its_line() {
+    let unread = r#"// A comment with @id("b") in it.
+permit(principal, action, resource);
+@id( "b" )
+@because("x") @chat("no")
+forbid(principal, action, resource);
+
+@id("c") permit(principal == ?principal, action, resource);
+permit(principal, action, resource);
+"#;
+    let expected = [2, 3, 7, 8].map(|line| format!("policies/x.cedar:{line}"));
+    assert_eq!(places("policies/x.cedar", unread), expected);
+    let wrong = r#"
+@id("a")
+permit(
+  principal in Role::"wroker",
+  action == Action::"doc.read",
+  resource
+) when {
+  context.requester.verifed &&
+  context.nothing == 1
+};
+
+@id("b") @ask("nobody") @because("x")
+forbid(principal, action, resource);
+"#;
+    let found = places("policies/x.cedar", wrong);
+    for line in [
+        "policies/x.cedar:2",
+        "policies/x.cedar:8",
+        "policies/x.cedar:12",
+    ] {
+        assert!(found.iter().any(|place| place == line), "{line}: {found:?}");
     }
 }
 
@@ -288,7 +425,7 @@ fn problems_of_all_files_come_together_with_their_lines() {
     files.insert("catalog/odd.toml".to_owned(), vec![0xff]);
     let found = problems(&files);
     for start in [
-        "catalog/all.toml:10:",
+        "catalog/all.toml:18:",
         "policies/all.cedar:5:",
         "entities.json:1:",
         "policies/old.cedar.bak:",
