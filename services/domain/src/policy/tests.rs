@@ -2,6 +2,7 @@
 
 mod bundle;
 mod cases;
+mod cookbook;
 mod diff;
 mod golden;
 mod labels;
