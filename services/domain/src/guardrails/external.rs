@@ -255,6 +255,10 @@ impl Guardrail for External {
         NAME
     }
 
+    fn asks(&self) -> Vec<&AskRule> {
+        self.ask.iter().collect()
+    }
+
     fn check(&self, case: &Case<'_>) -> Result<Finding, GuardrailError> {
         let wish = self.wish(case);
         match case.known.get(&wish) {
