@@ -18,7 +18,7 @@ use countersign_schemas::events::{PolicyChecked, ToolRequested, Verdict};
 use countersign_schemas::headers::{CE_TYPE, ce_type};
 use countersign_schemas::{Address, AgentId, IntentId, ServiceId, Stream, Timestamp};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::facts::Facts;
 use crate::intake::{self, Refusal};
@@ -31,6 +31,9 @@ use crate::{NAME, metrics, refusal};
 /// Times that a message which is not ours is overruled at the head of an id: more than
 /// one means that somebody writes there on purpose, and a person must look.
 const FOREIGN_HEADS_MAX: usize = 3;
+/// How long an intent waits for those before it that may still set labels: shorter than
+/// the 30 s after which the server gives an intent to another checker.
+const LANE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The checker's handler.
 pub(crate) struct Checker {
@@ -169,8 +172,11 @@ impl Checker {
     async fn learn(&self, wish: &Wish, stored: &Stored<'_>) -> Learnt {
         match wish {
             Wish::Labels(holder) => {
-                self.lanes.first(stored.agent, stored.request.seq).await;
-                self.labels.seen(holder).await
+                let first = self.lanes.first(stored.agent, stored.request.seq);
+                match timeout(LANE_TIMEOUT, first).await {
+                    Ok(()) => self.labels.seen(holder).await,
+                    Err(_) => Err("an earlier intent is still being judged".to_owned()),
+                }
             }
             Wish::Fact { key } => self.facts.look_up(key).await,
             Wish::External { .. } => Err("this checker looks nothing up".to_owned()),

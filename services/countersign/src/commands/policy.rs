@@ -25,7 +25,7 @@ use countersign_schemas::events::{
 use countersign_schemas::{AgentId, IntentId, RequesterId, Stream, Token, ToolName};
 use serde_json::{Value, json};
 
-use super::request::object;
+use super::request::{object, token};
 use crate::client::Place;
 use crate::exit::{CliError, Exit};
 use crate::output::{Output, pairs};
@@ -207,16 +207,6 @@ impl CheckArgs {
             }
         }
     }
-}
-
-/// The token itself, or that in a file.
-fn token(given: &str) -> Result<String, CliError> {
-    let Some(path) = given.strip_prefix('@') else {
-        return Ok(given.to_owned());
-    };
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|error| CliError::Usage(format!("--mandate: `{path}`: {error}")))?;
-    Ok(text.trim().to_owned())
 }
 
 /// Whose mandates count: the issuers of the deployment's settings, where there are any.

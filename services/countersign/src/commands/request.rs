@@ -52,7 +52,7 @@ struct Call {
     /// Why, for the people who decide
     #[arg(long, value_name = "TEXT", default_value = "not stated")]
     purpose: String,
-    /// A signed mandate of the requester
+    /// A signed mandate of the requester: a JWT, or @FILE
     #[arg(long, value_name = "JWT")]
     mandate: Option<String>,
     /// What the agent claims to know: a JSON object, @FILE, or -
@@ -154,7 +154,7 @@ impl Call {
             input,
             requester: Requester {
                 id: self.requester.ok_or_else(missing)?,
-                mandate: self.mandate,
+                mandate: self.mandate.as_deref().map(token).transpose()?,
             },
             purpose: self.purpose,
             session_id: self.session,
@@ -194,6 +194,16 @@ fn read_bounded<R: std::io::Read>(
         )));
     }
     Ok(bytes)
+}
+
+/// The token itself, or that in a file.
+pub(crate) fn token(given: &str) -> Result<String, CliError> {
+    let Some(path) = given.strip_prefix('@') else {
+        return Ok(given.to_owned());
+    };
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| CliError::Usage(format!("--mandate: `{path}`: {error}")))?;
+    Ok(text.trim().to_owned())
 }
 
 #[cfg(test)]

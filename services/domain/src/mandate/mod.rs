@@ -12,6 +12,7 @@ pub(crate) mod fixtures;
 mod issuers;
 mod jwks;
 mod jws;
+mod rehearsal;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ pub(crate) use claims::is_fact_name;
 pub use claims::{FACTS_MAX, Mandate, Scope};
 pub use issuers::{Issuer, Issuers};
 pub use jwks::{Algorithm, IssuerKeys, IssuerKeysError, JWKS_BYTES_MAX};
+pub use rehearsal::Stated;
 
 /// The `typ` of a mandate's header: no other token of the same issuer passes for one.
 pub const TYPE: &str = "mandate+jwt";

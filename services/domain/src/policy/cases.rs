@@ -13,6 +13,7 @@ use toml::Spanned;
 use super::ask::{EXPIRES_MAX, parse_flag, parse_span, parse_teams};
 use super::problem::{Place, Problem, Problems};
 use super::rehearsal::{Premises, Rehearsal};
+use crate::mandate::Stated;
 
 /// Cases in one bundle: judging each takes about a millisecond, and a push waits for it.
 pub(crate) const CASES_MAX: usize = 10_000;
@@ -41,6 +42,7 @@ struct Row {
     purpose: Option<String>,
     claims: Option<toml::Table>,
     at: Option<String>,
+    mandate: Option<Stated>,
     #[serde(default)]
     labels: Vec<String>,
     #[serde(default)]
@@ -182,6 +184,7 @@ impl Row {
             premises: Premises {
                 labels: self.labels,
                 facts: values(self.facts)?,
+                mandate: self.mandate,
                 external: values(self.external)?,
             },
             expected: Expected::of(self.verdict, self.reasons, self.needs, self.ask)?,

@@ -3,6 +3,7 @@
 //! `policy check`, the tests of a bundle and `policy replay` judge this way. The judgement
 //! is the very one of the checker; only the keys are of no value, since nothing leaves.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use countersign_schemas::events::{PolicyChecked, RequestRef, ToolRequested};
@@ -14,7 +15,7 @@ use super::judge::{Judging, Outcome, judge, judge_without_bundle};
 use super::known::{Known, Learnt, Wish};
 use super::labels;
 use super::matching::MatchKey;
-use crate::mandate::Issuers;
+use crate::mandate::{Issuers, Stated};
 use crate::redact::{FingerprintKey, Redactor};
 
 /// Rounds of one judgement: each must learn something new, so more than there may be
@@ -28,6 +29,8 @@ pub struct Premises {
     pub labels: Vec<String>,
     /// Entries of the bucket of facts, by key; all others do not exist.
     pub facts: BTreeMap<String, Value>,
+    /// What the requester's mandate says; without one the requester is a claim.
+    pub mandate: Option<Stated>,
     /// Answers of guardrails outside, by their name; all others do not answer.
     pub external: BTreeMap<String, Value>,
 }
@@ -54,7 +57,6 @@ pub struct Rehearsal<'b> {
     redactor: Redactor,
     match_key: MatchKey,
     place: RequestRef,
-    issuers: Issuers,
 }
 
 /// The keys of rehearsals cannot be made.
@@ -79,7 +81,6 @@ impl<'b> Rehearsal<'b> {
                 incarnation: "rehearsal".parse().map_err(|_| RehearsalError)?,
                 seq: 1,
             },
-            issuers: Issuers::default(),
         })
     }
 
@@ -92,12 +93,21 @@ impl<'b> Rehearsal<'b> {
         at: Timestamp,
         premises: &Premises,
     ) -> PolicyChecked {
+        let (issuers, request) = match &premises.mandate {
+            None => (Issuers::default(), Cow::Borrowed(request)),
+            Some(stated) => {
+                let (issuers, token) = stated.signed(agent, &request.requester.id, at);
+                let mut request = request.clone();
+                request.requester.mandate = Some(token);
+                (issuers, Cow::Owned(request))
+            }
+        };
         let mut known = Known::default();
         for _ in 0..ROUNDS_MAX {
             match judge(
                 self.bundle,
                 &self.redactor,
-                self.judging(agent, request, at, &known),
+                self.judging(agent, &request, at, (&issuers, &known)),
             ) {
                 Outcome::Judged(judgement) => return judgement.checked,
                 Outcome::Wants(wishes) => {
@@ -108,7 +118,7 @@ impl<'b> Rehearsal<'b> {
                 }
             }
         }
-        let judging = self.judging(agent, request, at, &known);
+        let judging = self.judging(agent, &request, at, (&issuers, &known));
         judge_without_bundle(&self.redactor, judging, "a judgement never ends")
     }
 
@@ -121,8 +131,8 @@ impl<'b> Rehearsal<'b> {
         request: &ToolRequested,
         at: Timestamp,
     ) -> Option<PolicyChecked> {
-        let known = Known::default();
-        let judging = self.judging(agent, request, at, &known);
+        let (issuers, known) = (Issuers::default(), Known::default());
+        let judging = self.judging(agent, request, at, (&issuers, &known));
         match judge(self.bundle, &self.redactor, judging) {
             Outcome::Judged(judgement) => Some(judgement.checked),
             Outcome::Wants(_) => None,
@@ -134,7 +144,7 @@ impl<'b> Rehearsal<'b> {
         agent: &'a AgentId,
         request: &'a ToolRequested,
         at: Timestamp,
-        known: &'a Known,
+        (issuers, known): (&'a Issuers, &'a Known),
     ) -> Judging<'a> {
         Judging {
             agent,
@@ -143,7 +153,7 @@ impl<'b> Rehearsal<'b> {
             stored_at: at,
             salt: [0; 16],
             match_key: &self.match_key,
-            issuers: &self.issuers,
+            issuers,
             known,
         }
     }

@@ -127,3 +127,87 @@ fn a_broken_test_file_breaks_the_bundle_and_all_faults_are_told() {
         );
     }
 }
+
+const MANDATED: &str = r#"
+        @id("work") permit(principal in Role::"worker", action, resource);
+        @id("own-case") @because("x") forbid(principal, action == Action::"contact.update", resource)
+        unless {
+            context.requester.verified && context has mandate &&
+            context.mandate.issuer == "https://id.example" &&
+            context.mandate.facts has case && context.mandate.facts.case == context.input.id
+        };
+        @id("seen") @ask("leads") @because("x") forbid(principal, action == Action::"mail.send", resource)
+        when { context.labels.contains("pii") };"#;
+
+/// The results of one case by those rules.
+fn mandated(tool: &str, input: &str, more: &str) -> Vec<CaseResult> {
+    let mut files = files();
+    let catalog = CATALOG.replacen(
+        "operation = \"read\"",
+        "operation = \"read\"\nlabels = [\"pii\"]",
+        1,
+    );
+    files.insert("catalog/all.toml".to_owned(), catalog.into());
+    files.insert(
+        "catalog/facts.toml".to_owned(),
+        "[facts]\ncase = \"string\"\n".into(),
+    );
+    files.insert("policies/all.cedar".to_owned(), MANDATED.into());
+    let case = format!(
+        "[[case]]\nname = \"one\"\nagent = \"bot\"\ntool = \"{tool}\"\ninput = {input}\n{more}\n"
+    );
+    files.insert("tests/all.toml".to_owned(), case.into());
+    let bundle = Bundle::from_files(&files).unwrap_or_else(|errors| panic!("{errors}"));
+    bundle.run_tests().unwrap()
+}
+
+#[test]
+fn a_case_may_bring_a_mandate_and_what_the_agent_has_seen() {
+    let (update, mail) = ("{ id = \"C-1\" }", "{ to = \"a@home.example\" }");
+    let mandate = |scope: &str, case: &str, issuer: &str| {
+        format!(
+            "mandate = {{ scope = \"{scope}\", issuer = \"{issuer}\", facts = {{ case = {case} }} }}\n"
+        )
+    };
+    let known = "https://id.example";
+    let wide = "tool:contact.update";
+    for (tool, input, premise, verdict) in [
+        (
+            "contact.update",
+            update,
+            mandate(wide, "\"C-1\"", known),
+            "allow",
+        ),
+        (
+            "contact.update",
+            update,
+            mandate(wide, "\"C-2\"", known),
+            "deny",
+        ),
+        ("contact.update", update, mandate(wide, "7", known), "deny"),
+        (
+            "contact.update",
+            update,
+            mandate(wide, "\"C-1\"", "https://other.example"),
+            "deny",
+        ),
+        (
+            "contact.update",
+            update,
+            mandate("operation:read", "\"C-1\"", known),
+            "deny",
+        ),
+        ("contact.update", update, String::new(), "deny"),
+        ("mail.send", mail, String::new(), "allow"),
+        ("mail.send", mail, "labels = [\"pii\"]\n".to_owned(), "ask"),
+        (
+            "mail.send",
+            mail,
+            "labels = [\"p i i\"]\n".to_owned(),
+            "deny",
+        ),
+    ] {
+        let results = mandated(tool, input, &format!("{premise}verdict = \"{verdict}\""));
+        assert!(results[0].passed(), "{premise}: {:?}", results[0].faults);
+    }
+}
