@@ -307,7 +307,7 @@ impl Address {
 
 /// Subjects of request/reply services; not stored.
 pub mod service {
-    use super::{PersonId, Subject, ToolName};
+    use super::{PersonId, Subject, Token, ToolName};
 
     /// The queue in which workers listen: a call goes to one replica of them, never to
     /// two that would both run it. A worker is not allowed to listen in any other way.
@@ -317,6 +317,12 @@ pub mod service {
     #[must_use]
     pub fn work(tool: &ToolName) -> Subject {
         Subject(format!("work.{tool}"))
+    }
+
+    /// Ask a guardrail outside: checker to micro service.
+    #[must_use]
+    pub fn guardrail(name: &Token) -> Subject {
+        Subject(format!("cs.guardrail.{name}"))
     }
 
     /// List or show approvals as `person`.

@@ -160,6 +160,7 @@ mod checks {
             star(service::audit_query(&"NAME".parse().unwrap()).to_string()),
             star(service::identity_changed(&"NAME".parse().unwrap()).to_string()),
             star(service::work(&"NAME".parse().unwrap()).to_string()),
+            star(service::guardrail(&"NAME".parse().unwrap()).to_string()),
         ];
         assert_eq!(services, known.into());
     }

@@ -1,6 +1,7 @@
 //! A server with the accounts that `init` writes, real streams, and one identity of every
 //! kind.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use countersign_runtime::bus::{Bus, ConnectOptions, layout};
@@ -27,22 +28,23 @@ pub(crate) struct Stage {
 
 /// One identity of every kind besides our services.
 pub(crate) fn outsiders() -> Vec<Principal> {
-    let tools = ["crm.read".parse().unwrap()];
-    let make = |role, name, tools: &[_], people: &[&str]| {
+    let tools = ["crm.read".parse().unwrap()].into();
+    let guardrails = ["names".parse().unwrap()].into();
+    let make = |role, name, people: &[&str]| {
         let people = people.iter().map(|name| name.parse().unwrap()).collect();
-        Principal::new(role, name, tools.iter().cloned().collect(), people).unwrap()
+        Principal::new(role, name, BTreeSet::new(), people).unwrap()
     };
     vec![
-        make(Role::Agent, "billing", &[], &[]),
-        make(Role::Agent, "crm", &[], &[]),
-        make(Role::Approver, "lee", &[], &[]),
-        make(Role::Operator, "kim", &[], &[]),
-        make(Role::Bridge, "inbox", &[], &["lee"]),
-        make(Role::Bridge, "slack", &[], &["lee"]),
-        make(Role::Worker, "crm", &tools, &[]),
+        make(Role::Agent, "billing", &[]),
+        make(Role::Agent, "crm", &[]),
+        make(Role::Approver, "lee", &[]),
+        make(Role::Operator, "kim", &[]),
+        make(Role::Bridge, "inbox", &["lee"]),
+        make(Role::Bridge, "slack", &["lee"]),
+        Principal::worker("crm", tools, guardrails).unwrap(),
         // Bystanders: they let tests see what reaches others.
-        make(Role::Agent, "idle", &[], &[]),
-        make(Role::Approver, "idle", &[], &[]),
+        make(Role::Agent, "idle", &[]),
+        make(Role::Approver, "idle", &[]),
     ]
 }
 

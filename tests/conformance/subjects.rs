@@ -30,7 +30,7 @@ const OF_INTENTS: [&str; 9] = [
     "outcome.reconciled",
     "vault.revealed",
 ];
-const OTHERS: [&str; 39] = [
+const OTHERS: [&str; 40] = [
     "approval.vote.lee.slack",
     "approval.vote.lee.inbox",
     "approval.vote.mia.slack",
@@ -68,6 +68,7 @@ const OTHERS: [&str; 39] = [
     "cs.policy.recheck",
     "cs.audit.tail",
     "cs.guardrail.names",
+    "cs.guardrail.others",
     "work.crm.read",
     "work.mail.send",
 ];
@@ -105,12 +106,13 @@ const CONSUMERS: [&str; 6] = [
     "bridge-inbox",
     "own",
 ];
-const OF_THE_SERVER: [&str; 20] = [
+const OF_THE_SERVER: [&str; 21] = [
     "$JS.API.INFO",
     "$JS.API.STREAM.CREATE.OTHER",
     "$JS.API.STREAM.NAMES",
     "$SRV.PING",
     "$SRV.PING.approval-coordinator",
+    "$SRV.PING.names",
     "$SYS.REQ.SERVER.PING",
     "$SYS.REQ.SERVER.x.RELOAD",
     "$SYS.REQ.SERVER.x.CONNZ",

@@ -293,6 +293,7 @@ fn identities() -> Vec<Principal> {
     let worker = Principal::Worker {
         name: "workshop".parse().expect("a name"),
         tools: NATS_TOOLS.map(|tool| tool.parse().expect("a tool")).into(),
+        guardrails: std::collections::BTreeSet::new(),
     };
     agents
         .into_iter()

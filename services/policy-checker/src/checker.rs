@@ -17,9 +17,11 @@ use countersign_schemas::codec::{self, Encoding};
 use countersign_schemas::events::{PolicyChecked, ToolRequested, Verdict};
 use countersign_schemas::headers::{CE_TYPE, ce_type};
 use countersign_schemas::{Address, AgentId, IntentId, ServiceId, Stream, Timestamp};
+use futures::future::join_all;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+use crate::external;
 use crate::facts::Facts;
 use crate::intake::{self, Refusal};
 use crate::judge::{Judge, Stored};
@@ -159,8 +161,10 @@ impl Checker {
             match self.judge.judge(by, request, stored, &known) {
                 Outcome::Judged(judgement) => return *judgement,
                 Outcome::Wants(wishes) => {
-                    for wish in wishes {
-                        let learnt = self.learn(&wish, stored).await;
+                    // At once: each may take as long as its deadline.
+                    let all = wishes.iter().map(|wish| self.learn(wish, stored));
+                    let learnt = join_all(all).await;
+                    for (wish, learnt) in wishes.into_iter().zip(learnt) {
                         known.learn(wish, learnt);
                     }
                 }
@@ -179,7 +183,11 @@ impl Checker {
                 }
             }
             Wish::Fact { key } => self.facts.look_up(key).await,
-            Wish::External { .. } => Err("this checker looks nothing up".to_owned()),
+            Wish::External {
+                name,
+                deadline,
+                body,
+            } => external::ask(self.bus.client(), name, *deadline, body).await,
         }
     }
 

@@ -7,6 +7,7 @@
 mod announce;
 mod checker;
 mod desk;
+mod external;
 mod facts;
 mod intake;
 mod judge;

@@ -1,5 +1,7 @@
 //! The checker against a real nats-server: one verdict for each intent id, for ever.
 
+#[path = "it/external.rs"]
+mod external;
 #[path = "it/facts.rs"]
 mod facts;
 #[path = "it/issuer.rs"]

@@ -9,7 +9,7 @@ use countersign_runtime::identity::{
     ServerAccess,
 };
 use countersign_schemas::events::IdentityChanged;
-use countersign_schemas::ids::{PersonId, ToolName};
+use countersign_schemas::ids::{PersonId, Token, ToolName};
 use countersign_schemas::subjects::service;
 use serde_json::{Value, json};
 
@@ -50,6 +50,9 @@ struct AddArgs {
     /// The tools that a worker runs
     #[arg(long, value_name = "TOOL", value_delimiter = ',')]
     tools: Vec<ToolName>,
+    /// The `external` guardrails that a worker answers for
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    guardrails: Vec<Token>,
     /// The people whose votes a bridge carries
     #[arg(long, value_name = "PERSON", value_delimiter = ',')]
     people: Vec<PersonId>,
@@ -121,8 +124,22 @@ fn principal(args: &AddArgs) -> Result<Principal, CliError> {
     }
     let tools: BTreeSet<ToolName> = args.tools.iter().cloned().collect();
     let people: BTreeSet<PersonId> = args.people.iter().cloned().collect();
-    Principal::new(args.role, &args.name, tools, people).map_err(|error| match error {
-        PrincipalError::Tools(..) => CliError::usage(format!("{error}; name them with --tools")),
+    let guardrails: BTreeSet<Token> = args.guardrails.iter().cloned().collect();
+    let made = match (args.role, guardrails.is_empty()) {
+        (Role::Worker, false) if people.is_empty() => {
+            Principal::worker(&args.name, tools, guardrails)
+        }
+        (_, false) => {
+            return Err(CliError::usage(
+                "only a worker has --guardrails, and no people",
+            ));
+        }
+        (_, true) => Principal::new(args.role, &args.name, tools, people),
+    };
+    made.map_err(|error| match error {
+        PrincipalError::Tools(..) => {
+            CliError::usage(format!("{error}; name them with --tools or --guardrails"))
+        }
         PrincipalError::People(..) => CliError::usage(format!("{error}; name them with --people")),
         other => CliError::usage(other),
     })
@@ -138,7 +155,11 @@ fn list(deployment: &Deployment, output: &Output) -> Result<Exit, CliError> {
             let who = &entry.principal;
             let tools = who.tools().into_iter().map(String::from);
             let people = who.people().into_iter().map(String::from);
-            let extras: Vec<String> = tools.chain(people).collect();
+            let guardrails = who.guardrails();
+            let guardrails = guardrails
+                .iter()
+                .map(|name| service::guardrail(name).to_string());
+            let extras: Vec<String> = tools.chain(guardrails).chain(people).collect();
             table.add_row([
                 who.role().name(),
                 who.name(),
@@ -369,6 +390,7 @@ mod tests {
             role: Role::Worker,
             name: "crm".to_owned(),
             tools: Vec::new(),
+            guardrails: Vec::new(),
             people: Vec::new(),
             by: By { operator: None },
         };

@@ -26,9 +26,9 @@ const DEADLINE_MS: std::ops::RangeInclusive<u64> = 10..=5_000;
 const WORDS_CHARS_MAX: usize = 300;
 /// Characters of the text by which a service names teams.
 const ASK_CHARS_MAX: usize = 500;
-/// Characters that a value of the input must have before a sentence can be said to quote
-/// it: shorter ones stand in every sentence.
-const QUOTE_CHARS_MIN: usize = 4;
+/// Characters that a value of the input must have before a sentence is said to quote it:
+/// shorter ones stand in every sentence.
+const QUOTE_CHARS_MIN: usize = 3;
 
 /// The guardrail's table in the catalog.
 #[derive(Debug, Clone, Deserialize)]
@@ -93,10 +93,7 @@ impl External {
     ///
     /// # Errors
     /// Every fault of them.
-    pub(crate) fn new(
-        settings: &ExternalSettings,
-        setup: &Setup<'_>,
-    ) -> Result<Self, Vec<Fault>> {
+    pub(crate) fn new(settings: &ExternalSettings, setup: &Setup<'_>) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
         if !DEADLINE_MS.contains(&settings.deadline_ms) {
             faults.note(
@@ -195,10 +192,9 @@ impl External {
                 Some(AskRule::of_teams(teams))
             }
         };
-        if named
-            .as_ref()
-            .is_some_and(|rule| !ask::impossible_teams(rule, |team| self.teams.get(team)).is_empty())
-        {
+        if named.as_ref().is_some_and(|rule| {
+            !ask::impossible_teams(rule, |team| self.teams.get(team)).is_empty()
+        }) {
             return Err(self.refuse("names a team that cannot decide this"));
         }
         let both = match (self.ask.clone(), named) {
@@ -215,29 +211,41 @@ impl External {
     /// A sentence of the service, or `default` where it says nothing. It is cut, what hides
     /// in it becomes visible, and a sentence that quotes the input is left out.
     fn told(&self, text: &str, default: &str, case: &Case<'_>) -> String {
-        let cut: String = text.trim().chars().take(WORDS_CHARS_MAX).collect();
-        let words = match cut.as_str() {
+        let words = match folded(text).as_str() {
             "" => default.to_owned(),
-            words if quotes(words, case.input) => "its words quote the input".to_owned(),
-            words => visible(words).chars().take(WORDS_CHARS_MAX).collect(),
+            words if self.quotes(words, case.input) => "its words quote the input".to_owned(),
+            _ => {
+                let cut: String = text.trim().chars().take(WORDS_CHARS_MAX).collect();
+                visible(&cut).chars().take(WORDS_CHARS_MAX).collect()
+            }
         };
         format!("the service `{}` says: {words}", self.name)
     }
+
+    /// Whether `words` hold a value of the input that may not be shown to everybody who
+    /// reads a reason, or something that a detector knows.
+    fn quotes(&self, words: &str, input: &Map<String, Value>) -> bool {
+        let sentence = Map::from_iter([("words".to_owned(), Value::from(words))]);
+        let found = redact::types_by_member(&sentence);
+        let hidden = self.fields.kept(input, &|class, _: &Value| {
+            !matches!(class, Some(FieldClass::Public | FieldClass::Internal))
+        });
+        found.is_none_or(|found| !found.is_empty())
+            || hidden.values().any(|value| holds(words, value))
+    }
 }
 
-/// Whether `words` hold a value of the input, or something that a detector knows.
-fn quotes(words: &str, input: &Map<String, Value>) -> bool {
-    let sentence = Map::from_iter([("words".to_owned(), Value::from(words))]);
-    let found = redact::types_by_member(&sentence);
-    let folded = words.to_lowercase();
-    found.is_none_or(|found| !found.is_empty())
-        || input.iter().any(|(_, value)| holds(&folded, value))
+/// In small letters, on one line, with single spaces.
+fn folded(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").to_lowercase()
 }
 
+/// Whether `words`, which are [`folded`], hold a text, number or key of `value`.
 fn holds(words: &str, value: &Value) -> bool {
     let stands = |text: &str| {
-        let text = text.trim();
-        text.chars().count() >= QUOTE_CHARS_MIN && words.contains(&text.to_lowercase())
+        let text = folded(text);
+        text.chars().count() >= QUOTE_CHARS_MIN && words.contains(&text)
     };
     match value {
         Value::Null | Value::Bool(_) => false,
@@ -265,7 +273,10 @@ impl Guardrail for External {
             None => Ok(Finding::Wants(wish)),
             Some(Err(why)) => Err(self.refuse(&format!("gave no answer that counts: {why}"))),
             Some(Ok(answer)) => {
-                let reply = Reply::deserialize(answer).map_err(|_| {
+                // An array of the right length would be read as one too.
+                let object = answer.is_object().then_some(answer);
+                let reply = object.and_then(|answer| Reply::deserialize(answer).ok());
+                let reply = reply.ok_or_else(|| {
                     self.refuse("did not answer with `result`, `message`, `need` and `ask` alone")
                 })?;
                 self.finding(&reply, case)
@@ -312,7 +323,12 @@ mod tests {
     #[test]
     fn the_body_holds_no_secret_and_nothing_without_a_class() {
         let found = Desk::new().check(build("").as_ref(), &input()).unwrap();
-        let Finding::Wants(Wish::External { name, deadline, body }) = found else {
+        let Finding::Wants(Wish::External {
+            name,
+            deadline,
+            body,
+        }) = found
+        else {
             panic!("it wants nothing");
         };
         assert_eq!((name.as_str(), deadline.as_millis()), ("names", 200));
@@ -332,9 +348,17 @@ mod tests {
         let ask = |teams: &str| json!({"result": "ask", "message": "m", "ask": teams});
         let table = [
             (json!({"result": "pass", "message": "fine"}), "pass", "pass"),
-            (json!({"result": "pass", "message": "fine", "need": null, "ask": null}), "pass", "pass"),
+            (
+                json!({"result": "pass", "message": "fine", "need": null, "ask": null}),
+                "pass",
+                "pass",
+            ),
             (json!({"result": "deny", "message": "no"}), "deny", "deny"),
-            (json!({"result": "deny", "message": "no", "need": "x"}), "deny", "deny"),
+            (
+                json!({"result": "deny", "message": "no", "need": "x"}),
+                "deny",
+                "deny",
+            ),
             (json!({"result": "ask", "message": "m"}), "error", "ask"),
             (ask("finance:2"), "ask", "ask"),
             (ask("finance:2 & leads"), "ask", "ask"),
@@ -342,19 +366,43 @@ mod tests {
             (ask("nobody"), "error", "error"),
             (ask(""), "error", "error"),
             (ask(&"leads & ".repeat(100)), "error", "error"),
-            (json!({"result": "pass", "message": "m", "ask": "leads"}), "error", "error"),
-            (json!({"result": "pass", "message": "m", "need": "x"}), "error", "error"),
-            (json!({"result": "deny", "message": "m", "ask": "leads"}), "error", "error"),
+            (
+                json!({"result": "pass", "message": "m", "ask": "leads"}),
+                "error",
+                "error",
+            ),
+            (
+                json!({"result": "pass", "message": "m", "need": "x"}),
+                "error",
+                "error",
+            ),
+            (
+                json!({"result": "deny", "message": "m", "ask": "leads"}),
+                "error",
+                "error",
+            ),
             (json!({"result": "allow", "message": "m"}), "error", "error"),
             (json!({"result": "PASS", "message": "m"}), "error", "error"),
-            (json!({"result": ["pass"], "message": "m"}), "error", "error"),
+            (
+                json!({"result": ["pass"], "message": "m"}),
+                "error",
+                "error",
+            ),
             (json!({"result": "pass"}), "error", "error"),
             (json!({"message": "m"}), "error", "error"),
             (json!({"result": "pass", "message": 1}), "error", "error"),
-            (json!({"result": "pass", "message": "m", "expires": "6d"}), "error", "error"),
-            (json!({"result": "ask", "message": "m", "ask": {"teams": "leads"}}), "error", "error"),
+            (
+                json!({"result": "pass", "message": "m", "expires": "6d"}),
+                "error",
+                "error",
+            ),
+            (
+                json!({"result": "ask", "message": "m", "ask": {"teams": "leads"}}),
+                "error",
+                "error",
+            ),
             (json!("pass"), "error", "error"),
-            (json!(["pass", "m"]), "error", "error"),
+            (json!(["pass", "m", null, null]), "error", "error"),
             (json!(null), "error", "error"),
         ];
         for (answer, bare, asking) in table {
@@ -389,14 +437,24 @@ mod tests {
         let (message, need) = said("The name is on a list.", "");
         assert_eq!(message, "the service `names` says: The name is on a list.");
         assert!(need.ends_with("an input that it passes"), "{need}");
+        // What is classed as fit to be read may be named.
+        assert!(
+            said("The part P-1 is unknown.", "")
+                .0
+                .ends_with("P-1 is unknown.")
+        );
         let (message, _) = said("fine\u{202e}\u{200b}\n\u{1b}[31m", "x");
-        assert!(!message.chars().any(char::is_control) && !message.contains('\u{202e}'), "{message}");
+        assert!(
+            !message.chars().any(char::is_control) && !message.contains('\u{202e}'),
+            "{message}"
+        );
         let long = said(&"word ".repeat(1_000), &"\u{202e}".repeat(1_000));
         assert!(long.0.chars().count() < 350 && long.1.chars().count() < 350);
         // It saw the input, and people who may not see it read what it says.
         for quote in [
             "ANN EXAMPLE is on a list",
-            "the part p-1 is bad, ann example",
+            "it is ann\n  example",
+            "an unclassified note",
             "write to kim@northwind.example",
             "try 918273",
         ] {
@@ -411,7 +469,10 @@ mod tests {
     fn settings_report_every_fault() {
         let table = [
             ("name = \"a.b\"\ndeadline_ms = 200", 1),
-            ("name = \"a\"\ndeadline_ms = 9\nexpires = \"1h\"\nchat = \"no\"", 3),
+            (
+                "name = \"a\"\ndeadline_ms = 9\nexpires = \"1h\"\nchat = \"no\"",
+                3,
+            ),
             ("name = \"a\"\ndeadline_ms = 5001\nask = \"nobody\"", 2),
             ("name = \"a\"\ndeadline_ms = 50\nurl = \"http://x\"", 1),
         ];

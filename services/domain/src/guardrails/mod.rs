@@ -6,6 +6,7 @@ mod amount_limit;
 mod asking;
 mod domains;
 mod email_domains;
+mod external;
 mod fact_key;
 mod invoice_total;
 mod match_fact;
@@ -30,6 +31,7 @@ use crate::policy::{AskRule, Known, Pointer, Wish};
 
 pub use amount_limit::{AmountLimit, AmountLimitSettings, LimitTable};
 pub use email_domains::{EmailDomains, EmailDomainsSettings};
+pub use external::{External, ExternalSettings};
 pub use invoice_total::{InvoiceTotal, InvoiceTotalSettings, Rounding};
 pub use match_fact::{MatchFact, MatchFactSettings};
 pub use money::Halves;
@@ -133,6 +135,8 @@ pub enum GuardrailSettings {
     AmountLimit(AmountLimitSettings),
     /// Recipients must be at known domains.
     EmailDomains(EmailDomainsSettings),
+    /// A micro service decides.
+    External(ExternalSettings),
     /// Lines must add up to the total.
     InvoiceTotal(Box<InvoiceTotalSettings>),
     /// A field must equal a trusted fact.
@@ -159,6 +163,7 @@ impl GuardrailSettings {
         match self {
             Self::AmountLimit(_) => amount_limit::NAME,
             Self::EmailDomains(_) => email_domains::NAME,
+            Self::External(_) => external::NAME,
             Self::InvoiceTotal(_) => invoice_total::NAME,
             Self::MatchFact(_) => match_fact::NAME,
             Self::SecretsInInput(_) => secrets_in_input::NAME,
@@ -175,7 +180,7 @@ impl GuardrailSettings {
             Self::InvoiceTotal(settings) => settings.pointers(),
             Self::MatchFact(settings) => settings.pointers(),
             Self::SecretsInInput(settings) => strs(&settings.except),
-            Self::TimeOfDay(_) => Vec::new(),
+            Self::External(_) | Self::TimeOfDay(_) => Vec::new(),
             Self::UpdateFields(settings) => settings.pointers(),
         }
     }
@@ -185,6 +190,7 @@ impl GuardrailSettings {
         match self {
             Self::AmountLimit(settings) => boxed(AmountLimit::new(settings, setup)),
             Self::EmailDomains(settings) => boxed(EmailDomains::new(settings, setup)),
+            Self::External(settings) => boxed(External::new(settings, setup)),
             Self::InvoiceTotal(settings) => boxed(InvoiceTotal::new(settings)),
             Self::MatchFact(settings) => boxed(MatchFact::new(settings, setup)),
             Self::SecretsInInput(settings) => boxed(SecretsInInput::new(settings, setup)),

@@ -5,6 +5,7 @@ mod cases;
 mod cookbook;
 mod diff;
 mod golden;
+mod guardrails;
 mod labels;
 mod lint;
 mod mandates;

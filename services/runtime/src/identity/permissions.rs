@@ -4,8 +4,8 @@
 //! INVARIANT: a permission is stated here or it does not exist; the golden matrix in
 //! `tests/conformance` shows every widening as a changed mark.
 
-use countersign_schemas::Stream;
 use countersign_schemas::subjects::service::WORK_QUEUE;
+use countersign_schemas::{Stream, subjects};
 
 use super::principal::{Principal, Service};
 use crate::bus::layout::{APPROVALS, DURABLES, FACTS, LABELS, POLICY};
@@ -58,10 +58,17 @@ impl Permissions {
             Principal::Agent(agent) => grants.agent(agent.as_str()),
             Principal::Approver(person) => grants.approver(person.as_str()),
             Principal::Operator(person) => grants.operator(person.as_str()),
-            Principal::Worker { tools, .. } => {
+            Principal::Worker {
+                tools, guardrails, ..
+            } => {
                 for tool in tools {
                     // Only in the queue: beside it a second replica would hear each call too.
                     grants.subscribe(&[&format!("work.{tool} {WORK_QUEUE}")]);
+                }
+                for name in guardrails {
+                    // In any queue: a second answer to one question is not read.
+                    let subject = subjects::service::guardrail(name);
+                    grants.micro_service(name.as_str(), &[subject.as_str()]);
                 }
                 grants.responses = true;
             }
@@ -203,9 +210,13 @@ impl Permissions {
         }
     }
 
-    /// Answer requests as a NATS micro service.
+    /// Answer requests as one of our services.
     fn answer(&mut self, service: Service, subjects: &[&str]) {
-        let name = service.name();
+        self.micro_service(service.name(), subjects);
+    }
+
+    /// Answer requests as the NATS micro service `name`.
+    fn micro_service(&mut self, name: &str, subjects: &[&str]) {
         self.subscribe(subjects);
         for verb in ["PING", "INFO", "STATS"] {
             self.subscribe(&[

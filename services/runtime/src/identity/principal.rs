@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use countersign_schemas::ids::{AgentId, PersonId, ServiceId, ToolName};
+use countersign_schemas::ids::{AgentId, PersonId, ServiceId, Token, ToolName};
 use serde::{Deserialize, Serialize};
 
-/// Most tools one worker may serve: each is a line of the server's configuration.
+/// Most tools and guardrails one worker may serve: each is a line of the server's configuration.
 pub(super) const TOOLS_PER_WORKER_MAX: usize = 1_000;
 /// Most people one bridge may speak for: each is a line of the server's configuration.
 pub(super) const PEOPLE_PER_BRIDGE_MAX: usize = 10_000;
@@ -193,7 +193,9 @@ pub enum PrincipalError {
     #[error("`{0}` is not one of Countersign's services")]
     Service(String),
     /// A worker that may run nothing, or too much.
-    #[error("a worker needs between 1 and {TOOLS_PER_WORKER_MAX} tools, `{0}` has {1}")]
+    #[error(
+        "a worker needs between 1 and {TOOLS_PER_WORKER_MAX} tools or guardrails, `{0}` has {1}"
+    )]
     Tools(String, usize),
     /// A bridge whose votes would look like those that people cast themselves.
     #[error("a bridge cannot be called `{OWN_KEY}`: that stands for a person's own key")]
@@ -221,12 +223,14 @@ pub enum Principal {
     Approver(PersonId),
     /// A person who runs the system.
     Operator(PersonId),
-    /// A process that runs these tools and no others.
+    /// A process that runs these tools, answers for these guardrails, and for no others.
     Worker {
         /// Its name.
         name: ServiceId,
         /// The tools it is asked to run.
         tools: BTreeSet<ToolName>,
+        /// The `external` guardrails it answers for.
+        guardrails: BTreeSet<Token>,
     },
     /// A bridge that carries the votes of these people and of nobody else.
     Bridge {
@@ -268,13 +272,7 @@ impl Principal {
             Role::Agent => name.parse().map(Self::Agent).map_err(|_| bad_name()),
             Role::Approver => name.parse().map(Self::Approver).map_err(|_| bad_name()),
             Role::Operator => name.parse().map(Self::Operator).map_err(|_| bad_name()),
-            Role::Worker if !(1..=TOOLS_PER_WORKER_MAX).contains(&tools.len()) => {
-                Err(PrincipalError::Tools(shown(name), tools.len()))
-            }
-            Role::Worker => Ok(Self::Worker {
-                name: name.parse().map_err(|_| bad_name())?,
-                tools,
-            }),
+            Role::Worker => Self::worker(name, tools, BTreeSet::new()),
             Role::Bridge if name == OWN_KEY => Err(PrincipalError::OwnKey),
             Role::Bridge if !(1..=PEOPLE_PER_BRIDGE_MAX).contains(&people.len()) => {
                 Err(PrincipalError::People(shown(name), people.len()))
@@ -284,6 +282,30 @@ impl Principal {
                 people,
             }),
         }
+    }
+
+    /// A worker that runs `tools` and answers for `guardrails`.
+    ///
+    /// # Errors
+    /// If the name is not a token, or it would have nothing to do, or too much.
+    pub fn worker(
+        name: &str,
+        tools: BTreeSet<ToolName>,
+        guardrails: BTreeSet<Token>,
+    ) -> Result<Self, PrincipalError> {
+        let count = tools.len() + guardrails.len();
+        if !(1..=TOOLS_PER_WORKER_MAX).contains(&count) {
+            return Err(PrincipalError::Tools(shown(name), count));
+        }
+        let bad_name = |_| PrincipalError::Name {
+            role: format!("a {}", Role::Worker),
+            name: shown(name),
+        };
+        Ok(Self::Worker {
+            name: name.parse().map_err(bad_name)?,
+            tools,
+            guardrails,
+        })
     }
 
     /// Its role.
@@ -339,6 +361,15 @@ impl Principal {
     pub fn tools(&self) -> BTreeSet<ToolName> {
         match self {
             Self::Worker { tools, .. } => tools.clone(),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    /// The guardrails of a worker.
+    #[must_use]
+    pub fn guardrails(&self) -> BTreeSet<Token> {
+        match self {
+            Self::Worker { guardrails, .. } => guardrails.clone(),
             _ => BTreeSet::new(),
         }
     }
@@ -410,6 +441,14 @@ mod tests {
         assert!(Principal::new(Role::Bridge, "b", tools, people.clone()).is_err());
         assert!(Principal::new(Role::Worker, "w", BTreeSet::new(), people).is_err());
         assert!(make(Role::Worker, "w").is_err());
+        let guardrails: BTreeSet<Token> = ["names".parse().unwrap()].into();
+        let serving = Principal::worker("w", BTreeSet::new(), guardrails.clone()).unwrap();
+        assert_eq!(
+            (serving.guardrails(), serving.tools().len()),
+            (guardrails.clone(), 0)
+        );
+        assert!(Principal::worker("w.x", BTreeSet::new(), guardrails).is_err());
+        assert!(Principal::worker("w", BTreeSet::new(), BTreeSet::new()).is_err());
         assert!(make(Role::Bridge, "b").is_err());
     }
 

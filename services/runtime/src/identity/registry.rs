@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use countersign_schemas::ids::{PersonId, ToolName};
+use countersign_schemas::ids::{PersonId, Token, ToolName};
 use serde::{Deserialize, Serialize};
 
 use super::files;
@@ -38,6 +38,8 @@ struct Stored {
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     tools: BTreeSet<ToolName>,
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    guardrails: BTreeSet<Token>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     people: BTreeSet<PersonId>,
 }
 
@@ -50,14 +52,25 @@ impl TryFrom<Stored> for Entry {
             name,
             public_key,
             tools,
+            guardrails,
             people,
         } = stored;
         // The key is written into the server's configuration as it stands.
         if public_key.len() != 56 || !nkeys_user(&public_key) {
             return Err(RegistryError::Key(format!("{role}-{name}")));
         }
+        let principal = match (role, guardrails.is_empty()) {
+            (_, true) => Principal::new(role, &name, tools, people)?,
+            (Role::Worker, false) if people.is_empty() => {
+                Principal::worker(&name, tools, guardrails)?
+            }
+            _ => {
+                let who = format!("{role} `{name}`");
+                return Err(PrincipalError::Extra(who, "guardrails with what it has").into());
+            }
+        };
         Ok(Self {
-            principal: Principal::new(role, &name, tools, people)?,
+            principal,
             public_key,
         })
     }
@@ -73,6 +86,7 @@ impl From<Entry> for Stored {
             role: entry.principal.role(),
             name: entry.principal.name().to_owned(),
             tools: entry.principal.tools(),
+            guardrails: entry.principal.guardrails(),
             people: entry.principal.people(),
             public_key: entry.public_key,
         }
