@@ -200,4 +200,88 @@ mod tests {
         let place = made.deployment.dir().display().to_string();
         insta::assert_snapshot!(told(&made).replace(&place, "DIR"));
     }
+
+    #[test]
+    fn a_wrong_call_is_told_apart_from_a_machine_that_cannot() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = |sub: &str, name: &str, listen: &str, twice: bool| {
+            let one = || Principal::Agent("a".parse().unwrap());
+            let mut options = InitOptions::local(name, listen);
+            options.identities = match twice {
+                true => vec![one(), one()],
+                false => vec![one()],
+            };
+            CliError::from(init(&dir.path().join(sub), &options).unwrap_err())
+        };
+        std::fs::create_dir(dir.path().join("full")).unwrap();
+        std::fs::write(dir.path().join("full/x"), "").unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let here = "127.0.0.1:4222";
+        for (error, exit, words) in [
+            (
+                made("full", "acme", here, false),
+                Exit::Usage,
+                "is not empty",
+            ),
+            (
+                made("a", "a b", here, false),
+                Exit::Usage,
+                "cannot name a deployment",
+            ),
+            (
+                made("b", "", here, false),
+                Exit::Usage,
+                "cannot name a deployment",
+            ),
+            (
+                made("c", "acme", "4222", false),
+                Exit::Usage,
+                "write host:port",
+            ),
+            (
+                made("d", "acme", "host:port", false),
+                Exit::Usage,
+                "write host:port",
+            ),
+            // To the server that would mean every address of the machine.
+            (
+                made("g", "acme", ":4222", false),
+                Exit::Usage,
+                "write host:port",
+            ),
+            (made("e", "acme", here, true), Exit::Usage, "exists already"),
+            (
+                made("file/sub", "acme", here, false),
+                Exit::Configuration,
+                "file/sub",
+            ),
+        ] {
+            assert_eq!(error.exit(), exit, "{error}");
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn certificates_are_written_with_their_whole_paths_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, "").unwrap();
+            Some(path)
+        };
+        let args = |tls_ca: Option<PathBuf>| TlsArgs {
+            tls_cert: file("cert.pem"),
+            tls_key: file("key.pem"),
+            tls_ca,
+        };
+        assert_eq!(tls(&args(None)).unwrap(), None);
+        let roundabout = dir.path().join("sub/../ca.pem");
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        file("ca.pem");
+        let found = tls(&args(Some(roundabout))).unwrap().unwrap();
+        assert!(found.ca.is_absolute() && !found.ca.display().to_string().contains(".."));
+        let missing = tls(&args(Some(dir.path().join("none.pem")))).unwrap_err();
+        assert_eq!(missing.exit(), Exit::Configuration);
+        assert!(missing.to_string().contains("none.pem"), "{missing}");
+    }
 }

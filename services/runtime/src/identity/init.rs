@@ -143,6 +143,7 @@ fn check(options: &InitOptions) -> Result<(), InitError> {
     let port = options
         .listen
         .rsplit_once(':')
+        .filter(|(host, _)| !host.is_empty())
         .map(|(_, port)| port.parse::<u16>());
     let plain = options
         .listen

@@ -138,3 +138,71 @@ async fn subscribe(bus: &Bus, subject: String) -> Result<Subscriber, CliError> {
         .await
         .map_err(|error| CliError::Unreachable(format!("{failed}: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use countersign_schemas::Event;
+    use countersign_schemas::codec::decode;
+    use countersign_schemas::events::{ToolBlocked, ToolCompleted, ToolRefused};
+
+    use super::*;
+
+    fn golden<E: Event>() -> E {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/golden");
+        let file = format!("{folder}/{}/v1.json", E::NAME);
+        decode(&std::fs::read(file).unwrap()).unwrap()
+    }
+
+    /// One agent may have many intents under way, and asks twice under one id: only the
+    /// answer to this message is its answer.
+    #[test]
+    fn only_what_answers_this_message_ends_the_wait() {
+        let blocked: ToolBlocked = golden();
+        let intent = blocked.intent_id;
+        let seq = blocked.request.seq;
+        let another = "0190b3a0-0000-7000-8000-0000000000aa".parse().unwrap();
+        let refused = |of: Option<IntentId>| {
+            let event: ToolRefused = golden();
+            let mut event = ToolRefused {
+                intent_id: of,
+                ..event
+            };
+            event.request.seq = seq;
+            IntentEvent::Refused(event)
+        };
+        let completed: ToolCompleted = golden();
+        let blocked = IntentEvent::Blocked(Box::new(blocked));
+        let completed = IntentEvent::Completed(Box::new(completed));
+        let table = [
+            ("our refusal", refused(Some(intent)), Some(seq), true),
+            (
+                "a refusal of bytes nobody could read",
+                refused(None),
+                Some(seq),
+                true,
+            ),
+            (
+                "another message's",
+                refused(Some(intent)),
+                Some(seq + 1),
+                false,
+            ),
+            ("looked up by id", refused(Some(intent)), None, true),
+            ("looked up, another's", refused(Some(another)), None, false),
+            ("looked up, nobody's", refused(None), None, false),
+            ("our block", blocked.clone(), Some(seq), true),
+            (
+                "the block of an earlier message",
+                blocked.clone(),
+                Some(seq + 1),
+                false,
+            ),
+            ("looked up, a block", blocked, None, true),
+            ("an outcome", completed.clone(), Some(seq + 1), true),
+            ("looked up, an outcome", completed, None, true),
+        ];
+        for (what, event, sequence, answers) in table {
+            assert_eq!(is_answer(&event, intent, sequence), answers, "{what}");
+        }
+    }
+}
