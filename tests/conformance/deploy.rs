@@ -317,4 +317,11 @@ fn systemd_starts_every_service_and_nothing_that_does_not_exist() {
     }
     assert!(unit("countersign@.service").contains("countersign-%i --config "));
     assert!(unit("countersign-setup.service").contains("countersign setup --dir "));
+    let all = ["countersign-nats", "countersign-setup", "countersign@"];
+    for text in all.map(|name| unit(&format!("{name}.service"))) {
+        let (head, service) = text.split_once("[Service]").unwrap();
+        assert!(head.contains("\nStartLimitIntervalSec=0\n"), "{text}");
+        assert!(!head.contains("Requires="), "{text}");
+        assert!(service.contains("\nRestart=") && service.contains("\nRestartSec=5\n"));
+    }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use countersign_domain::approvals::{Listed, ViewReply, ViewRequest};
 use countersign_runtime::bus::{BusError, Failure};
 use countersign_schemas::{ApprovalId, PersonId};
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 
 use crate::office::Office;
 
@@ -16,6 +16,9 @@ use crate::office::Office;
 const SUBJECT: &str = "cs.approval.view.*";
 /// Questions answered at once: people ask, not machines.
 const RUNNING_MAX: usize = 32;
+/// Approvals of a list that are read at once: a read is a way to the server and back, and
+/// a person with a thousand of them waits for all.
+const READS_MAX: usize = 32;
 /// Bytes of a list: well under what the server lets a message be.
 const LIST_BYTES_MAX: usize = 1024 * 1024;
 /// Approvals of a list: more than a person works through at once.
@@ -110,16 +113,20 @@ impl Office {
 
     async fn list(&self, person: &PersonId, mine: bool) -> Result<Option<ViewReply>, Failure> {
         let ids = self.pending.ids();
+        let all = ids.len();
         let mut list = List::default();
-        for (seen, id) in ids.iter().enumerate() {
-            let Some(listed) = self.list_one(person, id).await? else {
+        let read = |id: ApprovalId| async move { self.list_one(person, &id).await };
+        let reads = stream::iter(ids).map(read).buffered(READS_MAX);
+        let mut reads = std::pin::pin!(reads.enumerate());
+        while let Some((seen, found)) = reads.next().await {
+            let Some(listed) = found? else {
                 continue;
             };
             if mine && !listed.may_vote {
                 continue;
             }
             if !list.take(listed)? {
-                list.more = ids.len() - seen;
+                list.more = all.saturating_sub(seen);
                 break;
             }
         }

@@ -29,5 +29,8 @@ pub use settings::Settings;
 pub use state::State;
 pub use verify::{Report, VerifyError, verify};
 
+/// The name of the service: of its credential and its binary.
+pub const NAME: &str = "audit-archiver";
+
 #[cfg(test)]
 mod tests;

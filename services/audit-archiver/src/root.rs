@@ -59,11 +59,32 @@ pub struct Root {
 }
 
 impl Root {
-    /// An archive to read. Nothing is made.
+    /// The place of an archive, whether or not it is there. Nothing is made.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
+        }
+    }
+
+    /// An archive that is there, to read.
+    ///
+    /// # Errors
+    /// When there is none: an empty answer about the wrong directory would be a wrong one.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let root = Self::new(dir);
+        let manifest = root.path("manifest");
+        match fs::metadata(&manifest) {
+            Ok(about) if about.is_dir() => Ok(root),
+            Ok(_) => {
+                let reason = ErrorKind::NotADirectory.into();
+                Err(StoreError::new("read the archive's manifest", &manifest)(
+                    reason,
+                ))
+            }
+            Err(error) => Err(StoreError::new("read the archive's manifest", &manifest)(
+                error,
+            )),
         }
     }
 

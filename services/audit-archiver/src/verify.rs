@@ -65,7 +65,7 @@ pub fn verify(
     if keys.is_empty() {
         return Err(VerifyError::NoKey);
     }
-    let root = Root::new(dir);
+    let root = Root::open(dir)?;
     let bytes = root.entries()??;
     let (state, entries) = verify_chain(bytes.iter().map(Vec::as_slice), keys, anchors)?;
     for entry in &entries {

@@ -165,7 +165,7 @@ impl Archive {
     }
 
     async fn answer(&self, statement: &str, limits: QueryLimits) -> Result<Answer, QueryError> {
-        self.check_files()?;
+        self.check_files().await?;
         let session = self.session(limits).await.map_err(sql)?;
         let frame = session
             .sql_with_options(statement, read_only())
@@ -196,16 +196,14 @@ impl Archive {
 
     /// The engine leaves out a file that is not there without a word; an audit log that is
     /// silently shorter is worse than no answer.
-    fn check_files(&self) -> Result<(), QueryError> {
-        for file in self.manifest.files() {
-            let found = fs::metadata(self.manifest.dir().join(&file.path)).map(|about| about.len());
-            if found.ok() != Some(file.bytes) {
-                return Err(QueryError::File {
-                    path: file.path.clone(),
-                });
-            }
-        }
-        Ok(())
+    async fn check_files(&self) -> Result<(), QueryError> {
+        let manifest = self.manifest.clone();
+        // One look at each file, on a thread that may wait for the disk.
+        let checked = tokio::task::spawn_blocking(move || whole(&manifest)).await;
+        checked.unwrap_or_else(|error| {
+            let (path, reason) = (self.manifest.dir().to_owned(), error.into());
+            Err(OpenError::Read { path, reason }.into())
+        })
     }
 
     async fn session(&self, limits: QueryLimits) -> Result<SessionContext, DataFusionError> {
@@ -219,6 +217,18 @@ impl Archive {
         table::register(&session, self.manifest.files()).await?;
         Ok(session)
     }
+}
+
+/// Whether every file of the manifest is there in its size.
+fn whole(manifest: &Manifest) -> Result<(), QueryError> {
+    for file in manifest.files() {
+        let found = fs::metadata(manifest.dir().join(&file.path)).map(|about| about.len());
+        if found.ok() != Some(file.bytes) {
+            let path = file.path.clone();
+            return Err(QueryError::File { path });
+        }
+    }
+    Ok(())
 }
 
 /// All three are on by default; the last one means SET, transactions and PREPARE.

@@ -19,3 +19,6 @@ pub use archive::{Answer, Archive, QueryError, QueryLimits, SQL_BYTES_MAX};
 pub use manifest::OpenError;
 pub use service::{QueryRequest, REPLY_BYTES_MAX, run};
 pub use settings::Settings;
+
+/// The name of the service: of its credential and its binary.
+pub const NAME: &str = "audit-query";

@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-use countersign_audit_query::{Settings, run};
+use countersign_audit_query::{NAME, Settings, run};
 
 fn main() -> ExitCode {
-    countersign_runtime::service::main("audit-query", |context, config| async move {
+    countersign_runtime::service::main(NAME, |context, config| async move {
         run(context, Settings::from_config(&config)?).await
     })
 }

@@ -2,10 +2,12 @@
 //! binds to the person's own key. Each look-up is stored before its answer leaves: an
 //! answer that cannot be recorded is not given.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
+use countersign_domain::archive::ManifestPublicKeys;
 use countersign_runtime::bus::{Meta, Outgoing, PublishError};
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_schemas::events::AuditAccessed;
@@ -21,8 +23,6 @@ use crate::settings::Settings;
 
 /// Where people ask.
 const SUBJECT: &str = "cs.audit.query.*";
-/// Several instances share the work.
-const QUEUE: &str = "audit-query";
 /// Queries at once: each may use the whole memory limit.
 const AT_ONCE: usize = 2;
 /// Requests that wait for their turn; more are told so.
@@ -99,7 +99,8 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
     let mut requests = context
         .bus
         .client()
-        .queue_subscribe(SUBJECT, QUEUE.to_owned())
+        // Several instances share the work.
+        .queue_subscribe(SUBJECT, crate::NAME.to_owned())
         .await
         .map_err(|error| ServiceError::Unreachable(format!("cannot answer queries: {error}")))?;
     // Ready means that the server knows of it: a question before that has no responder.
@@ -191,12 +192,12 @@ impl Desk {
     /// The archive as it is now; the query itself runs on a copy of its file list.
     async fn archive(&self) -> Result<Archive, Refusal> {
         let mut held = self.archive.lock().await;
-        let mut archive = match held.take() {
-            Some(archive) => archive,
-            None => Archive::open(&self.settings.dir, self.settings.pinned.clone())?,
-        };
         // One that has gone bad is opened, and refused, anew by the next query.
-        archive.refresh()?;
+        let last = held.take();
+        let (dir, keys) = (self.settings.dir.clone(), self.settings.pinned.clone());
+        // Reading and checking entries would hold up a thread that others wait for.
+        let read = tokio::task::spawn_blocking(move || refreshed(last, &dir, keys)).await;
+        let archive = read.map_err(|error| Refusal::new("unavailable", error))??;
         Ok(held.insert(archive).clone())
     }
 
@@ -280,6 +281,20 @@ impl Desk {
             tracing::warn!(%error, "an answer could not be sent");
         }
     }
+}
+
+/// The archive with everything that is committed, opened if it is not yet.
+fn refreshed(
+    last: Option<Archive>,
+    dir: &Path,
+    keys: ManifestPublicKeys,
+) -> Result<Archive, QueryError> {
+    let mut archive = match last {
+        Some(archive) => archive,
+        None => Archive::open(dir, keys)?,
+    };
+    archive.refresh()?;
+    Ok(archive)
 }
 
 /// Header values hold one line.

@@ -63,6 +63,9 @@ pub(crate) enum CliError {
     /// NATS, a service or the archive is out of reach.
     #[error("{0}")]
     Unreachable(String),
+    /// It was sent, and nobody said whether it is stored.
+    #[error("{0}")]
+    NotKnown(String),
     /// Anything else.
     #[error("{0}")]
     Unexpected(String),
@@ -89,13 +92,26 @@ impl CliError {
         Self::Unexpected(error.to_string())
     }
 
+    /// The same with `hint` at its end.
+    pub(crate) fn hinting(self, hint: &str) -> Self {
+        let more = |text: String| format!("{text}; {hint}");
+        match self {
+            Self::Usage(text) => Self::Usage(more(text)),
+            Self::Refused(text) => Self::Refused(more(text)),
+            Self::Configured(text) => Self::Configured(more(text)),
+            Self::Unreachable(text) => Self::Unreachable(more(text)),
+            Self::NotKnown(text) => Self::NotKnown(more(text)),
+            Self::Unexpected(text) => Self::Unexpected(more(text)),
+        }
+    }
+
     /// How the process ends.
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Usage(_) => Exit::Usage,
             Self::Refused(_) => Exit::Denied,
             Self::Configured(_) => Exit::Configuration,
-            Self::Unreachable(_) => Exit::Unreachable,
+            Self::Unreachable(_) | Self::NotKnown(_) => Exit::Unreachable,
             Self::Unexpected(_) => Exit::Unexpected,
         }
     }
@@ -144,7 +160,7 @@ impl From<PublishError> for CliError {
             )),
             PublishError::TooLarge { .. } | PublishError::Rejected { .. } => Self::Refused(text),
             PublishError::Full { .. } | PublishError::Server { .. } => Self::Unreachable(text),
-            PublishError::Timeout | PublishError::Closed => Self::Unreachable(format!(
+            PublishError::Timeout | PublishError::Closed => Self::NotKnown(format!(
                 "it is not known whether the message was stored: {error}"
             )),
             PublishError::Conflict { .. } | PublishError::Duplicate { .. } => {
@@ -193,5 +209,8 @@ mod tests {
         let silent = CliError::from(PublishError::Timeout);
         assert_eq!(silent.exit(), Exit::Unreachable);
         assert!(silent.to_string().contains("not known"));
+        let hinting = silent.hinting("look again");
+        assert_eq!(hinting.exit(), Exit::Unreachable);
+        assert!(hinting.to_string().ends_with("; look again"), "{hinting}");
     }
 }

@@ -22,11 +22,6 @@ use countersign_tool_executor as executor;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// The archiver's name: of its credential.
-const ARCHIVER: &str = "audit-archiver";
-/// The query service's name: of its credential.
-const QUERY: &str = "audit-query";
-
 /// The parts cannot be started, or one of them ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -128,12 +123,12 @@ impl Stack {
     async fn start_services(&mut self) -> Result<(), StackError> {
         let config = self.config.clone();
         let settings = archiver::Settings::from_config(&config);
-        let settings = settings.map_err(StackError::of(ARCHIVER))?;
-        self.launch(ARCHIVER, |context| archiver::run(context, settings))
+        let settings = settings.map_err(StackError::of(archiver::NAME))?;
+        self.launch(archiver::NAME, |context| archiver::run(context, settings))
             .await?;
         let settings = query::Settings::from_config(&config);
-        let settings = settings.map_err(StackError::of(QUERY))?;
-        self.launch(QUERY, |context| query::run(context, settings))
+        let settings = settings.map_err(StackError::of(query::NAME))?;
+        self.launch(query::NAME, |context| query::run(context, settings))
             .await?;
         let settings = executor::Settings::load(&config);
         let settings = settings.map_err(StackError::of(executor::NAME))?;
@@ -205,9 +200,18 @@ impl Stack {
         self.health.clone()
     }
 
-    /// Waits until a service ends, which none does by itself.
+    /// Waits until the server or a service ends, which none does by itself.
     pub(crate) async fn until_one_ends(&mut self) -> StackError {
-        match self.services.join_next().await {
+        let ended = tokio::select! {
+            // A service may end because the server did: that is the thing to tell.
+            biased;
+            died = self.server.until_ended() => return died.into(),
+            ended = self.services.join_next() => ended,
+        };
+        if !self.server.is_running() {
+            return self.server.until_ended().await.into();
+        }
+        match ended {
             Some(Ok((name, Err(reason)))) => StackError::Service { name, reason },
             Some(Ok((name, Ok(())))) => StackError::Ended(name),
             Some(Err(_)) | None => StackError::Ended("a service"),
@@ -251,7 +255,7 @@ async fn start_server(
         ServerConfig::File(embedded.config),
         embedded.store_dir,
     );
-    options.port = Port::Fixed(port);
+    options.port = Port::Configured(port);
     Ok((NatsServer::start(options).await?, version))
 }
 

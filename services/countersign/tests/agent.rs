@@ -11,9 +11,9 @@ mod checks {
     use countersign_schemas::codec::decode;
     use countersign_schemas::events::{
         BlockedCode, Outcome, RefusedCode, RequestRef, ToolBlocked, ToolCompleted, ToolRefused,
-        ToolRequested, ToolWithdrawn,
+        ToolRequested, ToolRevoked, ToolStarted, ToolWithdrawn,
     };
-    use countersign_schemas::{Address, AgentId, SeqToken, Stream};
+    use countersign_schemas::{Address, AgentId, Event, IntentId, SeqToken, Stream};
 
     use super::fixture::{Deployment, PATIENCE, countersign, golden, store};
 
@@ -35,18 +35,19 @@ mod checks {
 
     /// The next intent of an agent, once it is stored.
     async fn intent(bus: &Bus, name: &str) -> (StoredMessage, ToolRequested) {
-        let subject = format!("tool.requested.{name}");
+        next(bus, &format!("tool.requested.{name}")).await
+    }
+
+    /// The next event on a subject, once it is stored.
+    async fn next<E: Event>(bus: &Bus, subject: &str) -> (StoredMessage, E) {
         let found = async {
             let mut pause = tokio::time::interval(std::time::Duration::from_millis(20));
             loop {
                 pause.tick().await;
-                let last = bus
-                    .last_by_subject(Stream::Intents, &subject)
-                    .await
-                    .unwrap();
+                let last = bus.last_by_subject(Stream::Intents, subject).await.unwrap();
                 if let Some(message) = last {
-                    let request = decode(&message.payload).unwrap();
-                    return (message, request);
+                    let event = decode(&message.payload).unwrap();
+                    return (message, event);
                 }
             }
         };
@@ -180,10 +181,14 @@ mod checks {
         assert_eq!(pending.code, 21, "{}", pending.told);
         assert_eq!(pending.json["state"], "pending");
         let id = pending.json["intent_id"].as_str().unwrap().to_owned();
-        let withdrawn = deployment
-            .run(&["withdraw", &id, "--agent", "billing"])
-            .await;
-        assert_eq!(withdrawn.code, 0, "{}", withdrawn.told);
+        let args = ["withdraw", &id, "--agent", "billing", "--wait", "1"];
+        let withdrawn = deployment.run(&args).await;
+        assert_eq!(
+            withdrawn.code, 21,
+            "stored is not withdrawn: {}",
+            withdrawn.told
+        );
+        assert_eq!(withdrawn.json["state"], "pending");
         let coordinator = deployment.service(Service::ApprovalCoordinator).await;
         let stored = coordinator
             .last_by_subject(Stream::Intents, "tool.withdrawn.billing")
@@ -192,6 +197,98 @@ mod checks {
             .unwrap();
         let event: ToolWithdrawn = decode(&stored.payload).unwrap();
         assert_eq!(event.intent_id.to_string(), id);
+    }
+
+    /// The next withdrawal of `billing`, once it is stored.
+    async fn withdrawal(bus: &Bus) -> (StoredMessage, ToolWithdrawn) {
+        next(bus, "tool.withdrawn.billing").await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_withdrawal_ends_by_what_became_of_the_intent() {
+        let deployment = Deployment::start().await;
+        let coordinator = deployment.service(Service::ApprovalCoordinator).await;
+        let executor = deployment.service(Service::ToolExecutor).await;
+        let intent = |n: u8| -> IntentId {
+            let text = format!("01920000-0000-7000-8000-0000000000{n:02}");
+            text.parse().unwrap()
+        };
+        let billing = || agent("billing");
+        let blocked = |n, code| ToolBlocked {
+            intent_id: intent(n),
+            agent: billing(),
+            code,
+            ..golden()
+        };
+        for (n, code) in [(1, BlockedCode::Withdrawn), (2, BlockedCode::PolicyDenied)] {
+            let (agent, intent) = (billing(), intent(n));
+            let address = Address::ToolBlocked { agent, intent };
+            store(&coordinator, &address, &blocked(n, code)).await;
+        }
+        let revoked = ToolRevoked {
+            intent_id: intent(3),
+            agent: billing(),
+            ..golden()
+        };
+        let (agent, at) = (billing(), intent(3));
+        let address = Address::ToolRevoked { agent, intent: at };
+        store(&coordinator, &address, &revoked).await;
+        let started = ToolStarted {
+            intent_id: intent(4),
+            agent: billing(),
+            ..golden()
+        };
+        let (agent, at) = (billing(), intent(4));
+        let address = Address::ToolStarted { agent, intent: at };
+        store(&executor, &address, &started).await;
+        let completed = ToolCompleted {
+            intent_id: intent(5),
+            agent: billing(),
+            ..golden()
+        };
+        let (agent, at) = (billing(), intent(5));
+        let address = Address::ToolCompleted { agent, intent: at };
+        store(&executor, &address, &completed).await;
+        for (n, state, code) in [
+            (1, "withdrawn", 0),
+            (2, "blocked", 0),
+            (3, "revoked", 0),
+            (4, "running", 20),
+            (5, "ended", 20),
+        ] {
+            let id = intent(n).to_string();
+            let ended = deployment
+                .run(&["withdraw", &id, "--agent", "billing"])
+                .await;
+            assert_eq!(ended.json["state"], state, "{}", ended.told);
+            assert_eq!(ended.code, code, "{state}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_withdrawal_of_nothing_is_refused() {
+        let deployment = Deployment::start().await;
+        let coordinator = deployment.service(Service::ApprovalCoordinator).await;
+        let id = "01920000-0000-7000-8000-000000000001";
+        let refuse = async {
+            let (message, _) = withdrawal(&coordinator).await;
+            let request = reference(&coordinator, message.seq).await;
+            let address = Address::ToolRefused {
+                agent: agent("billing"),
+                seq: SeqToken::new(request.incarnation.clone(), message.seq),
+            };
+            let refused = ToolRefused {
+                request,
+                agent: agent("billing"),
+                intent_id: Some(id.parse().unwrap()),
+                ..golden()
+            };
+            store(&coordinator, &address, &refused).await;
+        };
+        let args = ["withdraw", id, "--agent", "billing"];
+        let (ended, ()) = tokio::join!(deployment.run(&args), refuse);
+        assert_eq!(ended.code, 20, "{} {}", ended.json, ended.told);
+        assert_eq!(ended.json["state"], "refused");
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -210,6 +307,12 @@ mod checks {
                 .contains("may not publish on `tool.requested.billing`"),
             "{}",
             refused.told
+        );
+        let (id, _) = refused.told.split_once('\n').unwrap();
+        let id = id.strip_prefix("sending intent ").unwrap();
+        assert!(
+            id.parse::<IntentId>().is_ok(),
+            "told before it is sent: {id}"
         );
     }
 

@@ -193,23 +193,29 @@ mod checks {
         assert_eq!(stopped(demo).await, Some(0));
     }
 
-    #[tokio::test]
-    async fn up_runs_a_deployment_until_it_is_told_to_stop() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = root.path().join("acme");
+    /// A new deployment in `dir`, running.
+    async fn up(dir: &Path) -> Child {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let listen = free.local_addr().unwrap().to_string();
         drop(free);
-        let init = ["init", path(&dir), "--listen", &listen, "--operator", "kim"];
+        let init = ["init", path(dir), "--listen", &listen, "--operator", "kim"];
         let output = ended(countersign(&init)).await;
         assert_eq!(output.status.code(), Some(0));
-        let mut up = countersign(&["up", "--dir", path(&dir)])
+        let mut up = countersign(&["up", "--dir", path(dir)])
             .env("COUNTERSIGN_TELEMETRY__LEVEL", "error")
             .spawn()
             .unwrap();
         let said = told(&mut up, "Ctrl-C ends them").await.join("\n");
         assert!(said.contains(&listen), "{said}");
         assert!(said.contains("5 services"), "{said}");
+        up
+    }
+
+    #[tokio::test]
+    async fn up_runs_a_deployment_until_it_is_told_to_stop() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("acme");
+        let up = up(&dir).await;
         let output = ended(countersign(&["policy", "push", "--dir", path(&dir)])).await;
         let pushed = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{pushed}");
@@ -236,5 +242,40 @@ mod checks {
         .await;
         assert_eq!(output.status.code(), Some(20), "an unknown tool is blocked");
         assert_eq!(stopped(up).await, Some(0));
+    }
+
+    /// The process id of a deployment's server, which it writes into a name.
+    fn server_of(dir: &Path) -> i32 {
+        let mut dirs = vec![dir.join("nats")];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                let id = name
+                    .strip_prefix("nats-server_")
+                    .and_then(|rest| rest.strip_suffix(".ports"));
+                match id {
+                    Some(id) => return id.parse().unwrap(),
+                    None if path.is_dir() => dirs.push(path),
+                    None => {}
+                }
+            }
+        }
+        panic!("no server has said where it listens");
+    }
+
+    #[tokio::test]
+    async fn up_ends_and_says_why_when_its_server_dies() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("acme");
+        let up = up(&dir).await;
+        let id = rustix::process::Pid::from_raw(server_of(&dir)).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
+        let ended = tokio::time::timeout(PATIENCE, up.wait_with_output()).await;
+        let ended = ended.unwrap().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(69), "{said}");
+        assert!(said.contains("nats-server ended by itself"), "{said}");
+        assert!(said.contains("nats-server.log"), "{said}");
     }
 }

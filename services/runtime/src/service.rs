@@ -22,7 +22,7 @@ use crate::identity::Service;
 use crate::signals::shutdown_on_signals;
 use crate::telemetry::{Telemetry, TelemetryError};
 
-pub use clock_watch::ClockTrust;
+pub use clock_watch::{ClockTrust, clock_skew};
 
 /// How long a service may take to finish what it has begun. Shorter than the 30 s after
 /// which the server redelivers its inputs to another.

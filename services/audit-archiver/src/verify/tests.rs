@@ -52,6 +52,18 @@ fn file_path(place: &Place, n: usize) -> (String, PathBuf) {
 }
 
 #[test]
+fn a_directory_that_is_no_archive_is_not_a_whole_one() {
+    let dir = tempfile::tempdir().unwrap();
+    for none in [dir.path().join("nothing"), dir.path().to_owned()] {
+        let found = verify(&none, &key().public(), &[], true);
+        match found.unwrap_err() {
+            VerifyError::Store(error) => assert!(error.is_missing(), "{error}"),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
 fn an_honest_archive_is_whole() {
     let report = check(&archive()).unwrap();
     assert_eq!((report.entries, report.files, report.rows), (3, 3, 9));

@@ -1,5 +1,7 @@
 -- One row per intent. Only rows whose message was read and whose sender is the agent of
--- the intent count: a foreign or damaged message on the same id changes nothing here.
+-- the intent count: a foreign or damaged message on the same id changes nothing here. Nor
+-- does a later message of the agent itself, which is refused: what was asked is what the
+-- verdict says was judged, and the agent's own words, the earliest, only while there is none.
 WITH told AS (
   SELECT *,
          array_to_string(reason_codes, ',') AS codes,
@@ -13,14 +15,20 @@ folded AS (
   SELECT
     intent_id,
     agent_id,
-    max(requester_id) FILTER (WHERE event IN ('policy.checked', 'tool.requested')) AS requester_id,
+    max(requester_id) FILTER (WHERE event = 'policy.checked') AS requester_id,
+    first_value(requester_id ORDER BY time, seq) FILTER (WHERE event = 'tool.requested') AS asked_requester_id,
     max(CASE WHEN requester_verified THEN 1 ELSE 0 END) FILTER (WHERE event = 'policy.checked') AS proved,
-    max(session_id) FILTER (WHERE event IN ('policy.checked', 'tool.requested')) AS session_id,
-    max(bundle_id) FILTER (WHERE event IN ('policy.checked', 'tool.requested')) AS bundle_id,
-    max(trace_id) FILTER (WHERE event IN ('policy.checked', 'tool.requested')) AS trace_id,
-    max(tool_name) FILTER (WHERE event IN ('policy.checked', 'tool.requested')) AS tool_name,
+    max(session_id) FILTER (WHERE event = 'policy.checked') AS session_id,
+    first_value(session_id ORDER BY time, seq) FILTER (WHERE event = 'tool.requested') AS asked_session_id,
+    max(bundle_id) FILTER (WHERE event = 'policy.checked') AS bundle_id,
+    first_value(bundle_id ORDER BY time, seq) FILTER (WHERE event = 'tool.requested') AS asked_bundle_id,
+    max(trace_id) FILTER (WHERE event = 'policy.checked') AS trace_id,
+    first_value(trace_id ORDER BY time, seq) FILTER (WHERE event = 'tool.requested') AS asked_trace_id,
+    max(tool_name) FILTER (WHERE event = 'policy.checked') AS tool_name,
+    first_value(tool_name ORDER BY time, seq) FILTER (WHERE event = 'tool.requested') AS asked_tool_name,
     max(operation) FILTER (WHERE event = 'policy.checked') AS operation,
-    max(purpose) FILTER (WHERE event IN ('policy.checked', 'tool.requested')) AS purpose,
+    max(purpose) FILTER (WHERE event = 'policy.checked') AS purpose,
+    first_value(purpose ORDER BY time, seq) FILTER (WHERE event = 'tool.requested') AS asked_purpose,
     max(output_summary) FILTER (WHERE event = 'policy.checked') AS summary,
     max(input_redacted) FILTER (WHERE event = 'policy.checked') AS input_redacted,
     max(verdict) FILTER (WHERE event = 'policy.checked') AS verdict,
@@ -59,13 +67,13 @@ folded AS (
 SELECT
   intent_id,
   requested_at,
-  requester_id,
+  CASE WHEN checked_at IS NULL THEN asked_requester_id ELSE requester_id END AS requester_id,
   CASE WHEN proved = 1 THEN 'mandate' ELSE 'claimed' END AS requester_proof,
   agent_id,
-  tool_name,
+  CASE WHEN checked_at IS NULL THEN asked_tool_name ELSE tool_name END AS tool_name,
   operation,
   coalesce(changed_resource, wanted_resource) AS resource,
-  purpose,
+  CASE WHEN checked_at IS NULL THEN asked_purpose ELSE purpose END AS purpose,
   summary,
   input_redacted,
   verdict,
@@ -79,7 +87,12 @@ SELECT
     WHEN decision = 'approved' THEN approved_by
     WHEN decision = 'blocked' THEN coalesce(voted_by, judged_policies)
   END AS decided_by,
-  coalesce(revoked_codes, blocked_codes, refused_codes, checked_codes) AS reason_codes,
+  coalesce(
+    revoked_codes,
+    blocked_codes,
+    checked_codes,
+    CASE WHEN checked_at IS NULL AND decision IS NULL THEN refused_codes END
+  ) AS reason_codes,
   coalesce(approved_policies, judged_policies) AS policy_ids,
   policy_digest,
   approval_id,
@@ -101,9 +114,9 @@ SELECT
   output_redacted,
   changes,
   duration_ms,
-  session_id,
-  bundle_id,
-  trace_id,
+  CASE WHEN checked_at IS NULL THEN asked_session_id ELSE session_id END AS session_id,
+  CASE WHEN checked_at IS NULL THEN asked_bundle_id ELSE bundle_id END AS bundle_id,
+  CASE WHEN checked_at IS NULL THEN asked_trace_id ELSE trace_id END AS trace_id,
   checked_at,
   decided_at,
   started_at,

@@ -137,7 +137,7 @@ async fn each_look_up_is_stored_before_its_answer_arrives() -> Result<()> {
     ensure!(refusal(&answer).is_none(), "{answer:?}");
     assert_eq!(
         serde_json::from_slice::<Value>(&answer.payload)?,
-        json!([{"n": 13}])
+        json!([{"n": 16}])
     );
     let recorded = fixture.recorded().await?;
     assert_eq!(
@@ -153,7 +153,7 @@ async fn each_look_up_is_stored_before_its_answer_arrives() -> Result<()> {
     let table = fixture.ask(json!({"sql": sql, "format": "table"})).await?;
     let table = String::from_utf8(table.payload.to_vec())?;
     ensure!(
-        table.contains("18") && table.ends_with("1 row\n"),
+        table.contains("22") && table.ends_with("1 row\n"),
         "{table}"
     );
     fixture.stop().await
@@ -206,6 +206,6 @@ async fn what_cannot_be_recorded_is_not_answered() -> Result<()> {
         .await?;
     let (code, _) = refusal(&answer).context("it was answered")?;
     assert_eq!(code, "503");
-    assert!(!String::from_utf8_lossy(&answer.payload).contains("13"));
+    assert!(!String::from_utf8_lossy(&answer.payload).contains("16"));
     fixture.stop().await
 }

@@ -26,12 +26,13 @@ async fn actions_tell_who_asked_who_acted_who_decided_and_what_changed() {
     let found = rows(
         &archive,
         "SELECT intent_id, requester_id, requester_proof, agent_id, tool_name, verdict, decision, \
-         decided_by_kind, decided_by, state, outcome, changes, reason_codes FROM actions \
-         ORDER BY intent_id",
+         decided_by_kind, decided_by, state, outcome, changes, reason_codes, purpose, session_id, \
+         bundle_id FROM actions ORDER BY intent_id",
     )
     .await;
     let common = json!({"requester_id": "sam", "requester_proof": "claimed", "agent_id": "billing",
-        "tool_name": "mail.send"});
+        "tool_name": "mail.send", "purpose": "Send the invoice", "session_id": null,
+        "bundle_id": null});
     let with = |more: Value| {
         let mut all = common.as_object().unwrap().clone();
         all.extend(more.as_object().unwrap().clone());
@@ -268,7 +269,7 @@ async fn nothing_but_reading_the_archive_works() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "a\nsecret\n");
     assert_eq!(
         rows(&archive, "SELECT count(*) AS n FROM events").await,
-        json!([{"n": 13}])
+        json!([{"n": 16}])
     );
 }
 
@@ -348,14 +349,14 @@ async fn limits_answer_in_words_and_never_cut() {
         let short: String = statement.chars().take(60).collect();
         assert!(error.contains(words), "{short}: {error}");
     }
-    let exactly = QueryLimits { rows: 13, ..limits };
+    let exactly = QueryLimits { rows: 16, ..limits };
     assert_eq!(
         archive
             .query("SELECT * FROM events", exactly)
             .await
             .unwrap()
             .rows(),
-        13
+        16
     );
 }
 
@@ -366,13 +367,13 @@ async fn only_files_of_the_manifest_count_and_new_entries_come_with_a_refresh() 
     let orphan = archive_file(&written).with_file_name("orphan.parquet");
     fs::copy(archive_file(&written), orphan).unwrap();
     let count = "SELECT count(*) AS n FROM events";
-    assert_eq!(rows(&archive, count).await, json!([{"n": 13}]));
+    assert_eq!(rows(&archive, count).await, json!([{"n": 16}]));
     written.add(blocked_and_open());
     let before = archive.clone();
     assert!(archive.refresh().unwrap());
     assert!(!archive.refresh().unwrap());
-    assert_eq!(rows(&archive, count).await, json!([{"n": 18}]));
-    assert_eq!(rows(&before, count).await, json!([{"n": 13}]));
+    assert_eq!(rows(&archive, count).await, json!([{"n": 22}]));
+    assert_eq!(rows(&before, count).await, json!([{"n": 16}]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -182,7 +182,27 @@ pub(crate) fn requested(intent: &str) -> Value {
         "requester": {"id": "sam"}})
 }
 
-/// An ask approved by a person and run, and the same id used by another agent.
+/// What an agent sends to rewrite an intent that it has sent before: other words for
+/// everything, each later in the alphabet.
+fn rewritten(intent: &str) -> Value {
+    json!({"intent_id": intent, "tool": "zoo.feed", "input": {}, "purpose": "Something harmless",
+        "requester": {"id": "zoe"}, "session_id": "zzz",
+        "bundle": {"id": "zzz", "size": 2, "index": 0}})
+}
+
+/// The refusal of message `seq` of `agent`, whose intent was known with other content.
+fn conflict(agent: &str, seq: u64, second: u64) -> Row {
+    let request = json!({"stream": "CS_INTENTS", "incarnation": "abc", "seq": seq});
+    event(
+        &format!("tool.refused.{agent}.abc.{seq}"),
+        second,
+        &json!({"schema_version": 1, "intent_id": INTENT, "agent": agent, "request": request,
+            "code": "intent_conflict", "message": "This id is taken."}),
+    )
+}
+
+/// An ask approved by a person and run, the same id used by another agent, and used again
+/// by the same one when all was done.
 fn asked_and_run() -> Vec<Row> {
     let on = |event: &str| format!("{event}.billing.{INTENT}");
     let digest = Digest::of_bytes(b"x");
@@ -192,13 +212,7 @@ fn asked_and_run() -> Vec<Row> {
         event("tool.requested.billing", 0, &requested(INTENT)),
         event(&on("policy.checked"), 1, &checked(INTENT, "ask")),
         event("tool.requested.crm", 2, &requested(INTENT)),
-        event(
-            "tool.refused.crm.abc.9",
-            3,
-            &json!({"schema_version": 1, "intent_id": INTENT,
-            "agent": "crm", "request": request, "code": "intent_conflict",
-            "message": "This id is taken."}),
-        ),
+        conflict("crm", 9, 3),
         event(
             &format!("approval.resolved.a-{INTENT}"),
             4,
@@ -233,10 +247,12 @@ fn asked_and_run() -> Vec<Row> {
             "output_summary": "Sent.", "changes": [{"resource": "mail/9", "field": "state",
             "before": "draft", "after": "sent"}], "duration_ms": 12}),
         ),
+        event("tool.requested.billing", 8, &rewritten(INTENT)),
+        conflict("billing", 10, 9),
     ]
 }
 
-/// One blocked, one only requested; and a forged decision that cannot be read.
+/// One blocked, one only requested, twice; and a forged decision that cannot be read.
 pub(crate) fn blocked_and_open() -> Vec<Row> {
     vec![
         event("tool.requested.billing", 10, &requested(OTHER)),
@@ -260,6 +276,7 @@ pub(crate) fn blocked_and_open() -> Vec<Row> {
             14,
             &json!({"stream": "CS_INTENTS", "seq": 4}),
         ),
+        event("tool.requested.billing", 15, &rewritten(OTHER)),
     ]
 }
 

@@ -44,6 +44,17 @@ impl Place {
         let file = self.dir.join(config::FILE_NAME);
         Ok(Config::load_with(&file, std::env::vars_os(), &self.set)?)
     }
+
+    /// The settings of the deployment, for what also works without one: `None` only where
+    /// there is no settings file.
+    pub(crate) fn config_if_there(&self) -> Result<Option<Config>, CliError> {
+        let file = self.dir.join(config::FILE_NAME);
+        match std::fs::symlink_metadata(&file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            // One that cannot be read is told by whoever reads it.
+            Err(_) | Ok(_) => self.config().map(Some),
+        }
+    }
 }
 
 /// A connection that acts as one agent or person.

@@ -147,11 +147,12 @@ impl Person {
         }
         let mut cast = Vec::new();
         for shown in &shown {
-            cast.push(vote::cast(self, shown, choice, args.reason.clone()).await?);
+            let done = vote::cast(self, shown, choice, args.reason.clone()).await;
+            // Those before it are stored: they are told whatever becomes of the next.
+            cast.push(done.unwrap_or_else(|error| Cast::failed(shown, choice, &error)));
         }
         output.answer(&json!({ "results": cast }), || show::results(&cast, output))?;
-        let worst = cast.iter().map(Cast::exit).find(|exit| *exit != Exit::Done);
-        Ok(worst.unwrap_or(Exit::Done))
+        Ok(vote::worst(&cast))
     }
 }
 

@@ -26,7 +26,8 @@ pub(crate) struct Args {
     /// The deployment's name: part of every permit
     #[arg(long, default_value = "local")]
     name: String,
-    /// Where the NATS server listens; loopback unless another address is written here
+    /// Where the NATS server listens, under `up` too; loopback unless another address is
+    /// written here. Beyond loopback give it TLS
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4222")]
     listen: String,
     /// People who run the system

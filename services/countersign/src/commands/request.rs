@@ -1,6 +1,6 @@
 //! `countersign request`: act as an agent by the documented protocol.
 
-mod follow;
+pub(super) mod follow;
 
 use std::io::Read as _;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use countersign_schemas::limits::STORED_BYTES_MAX;
 use countersign_schemas::{
     Address, AgentId, IntentId, JsonObject, RequesterId, Timestamp, ToolName,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::follow::Follower;
 use crate::client::{Client, IntentEvent, Place};
@@ -71,7 +71,7 @@ struct Call {
 
 /// How long a new request waits where nobody says: shorter than the minute after which
 /// most callers of a tool give up.
-const WAIT_DEFAULT: Duration = Duration::from_secs(45);
+pub(super) const WAIT_DEFAULT: Duration = Duration::from_secs(45);
 
 /// Publishes the intent, or looks one up, and waits for its end.
 pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
@@ -100,13 +100,44 @@ async fn ask(
 ) -> Result<Exit, CliError> {
     let intent = request.intent_id;
     let mut follower = Follower::start(&client.bus, agent.clone(), intent).await?;
-    let sequence = client
+    // Told before it is sent: whoever never hears whether it is stored can still ask.
+    output.progress(&format!("sending intent {intent}"));
+    let sent = client
         .send(&Address::ToolRequested { agent }, request)
-        .await?;
+        .await;
+    let sequence = match sent {
+        Ok(sequence) => sequence,
+        Err(error) => return Err(unsent(intent, error, output)?),
+    };
     output.progress(&format!("intent {intent} is stored, waiting for its end"));
     follower.only_answers_to(sequence);
-    let last = follower.until(wait.unwrap_or(WAIT_DEFAULT)).await?;
+    let last = follower.until(wait.unwrap_or(WAIT_DEFAULT)).await;
+    let last = last.map_err(|error| error.hinting(&ask_again(intent)))?;
     tell(intent, Some(sequence), last, output)
+}
+
+fn ask_again(intent: IntentId) -> String {
+    format!("ask again with --status {intent}")
+}
+
+/// The error of an intent that may be stored all the same: with its id, for scripts too.
+fn unsent(intent: IntentId, error: CliError, output: &Output) -> Result<CliError, CliError> {
+    if !matches!(error, CliError::NotKnown(_)) {
+        return Ok(error);
+    }
+    let error = error.hinting(&ask_again(intent));
+    if output.is_json() {
+        let text = error.to_string();
+        output.answer(&not_known(intent, &text), String::new)?;
+    }
+    Ok(error)
+}
+
+fn not_known(intent: IntentId, message: &str) -> Value {
+    json!({
+        "event": null, "state": "unknown", "intent_id": intent, "sequence": null,
+        "message": message,
+    })
 }
 
 async fn look_up(
@@ -134,7 +165,7 @@ fn tell(
             "message": "nothing is decided yet",
         });
         output.answer(&pending, || {
-            format!("pending: nothing is decided yet; ask again with --status {intent}")
+            format!("pending: nothing is decided yet; {}", ask_again(intent))
         })?;
         return Ok(Exit::Pending);
     };
@@ -208,6 +239,8 @@ pub(crate) fn token(given: &str) -> Result<String, CliError> {
 
 #[cfg(test)]
 mod tests {
+    use countersign_runtime::bus::PublishError;
+
     use super::*;
 
     #[test]
@@ -223,6 +256,24 @@ mod tests {
             assert_eq!(error.exit(), Exit::Usage, "{text}");
             assert!(error.to_string().contains(why), "{error}");
         }
+    }
+
+    #[test]
+    fn an_intent_that_may_be_stored_is_told_with_its_id() {
+        let intent: IntentId = "01920000-0000-7000-8000-000000000001".parse().unwrap();
+        let lost = CliError::from(PublishError::Timeout);
+        let lost = unsent(intent, lost, &Output::new(false)).unwrap();
+        assert_eq!(lost.exit(), Exit::Unreachable);
+        let hint = format!("--status {intent}");
+        assert!(lost.to_string().ends_with(&hint), "{lost}");
+        let json = not_known(intent, &lost.to_string());
+        assert_eq!(json["intent_id"], intent.to_string());
+        assert_eq!(json["state"], "unknown");
+        // What was refused is not stored, and there is nothing to ask for.
+        let subject = "tool.requested.crm".to_owned();
+        let refused = CliError::from(PublishError::Refused { subject });
+        let refused = unsent(intent, refused, &Output::new(false)).unwrap();
+        assert!(!refused.to_string().contains("--status"), "{refused}");
     }
 
     #[test]

@@ -46,7 +46,11 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     say_where(&stack, listening.map(|address| address.to_string()), output)?;
     let ended = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
-        error = stack.until_one_ends() => Err(error),
+        error = stack.until_one_ends() => {
+            // Said at once: calls that run may take minutes to finish.
+            output.progress(&format!("stopping: {error}"));
+            Err(error)
+        }
     };
     let stopped = stack.stop().await;
     telemetry.flush().await;

@@ -64,7 +64,8 @@ section! {
 }
 
 section! {
-    /// The server that `countersign up` starts itself, on the port of `nats.url`.
+    /// The server that `countersign up` starts itself, on the port of `nats.url` and the
+    /// address of its own configuration.
     EmbeddedNats {
         /// Its configuration file.
         config: PathBuf = "nats/server.conf".into();

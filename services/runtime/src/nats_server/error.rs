@@ -81,6 +81,12 @@ pub enum NatsServerError {
         /// The end of that log.
         tail: String,
     },
+    /// The running server ended although nobody stopped it.
+    #[error("nats-server ended by itself; its log `{}` says why", log.display())]
+    Died {
+        /// Its log.
+        log: PathBuf,
+    },
     /// The server did not answer in time.
     #[error("nats-server did not answer within {seconds} s; look into its log `{}`", log.display())]
     NotReady {

@@ -18,15 +18,19 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::error::NatsServerError;
 use super::find::NatsBinary;
-use super::store::{Files, prepare};
+use super::store::{Announced, Files, prepare};
 
+const LOOPBACK: &str = "127.0.0.1";
 const SUPERVISE: &str = include_str!("supervise.sh");
 /// How often a condition of the process is looked at: far below what a person notices.
 const POLL: Duration = Duration::from_millis(10);
+/// How often a running server is looked at: soon enough to tell why nothing answers, rare
+/// enough to cost nothing.
+const WATCH: Duration = Duration::from_millis(200);
 /// How long a graceful stop may take before the server is killed.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
-/// The server's configuration; listen address and port come from [`StartOptions`].
+/// The server's configuration; where it listens is said by [`Port`].
 #[derive(Debug, Clone)]
 pub enum ServerConfig {
     /// A configuration file.
@@ -35,13 +39,29 @@ pub enum ServerConfig {
     Text(String),
 }
 
-/// The port to listen on, always on loopback.
+/// Where to listen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Port {
-    /// One that the system picks.
+    /// On a port of loopback that the system picks.
     Free,
-    /// This one.
+    /// On this port of loopback.
     Fixed(u16),
+    /// On this port of the address that the configuration names.
+    Configured(u16),
+}
+
+impl Port {
+    /// The server's flags for it.
+    fn flags(self) -> Vec<String> {
+        let (address, port) = match self {
+            Self::Free => (Some(LOOPBACK), "-1".to_owned()),
+            Self::Fixed(port) => (Some(LOOPBACK), port.to_string()),
+            Self::Configured(port) => (None, port.to_string()),
+        };
+        let address = address.map(|address| ["--addr".to_owned(), address.to_owned()]);
+        let port = ["--port".to_owned(), port];
+        address.into_iter().flatten().chain(port).collect()
+    }
 }
 
 /// How to start a server.
@@ -89,8 +109,7 @@ pub struct NatsServer {
     options: StartOptions,
     files: Files,
     running: Option<Running>,
-    port: u16,
-    tls: bool,
+    reached: Announced,
     // Held for as long as the store is ours.
     _lock: File,
 }
@@ -113,8 +132,7 @@ impl NatsServer {
             options,
             files,
             running: None,
-            port: 0,
-            tls: false,
+            reached: Announced::default(),
             _lock: lock,
         };
         server.launch().await?;
@@ -124,14 +142,14 @@ impl NatsServer {
     /// The URL for clients.
     #[must_use]
     pub fn url(&self) -> String {
-        let scheme = if self.tls { "tls" } else { "nats" };
-        format!("{scheme}://127.0.0.1:{}", self.port)
+        let scheme = if self.reached.tls { "tls" } else { "nats" };
+        format!("{scheme}://{}:{}", self.reached.host, self.reached.port)
     }
 
     /// The port it listens on.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.reached.port
     }
 
     /// The file that it logs into.
@@ -151,6 +169,20 @@ impl NatsServer {
         self.running
             .as_mut()
             .is_some_and(|running| matches!(running.child.try_wait(), Ok(None)))
+    }
+
+    /// Waits until the process ends although nobody stopped it, and tells so.
+    pub async fn until_ended(&mut self) -> NatsServerError {
+        while self.is_running() {
+            sleep(WATCH).await;
+        }
+        // It has been awaited: its number may belong to another process now.
+        if let Some(gone) = self.running.take() {
+            gone.dismiss_watchdog();
+        }
+        NatsServerError::Died {
+            log: self.files.log.clone(),
+        }
     }
 
     /// Makes the server read its configuration file again, as `SIGHUP` does.
@@ -205,7 +237,9 @@ impl NatsServer {
     /// As for [`Self::stop`] and [`Self::start`].
     pub async fn restart(&mut self) -> Result<(), NatsServerError> {
         self.stop().await?;
-        self.options.port = Port::Fixed(self.port);
+        if self.options.port == Port::Free {
+            self.options.port = Port::Fixed(self.reached.port);
+        }
         self.launch().await
     }
 
@@ -215,9 +249,8 @@ impl NatsServer {
         let mut running = spawn(&self.options, &self.files)?;
         let ready = self.wait_until_ready(&mut running, deadline).await;
         match ready {
-            Ok((port, tls)) => {
-                self.port = port;
-                self.tls = tls;
+            Ok(reached) => {
+                self.reached = reached;
                 self.running = Some(running);
                 Ok(())
             }
@@ -242,12 +275,12 @@ impl NatsServer {
         &self,
         running: &mut Running,
         deadline: Instant,
-    ) -> Result<(u16, bool), NatsServerError> {
+    ) -> Result<Announced, NatsServerError> {
         loop {
-            if let Some((port, tls)) = self.files.announced()
-                && answers(port, deadline).await
+            if let Some(reached) = self.files.announced()
+                && answers(&reached, deadline).await
             {
-                return self.own_store().map(|()| (port, tls));
+                return self.own_store().map(|()| reached);
             }
             if running.try_wait()?.is_some() {
                 return Err(self.files.ended());
@@ -279,16 +312,13 @@ fn spawn(options: &StartOptions, files: &Files) -> Result<Running, NatsServerErr
     let log_too = log
         .try_clone()
         .map_err(NatsServerError::files("open", &files.log))?;
-    let port = match options.port {
-        Port::Free => "-1".to_owned(),
-        Port::Fixed(port) => port.to_string(),
-    };
     let mut child = Command::new("sh")
         .args(["-c", SUPERVISE, "sh"])
         .arg(&options.binary.path)
         .arg("--config")
         .arg(&files.config)
-        .args(["--addr", "127.0.0.1", "--port", &port, "--ports_file_dir"])
+        .args(options.port.flags())
+        .arg("--ports_file_dir")
         .arg(&files.ports_dir)
         .stdin(Stdio::piped())
         .stdout(log)
@@ -347,10 +377,10 @@ impl Running {
     }
 }
 
-/// Whether a server greets on this port.
-async fn answers(port: u16, deadline: Instant) -> bool {
+/// Whether a server greets there.
+async fn answers(at: &Announced, deadline: Instant) -> bool {
     let greeting = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let mut stream = TcpStream::connect(format!("{}:{}", at.host, at.port)).await?;
         let mut start = [0_u8; 5];
         stream.read_exact(&mut start).await?;
         Ok::<_, io::Error>(start == *b"INFO ")

@@ -17,6 +17,14 @@ pub(super) struct Files {
     pub(super) log: PathBuf,
 }
 
+/// Where a server says that it listens; of several addresses the first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Announced {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) tls: bool,
+}
+
 /// Makes the directories, takes the store's lock and writes the configuration.
 pub(super) fn prepare(options: &StartOptions) -> Result<(Files, File), NatsServerError> {
     let store = &options.store_dir;
@@ -70,13 +78,18 @@ impl Files {
             .collect()
     }
 
-    /// Port and TLS of the client listener, once the server has written its ports file.
-    pub(super) fn announced(&self) -> Option<(u16, bool)> {
+    /// Where clients reach it, once the server has written its ports file.
+    pub(super) fn announced(&self) -> Option<Announced> {
         let text = fs::read_to_string(self.ports_files().first()?).ok()?;
         let ports: serde_json::Value = serde_json::from_str(&text).ok()?;
         let url = ports.pointer("/nats/0")?.as_str()?;
-        let port = url.rsplit(':').next()?.parse().ok()?;
-        Some((port, url.starts_with("tls:")))
+        let (scheme, address) = url.split_once("://")?;
+        let (host, port) = address.rsplit_once(':')?;
+        Some(Announced {
+            host: host.to_owned(),
+            port: port.parse().ok()?,
+            tls: scheme == "tls",
+        })
     }
 
     pub(super) fn ended(&self) -> NatsServerError {

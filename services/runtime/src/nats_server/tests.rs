@@ -179,6 +179,49 @@ async fn keeps_port_and_store_over_stop_and_kill() {
 }
 
 #[tokio::test]
+async fn the_address_is_loopback_or_what_the_configuration_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let mut options = options(dir.path());
+    if let ServerConfig::Text(text) = &mut options.config {
+        text.push_str("listen: \"127.0.0.2:9\"\n");
+    }
+    for (given, url) in [
+        (Port::Fixed(port), format!("nats://127.0.0.1:{port}")),
+        (Port::Configured(port), format!("nats://127.0.0.2:{port}")),
+    ] {
+        options.port = given;
+        let mut server = NatsServer::start(options.clone()).await.unwrap();
+        assert_eq!(server.url(), url);
+        assert!(store_one(&url).await > 0);
+        server.restart().await.unwrap();
+        assert_eq!(server.url(), url);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_dies_by_itself_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut server = NatsServer::start(options(dir.path())).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(500), server.until_ended()).await;
+    assert!(early.is_err(), "it runs");
+    let pid = i32::try_from(server.pid().unwrap()).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let died = tokio::time::timeout(Duration::from_secs(10), server.until_ended());
+    let text = died.await.unwrap().to_string();
+    let log = server.log().display().to_string();
+    assert!(
+        text.contains("ended by itself") && text.contains(&log),
+        "{text}"
+    );
+    server.restart().await.unwrap();
+    assert!(server.is_running());
+}
+
+#[tokio::test]
 async fn two_servers_never_share_a_store() {
     let dir = tempfile::tempdir().unwrap();
     let first = NatsServer::start(options(dir.path())).await.unwrap();

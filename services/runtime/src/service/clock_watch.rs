@@ -12,7 +12,9 @@ use countersign_schemas::limits::CLOCK_SKEW_SECONDS;
 use serde::Deserialize;
 
 use super::ServiceContext;
+use crate::bus::Bus;
 use crate::bus::layout::{Durable, EXECUTOR_EVENTS};
+use crate::clock::Clock;
 use crate::health::HealthPart;
 
 /// How often the clocks are compared: drift is slow, a jump is noticed within this.
@@ -87,7 +89,7 @@ pub(super) async fn run(context: ServiceContext, part: HealthPart) {
 /// One comparison. Without an answer nothing is known and nothing changes: a clock that
 /// was never compared stays untrusted, and the connection's part says what is wrong.
 pub(super) async fn compare(context: &ServiceContext, part: &HealthPart) {
-    if let Some(skew) = skew(context).await {
+    if let Some(skew) = clock_skew(&context.bus, context.clock.as_ref()).await {
         judge(skew, &context.clock_trust, part);
     }
 }
@@ -105,19 +107,20 @@ pub(super) fn judge(skew: Duration, trust: &ClockTrust, part: &HealthPart) {
     }
 }
 
-/// How far the clocks are apart at least, whatever the way of the answer took.
-pub(super) async fn skew(context: &ServiceContext) -> Option<Duration> {
+/// How far `clock` and the server's are apart at least, whatever the way of the answer
+/// took; `None` where the server does not say in time.
+pub async fn clock_skew(bus: &Bus, clock: &dyn Clock) -> Option<Duration> {
     // Every answer of the JetStream API holds the server's time; this one is small and
     // lists no subjects.
     let Durable { stream, name, .. } = EXECUTOR_EVENTS;
     let subject = format!("$JS.API.CONSUMER.INFO.{stream}.{name}");
-    let before = context.clock.now();
-    let answer = context.bus.client().request(subject, "".into());
+    let before = clock.now();
+    let answer = bus.client().request(subject, "".into());
     let answer = tokio::time::timeout(ANSWER_WITHIN, answer)
         .await
         .ok()?
         .ok()?;
-    let after = context.clock.now();
+    let after = clock.now();
     let told: Told = serde_json::from_slice(&answer.payload).ok()?;
     Some(before.since(told.ts).max(told.ts.since(after)))
 }

@@ -120,10 +120,14 @@ async fn the_skew_is_measured_against_the_server() {
     assert!(!context.clock_trust.is_trusted(), "nobody has compared it");
     context.watch_clock().await;
     assert!(!context.clock_trust.is_trusted(), "it is ahead");
-    let ahead = clock_watch::skew(&context).await.unwrap();
+    let ahead = clock_watch::clock_skew(&context.bus, context.clock.as_ref())
+        .await
+        .unwrap();
     assert!((590..=600).contains(&ahead.as_secs()), "{ahead:?}");
     clock.set(now.minus(Duration::from_secs(600)));
-    let behind = clock_watch::skew(&context).await.unwrap();
+    let behind = clock_watch::clock_skew(&context.bus, context.clock.as_ref())
+        .await
+        .unwrap();
     assert!((600..=610).contains(&behind.as_secs()), "{behind:?}");
     clock.set(SystemClock.now());
     let trusted = async {

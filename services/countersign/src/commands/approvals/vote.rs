@@ -29,11 +29,39 @@ pub(super) struct Cast {
     pub(super) code: String,
     pub(super) message: String,
     pub(super) state: ApprovalState,
+    /// How the process ends where nobody could be asked.
+    #[serde(skip)]
+    pub(super) failed: Option<Exit>,
 }
 
 impl Cast {
+    /// A vote that came to an error: a row like the others, so that what became of those
+    /// is told all the same.
+    pub(super) fn failed(shown: &Shown, vote: VoteChoice, error: &CliError) -> Self {
+        let code = match error {
+            CliError::NotKnown(_) => "not_known",
+            CliError::Usage(_)
+            | CliError::Refused(_)
+            | CliError::Configured(_)
+            | CliError::Unreachable(_)
+            | CliError::Unexpected(_) => "not_sent",
+        };
+        Self {
+            approval_id: shown.listed.asked.approval_id.clone(),
+            vote,
+            counted: false,
+            code: code.to_owned(),
+            message: error.to_string(),
+            state: shown.listed.state,
+            failed: Some(error.exit()),
+        }
+    }
+
     /// How the process ends on it. The same decision twice is a success.
     pub(super) fn exit(&self) -> Exit {
+        if let Some(failed) = self.failed {
+            return failed;
+        }
         let wanted = match self.vote {
             VoteChoice::Approve => ApprovalState::Approved,
             VoteChoice::Deny => ApprovalState::Denied,
@@ -45,6 +73,26 @@ impl Cast {
             _ => Exit::Denied,
         }
     }
+}
+
+/// The exit of several votes: that of the worst.
+pub(super) fn worst(cast: &[Cast]) -> Exit {
+    let rank = |exit: &Exit| match exit {
+        Exit::Done => 0,
+        Exit::Pending => 1,
+        Exit::Expired => 2,
+        Exit::Denied => 3,
+        Exit::Unreachable => 4,
+        Exit::ToolFailed
+        | Exit::OutcomeUnknown
+        | Exit::Usage
+        | Exit::Configuration
+        | Exit::Unexpected => 5,
+    };
+    cast.iter()
+        .map(Cast::exit)
+        .max_by_key(rank)
+        .unwrap_or(Exit::Done)
 }
 
 /// Votes on exactly what was shown and waits for the answer.
@@ -119,6 +167,7 @@ fn already(person: &PersonId, shown: &Shown, choice: VoteChoice) -> Option<Cast>
         code: code.to_owned(),
         message,
         state: listed.state,
+        failed: None,
     })
 }
 
@@ -169,6 +218,7 @@ fn read(
             code: voted.code,
             message: voted.message,
             state: voted.state,
+            failed: None,
         },
         None => Cast {
             approval_id,
@@ -179,6 +229,7 @@ fn read(
                       `approvals show`"
                 .to_owned(),
             state,
+            failed: None,
         },
     }
 }
@@ -195,6 +246,7 @@ mod tests {
             code: code.to_owned(),
             message: String::new(),
             state,
+            failed: None,
         }
         .exit()
     }
@@ -220,6 +272,35 @@ mod tests {
                 "{vote} {code} {state}"
             );
         }
+    }
+
+    #[test]
+    fn the_worst_vote_is_the_exit_wherever_it_stands() {
+        let cast = |code: &str, failed| Cast {
+            approval_id: "w-abc-1".parse().unwrap(),
+            vote: VoteChoice::Approve,
+            counted: code == "counted",
+            code: code.to_owned(),
+            message: String::new(),
+            state: ApprovalState::Pending,
+            failed,
+        };
+        let counted = cast("counted", None);
+        let refused = cast("not_a_member", None);
+        let waiting = cast("stored", None);
+        let lost = cast("not_known", Some(Exit::Unreachable));
+        let all = [counted.clone(), waiting.clone(), lost, refused.clone()];
+        for turn in 0..all.len() {
+            let mut turned = all.to_vec();
+            turned.rotate_left(turn);
+            assert_eq!(worst(&turned), Exit::Unreachable);
+        }
+        assert_eq!(
+            worst(&[waiting.clone(), refused, counted.clone()]),
+            Exit::Denied
+        );
+        assert_eq!(worst(&[counted.clone(), waiting]), Exit::Pending);
+        assert_eq!(worst(&[counted]), Exit::Done);
     }
 
     fn voted() -> ApprovalVoted {

@@ -61,7 +61,7 @@ pub(super) async fn query(args: QueryArgs, output: &Output) -> Result<Exit, CliE
             "a Parquet file is not for a terminal: send it to a file with `> answer.parquet`",
         ));
     }
-    let bytes = answer(&args.from, &args.sql, format).await?;
+    let bytes = answer(&args.from, &args.sql, format, output).await?;
     print(&bytes)?;
     Ok(Exit::Done)
 }
@@ -69,7 +69,7 @@ pub(super) async fn query(args: QueryArgs, output: &Output) -> Result<Exit, CliE
 /// Tells an intent.
 pub(super) async fn show(args: ShowArgs, output: &Output) -> Result<Exit, CliError> {
     let statement = story::statement(args.intent);
-    let bytes = answer(&args.from, &statement, Format::Parquet).await?;
+    let bytes = answer(&args.from, &statement, Format::Parquet, output).await?;
     let told = form::read_parquet(Bytes::from(bytes)).map_err(CliError::unexpected)?;
     if told.rows() == 0 {
         return Err(CliError::Unexpected(format!(
@@ -92,24 +92,39 @@ pub(super) async fn show(args: ShowArgs, output: &Output) -> Result<Exit, CliErr
     Ok(Exit::Done)
 }
 
-async fn answer(from: &From, sql: &str, format: Format) -> Result<Vec<u8>, CliError> {
+async fn answer(
+    from: &From,
+    sql: &str,
+    format: Format,
+    output: &Output,
+) -> Result<Vec<u8>, CliError> {
     match &from.archive {
-        Some(dir) => read(dir, from, sql, format).await,
+        Some(dir) => read(dir, from, sql, format, output).await,
         None => ask(from, sql, format).await,
     }
 }
 
 /// Reads the files. Signatures are checked where the deployment's key is at hand.
-async fn read(dir: &Path, from: &From, sql: &str, format: Format) -> Result<Vec<u8>, CliError> {
-    let settings = from
-        .who
-        .place
-        .config()
-        .and_then(|config| Ok(Settings::from_config(&config)?));
-    let (pinned, limits) = settings.map_or_else(
-        |_| (ManifestPublicKeys::default(), QueryLimits::default()),
-        |settings| (settings.pinned, settings.limits),
-    );
+async fn read(
+    dir: &Path,
+    from: &From,
+    sql: &str,
+    format: Format,
+    output: &Output,
+) -> Result<Vec<u8>, CliError> {
+    let (pinned, limits) = match from.who.place.config_if_there()? {
+        Some(config) => {
+            let settings = Settings::from_config(&config)?;
+            (settings.pinned, settings.limits)
+        }
+        None => (ManifestPublicKeys::default(), QueryLimits::default()),
+    };
+    if pinned.is_empty() {
+        output.progress(
+            "signatures are not checked: there is no deployment with a manifest key here; name \
+             one with --dir",
+        );
+    }
     let archive = Archive::open(dir, pinned).map_err(refused)?;
     let found = archive.query(sql, limits).await.map_err(refused)?;
     form::write(&found, format).map_err(CliError::unexpected)
@@ -210,5 +225,40 @@ mod tests {
         }
         let none = Archive::open(Path::new("/nonexistent"), ManifestPublicKeys::default());
         assert_eq!(refused(none.err().unwrap()).exit(), Exit::Unreachable);
+    }
+
+    async fn read_with(dir: &Path) -> Exit {
+        let place = crate::client::Place {
+            dir: dir.to_owned(),
+            set: Vec::new(),
+        };
+        let who = Who {
+            person: None,
+            place,
+        };
+        let archive = dir.join("archive");
+        let from = From {
+            archive: Some(archive.clone()),
+            who,
+        };
+        let output = Output::new(true);
+        let read = read(&archive, &from, "SELECT 1", Format::Json, &output).await;
+        read.map_or_else(|error| error.exit(), |_| Exit::Done)
+    }
+
+    #[tokio::test]
+    async fn only_without_a_deployment_are_signatures_not_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("archive/manifest")).unwrap();
+        assert_eq!(read_with(dir.path()).await, Exit::Done);
+        let file = dir.path().join("countersign.toml");
+        std::fs::write(&file, "").unwrap();
+        assert_eq!(read_with(dir.path()).await, Exit::Done);
+        std::fs::write(&file, "[nats]\nulr = \"x\"\n").unwrap();
+        assert_eq!(read_with(dir.path()).await, Exit::Configuration);
+        std::fs::write(&file, "").unwrap();
+        std::fs::create_dir(dir.path().join("keys")).unwrap();
+        std::fs::write(dir.path().join("keys/manifest.pub"), "no key").unwrap();
+        assert_eq!(read_with(dir.path()).await, Exit::Configuration);
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 /// Without a deployment at hand, everything must be named.
 fn sources(args: Args) -> Result<Sources, CliError> {
     let config = match (&args.archive, &args.key) {
-        (Some(_), Some(_)) => args.place.config().ok(),
+        (Some(_), Some(_)) => args.place.config_if_there()?,
         _ => Some(args.place.config()?),
     };
     let config = config.as_ref();

@@ -4,16 +4,14 @@
 use std::time::Duration;
 
 use async_nats::jetstream;
-use bytes::Bytes;
-use countersign_runtime::bus::Bus;
-use countersign_runtime::bus::layout::{DURABLES, Durable, EXECUTOR_EVENTS};
-use countersign_runtime::clock::{Clock as _, SystemClock};
+use countersign_runtime::bus::layout::{DURABLES, Durable};
+use countersign_runtime::bus::{Bus, FULL_PERCENT};
+use countersign_runtime::clock::SystemClock;
 use countersign_runtime::config::Config;
 use countersign_runtime::nats_server::{TESTED, Version};
-use countersign_runtime::service::connect;
+use countersign_runtime::service::{clock_skew, connect};
+use countersign_schemas::Stream;
 use countersign_schemas::limits::CLOCK_SKEW_SECONDS;
-use countersign_schemas::{Stream, Timestamp};
-use serde::Deserialize;
 
 use super::Check;
 use crate::exit::{CliError, Exit};
@@ -22,20 +20,16 @@ use crate::exit::{CliError, Exit};
 const SETUP: &str = "setup";
 /// The services that connect.
 const SERVICES: [&str; 5] = [
-    "policy-checker",
-    "approval-coordinator",
-    "tool-executor",
-    "audit-archiver",
-    "audit-query",
+    countersign_policy_checker::NAME,
+    countersign_approval_coordinator::NAME,
+    countersign_tool_executor::NAME,
+    countersign_audit_archiver::NAME,
+    countersign_audit_query::NAME,
 ];
-/// How full a stream may be, in percent, before nothing more is taken in.
-const FULL_PERCENT: u64 = 80;
 /// How full it may be before somebody should look.
 const FILLING_PERCENT: u64 = 60;
 /// Messages that a consumer may be behind: seconds of work at full load.
 const LAG_MAX: u64 = 10_000;
-/// How long the server may take to tell its time.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Everything that can be learnt from the server.
 pub(super) async fn checks(config: &Config) -> Vec<Check> {
@@ -155,24 +149,9 @@ fn judge_lag(name: String, waiting: u64, in_work: usize) -> Check {
     Check::ok(name, found)
 }
 
-#[derive(Deserialize)]
-struct Told {
-    ts: Timestamp,
-}
-
 async fn clock(bus: &Bus) -> Check {
-    let Durable { stream, name, .. } = EXECUTOR_EVENTS;
-    let subject = format!("$JS.API.CONSUMER.INFO.{stream}.{name}");
-    let before = SystemClock.now();
-    let asked = bus.client().request(subject, Bytes::new());
-    let answer = tokio::time::timeout(ANSWER_TIMEOUT, asked).await;
-    let after = SystemClock.now();
-    let told = answer
-        .ok()
-        .and_then(Result::ok)
-        .and_then(|answer| serde_json::from_slice::<Told>(&answer.payload).ok());
-    match told {
-        Some(told) => judge_clock(before.since(told.ts).max(told.ts.since(after))),
+    match clock_skew(bus, &SystemClock).await {
+        Some(apart) => judge_clock(apart),
         None => Check::warn(
             "clock",
             "the server does not tell its time; look again later",

@@ -16,20 +16,52 @@ use crate::exit::CliError;
 /// How often the stored messages are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// Which events count as an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    /// Everything about the intent.
+    Anything,
+    /// What answers the request stored at this sequence.
+    Request(u64),
+    /// What becomes of the intent after the withdrawal stored at this sequence.
+    Withdrawal(u64),
+}
+
+impl Awaited {
+    /// The message whose refusal would be the answer.
+    fn sequence(self) -> Option<u64> {
+        match self {
+            Self::Anything => None,
+            Self::Request(sequence) | Self::Withdrawal(sequence) => Some(sequence),
+        }
+    }
+
+    /// Whether nothing that comes after `event` can change the answer.
+    fn is_over(self, event: &IntentEvent) -> bool {
+        match (self, event) {
+            // What has begun runs to its end, and a withdrawal hears no more.
+            (Self::Withdrawal(_), IntentEvent::Started(_)) => true,
+            (Self::Anything | Self::Request(_) | Self::Withdrawal(_), event) => {
+                event.exit().is_some()
+            }
+        }
+    }
+}
+
 /// What is known about one intent.
-pub(super) struct Follower<'a> {
+pub(crate) struct Follower<'a> {
     bus: &'a Bus,
     agent: AgentId,
     intent: IntentId,
     live: Select<Subscriber, Subscriber>,
-    sequence: Option<u64>,
+    awaited: Awaited,
     last: Option<IntentEvent>,
     trouble: Option<CliError>,
 }
 
 impl<'a> Follower<'a> {
     /// Subscribes; what is published after this returns is not missed.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         bus: &'a Bus,
         agent: AgentId,
         intent: IntentId,
@@ -42,19 +74,25 @@ impl<'a> Follower<'a> {
             agent,
             intent,
             live: select(chain, refusals),
-            sequence: None,
+            awaited: Awaited::Anything,
             last: None,
             trouble: None,
         })
     }
 
-    /// From now on only what answers the message with this sequence counts.
+    /// From now on only what answers the request with this sequence counts.
     pub(super) fn only_answers_to(&mut self, sequence: u64) {
-        self.sequence = Some(sequence);
+        self.awaited = Awaited::Request(sequence);
+    }
+
+    /// From now on the end of the intent counts, and the refusal of the withdrawal with
+    /// this sequence.
+    pub(crate) fn withdrawn_at(&mut self, sequence: u64) {
+        self.awaited = Awaited::Withdrawal(sequence);
     }
 
     /// The event that ends the intent, or the last one when the time is over.
-    pub(super) async fn until(&mut self, wait: Duration) -> Result<Option<IntentEvent>, CliError> {
+    pub(crate) async fn until(&mut self, wait: Duration) -> Result<Option<IntentEvent>, CliError> {
         let deadline = Instant::now() + wait;
         self.look().await;
         let mut look = interval(LOOK_EVERY);
@@ -77,7 +115,7 @@ impl<'a> Follower<'a> {
     fn is_over(&self) -> bool {
         self.last
             .as_ref()
-            .is_some_and(|event| event.exit().is_some())
+            .is_some_and(|event| self.awaited.is_over(event))
     }
 
     fn hear(&mut self, message: Message) {
@@ -91,7 +129,8 @@ impl<'a> Follower<'a> {
     async fn look(&mut self) {
         self.trouble = None;
         let refusal = self
-            .sequence
+            .awaited
+            .sequence()
             .map(|sequence| format!("tool.refused.{}.*.{sequence}", self.agent));
         let chain = Address::chain_filter(&self.agent, self.intent);
         for filter in refusal.into_iter().chain([chain]) {
@@ -112,21 +151,24 @@ impl<'a> Follower<'a> {
             .last
             .as_ref()
             .is_none_or(|last| event.stage() > last.stage());
-        if newer && is_answer(&event, self.intent, self.sequence) {
+        if newer && is_answer(&event, self.intent, self.awaited) {
             self.last = Some(event);
         }
     }
 }
 
-/// Whether `event` is about this intent, as published at `sequence`.
-fn is_answer(event: &IntentEvent, intent: IntentId, sequence: Option<u64>) -> bool {
+/// Whether `event` is about this intent and what was awaited.
+fn is_answer(event: &IntentEvent, intent: IntentId, awaited: Awaited) -> bool {
     match (event, event.answers()) {
         // Refusals of other messages come on the same subscription.
-        (IntentEvent::Refused(refused), answered) => match sequence {
+        (IntentEvent::Refused(refused), answered) => match awaited.sequence() {
             Some(sequence) => answered == Some(sequence),
             None => refused.intent_id == Some(intent),
         },
-        (_, Some(answered)) => sequence.is_none_or(|sequence| answered == sequence),
+        (_, Some(answered)) => match awaited {
+            Awaited::Request(sequence) => answered == sequence,
+            Awaited::Anything | Awaited::Withdrawal(_) => true,
+        },
         (_, None) => true,
     }
 }
