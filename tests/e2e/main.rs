@@ -4,6 +4,7 @@ mod archive;
 mod leaks;
 mod outsiders;
 mod path;
+mod policy;
 mod proofs;
 mod repeats;
 mod strangers;
