@@ -63,6 +63,7 @@ const OTHERS: [&str; 40] = [
     "$KV.CS_POLICY.current",
     "$KV.CS_FACTS.x",
     "$KV.CS_LABELS.x",
+    "$KV.CS_LEDGERS.x",
     "cs.vault.tokenize",
     "cs.vault.reveal",
     "cs.policy.recheck",
@@ -72,7 +73,7 @@ const OTHERS: [&str; 40] = [
     "work.crm.read",
     "work.mail.send",
 ];
-const STREAMS: [&str; 8] = [
+const STREAMS: [&str; 9] = [
     "CS_INTENTS",
     "CS_CONTROL",
     "CS_EVENTS",
@@ -81,6 +82,7 @@ const STREAMS: [&str; 8] = [
     "KV_CS_POLICY",
     "KV_CS_FACTS",
     "KV_CS_LABELS",
+    "KV_CS_LEDGERS",
 ];
 /// What the server does with a stream.
 const STREAM_ACTS: [&str; 13] = [

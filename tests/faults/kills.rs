@@ -19,7 +19,7 @@ const PAUSE_MAX_MS: u64 = 400;
 
 /// The points of the kills; the seed is printed so that a failure can be run again with
 /// `COUNTERSIGN_TEST_SEED`.
-fn points(service: &str) -> Vec<Duration> {
+pub(crate) fn points(service: &str) -> Vec<Duration> {
     let seed = std::env::var("COUNTERSIGN_TEST_SEED")
         .ok()
         .and_then(|text| text.parse().ok())

@@ -3,4 +3,5 @@
 mod invariants;
 mod kills;
 mod load;
+mod quota;
 mod server;

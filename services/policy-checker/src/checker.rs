@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_domain::ledger::{Answer, Order};
 use countersign_domain::policy::{self, Judgement, Known, Learnt, Outcome, Wish};
 use countersign_runtime::bus::metrics::alarm;
 use countersign_runtime::bus::{
@@ -14,7 +15,7 @@ use countersign_runtime::policy::{InForce, Policy};
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_runtime::telemetry::TraceParent;
 use countersign_schemas::codec::{self, Encoding};
-use countersign_schemas::events::{PolicyChecked, ToolRequested, Verdict};
+use countersign_schemas::events::{Charge, PolicyChecked, ToolRequested, Verdict};
 use countersign_schemas::headers::{CE_TYPE, ce_type};
 use countersign_schemas::{Address, AgentId, IntentId, ServiceId, Stream, Timestamp};
 use futures::future::join_all;
@@ -27,6 +28,7 @@ use crate::intake::{self, Refusal};
 use crate::judge::{Judge, Stored};
 use crate::labels::Labels;
 use crate::lanes::Lanes;
+use crate::ledgers::Ledgers;
 use crate::mandates::Keeper;
 use crate::{NAME, metrics, refusal};
 
@@ -43,6 +45,7 @@ pub(crate) struct Checker {
     clock: Arc<dyn Clock>,
     judge: Judge,
     mandates: Arc<Keeper>,
+    ledgers: Arc<Ledgers>,
     /// One bundle is pushed at a time: each may take the memory of several.
     pushing: Mutex<()>,
     labels: Labels,
@@ -52,6 +55,15 @@ pub(crate) struct Checker {
     raw_retention: Duration,
     encoding: Encoding,
     source: ServiceId,
+}
+
+/// What a judgement does to rates and budgets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Parts {
+    /// It takes its parts.
+    Taken,
+    /// It only sees whether it holds them or could.
+    Seen,
 }
 
 /// What holds an intent id.
@@ -67,6 +79,7 @@ impl Checker {
         context: ServiceContext,
         judge: Judge,
         mandates: Arc<Keeper>,
+        ledgers: Arc<Ledgers>,
         label_life: Duration,
     ) -> Result<Self, ServiceError> {
         Ok(Self {
@@ -81,6 +94,7 @@ impl Checker {
             clock: context.clock,
             judge,
             mandates,
+            ledgers,
             pushing: Mutex::new(()),
         })
     }
@@ -139,13 +153,13 @@ impl Checker {
             salt: rand::random(),
             issuers: &issuers,
         };
-        let judgement = self.judge_by(&by, &request, &stored).await;
+        let judgement = self.judge_by(&by, &request, &stored, Parts::Taken).await;
         metrics::judged(judgement.checked.verdict, started.elapsed());
         if let Some(marking) = &judgement.labels {
             self.labels.mark(marking, stored.at).await?;
         }
         drop(place);
-        self.store(message, agent, judgement.checked).await
+        self.store(message, agent, judgement).await
     }
 
     /// Judges until nothing more must be learnt: each round learns everything that the one
@@ -155,6 +169,7 @@ impl Checker {
         by: &InForce,
         request: &ToolRequested,
         stored: &Stored<'_>,
+        parts: Parts,
     ) -> Judgement {
         let mut known = Known::default();
         loop {
@@ -162,7 +177,9 @@ impl Checker {
                 Outcome::Judged(judgement) => return *judgement,
                 Outcome::Wants(wishes) => {
                     // At once: each may take as long as its deadline.
-                    let all = wishes.iter().map(|wish| self.learn(wish, stored));
+                    let all = wishes
+                        .iter()
+                        .map(|wish| self.learn(request.intent_id, wish, stored, parts));
                     let learnt = join_all(all).await;
                     for (wish, learnt) in wishes.into_iter().zip(learnt) {
                         known.learn(wish, learnt);
@@ -173,7 +190,13 @@ impl Checker {
     }
 
     /// Looks into one wish. Whatever goes wrong is told, and the judgement fails closed.
-    async fn learn(&self, wish: &Wish, stored: &Stored<'_>) -> Learnt {
+    async fn learn(
+        &self,
+        intent: IntentId,
+        wish: &Wish,
+        stored: &Stored<'_>,
+        parts: Parts,
+    ) -> Learnt {
         match wish {
             Wish::Labels(holder) => {
                 let first = self.lanes.first(stored.agent, stored.request.seq);
@@ -188,6 +211,28 @@ impl Checker {
                 deadline,
                 body,
             } => external::ask(self.bus.client(), name, *deadline, body).await,
+            Wish::Charge(order) => self.charge(intent, order, parts).await,
+        }
+    }
+
+    async fn charge(&self, intent: IntentId, order: &Order, parts: Parts) -> Learnt {
+        let answer = match parts {
+            Parts::Taken => self.take(intent, order).await?,
+            Parts::Seen => self.ledgers.peek(intent, order).await?,
+        };
+        serde_json::to_value(answer).map_err(|error| error.to_string())
+    }
+
+    /// Takes a part of a rate or budget. A copy of what was judged must not take it a second
+    /// time; what is judged here is then refused when it is stored.
+    async fn take(&self, intent: IntentId, order: &Order) -> Result<Answer, String> {
+        match self.holder_of(intent).await {
+            Ok(Some(Holder::Verdict(_))) => Err("the intent has its verdict already".to_owned()),
+            Ok(Some(Holder::Foreign(_)) | None) => self.ledgers.take(intent, order).await,
+            Err(error) => {
+                tracing::warn!(%intent, %error, "nothing is taken for it");
+                Err("the stream cannot be read".to_owned())
+            }
         }
     }
 
@@ -196,8 +241,9 @@ impl Checker {
         &self,
         message: &Incoming,
         agent: &AgentId,
-        checked: PolicyChecked,
+        judgement: Judgement,
     ) -> Result<(), Failure> {
+        let Judgement { checked, taken, .. } = judgement;
         let intent = checked.intent_id;
         let address = Address::PolicyChecked {
             agent: agent.clone(),
@@ -218,10 +264,12 @@ impl Checker {
                             tracing::info!(%intent, %agent, %verdict, code, seq, "judged");
                         }
                     }
+                    self.keep(intent, &taken, outgoing.payload()).await;
                     return Ok(());
                 }
                 Append::Lost(head) => match holder(&head, intent) {
                     Holder::Verdict(held) => {
+                        self.ledgers.stored(intent, &taken, &held).await;
                         return self.repeated(message, agent, intent, &held).await;
                     }
                     Holder::Foreign(seq) => expected = seq,
@@ -231,6 +279,18 @@ impl Checker {
         Err(Failure::transient(format!(
             "the id of intent {intent} is held by messages that are not ours"
         )))
+    }
+
+    /// Gives back what the verdict that is stored now does not rely on.
+    async fn keep(&self, intent: IntentId, taken: &[Charge], stored: &[u8]) {
+        if taken.is_empty() {
+            return;
+        }
+        // What is stored decides, not what was meant to be.
+        match codec::decode(stored) {
+            Ok(checked) => self.ledgers.stored(intent, taken, &checked).await,
+            Err(error) => tracing::warn!(%intent, %error, "parts are given back by the sweep"),
+        }
     }
 
     /// The verdict as a message. Nothing that an agent sends may stop the service: what
@@ -256,12 +316,16 @@ impl Checker {
         late: Refusal,
     ) -> Result<(), Failure> {
         let intent = request.intent_id;
-        let filter = Address::checked_filter(intent);
-        let head = self.bus.last_by_subject(Stream::Events, &filter).await?;
-        match head.map(|head| holder(&head, intent)) {
+        match self.holder_of(intent).await? {
             Some(Holder::Verdict(held)) => self.repeated(message, agent, intent, &held).await,
             Some(Holder::Foreign(_)) | None => self.refuse(message, agent, late).await,
         }
+    }
+
+    async fn holder_of(&self, intent: IntentId) -> Result<Option<Holder>, Failure> {
+        let filter = Address::checked_filter(intent);
+        let head = self.bus.last_by_subject(Stream::Events, &filter).await?;
+        Ok(head.map(|head| holder(&head, intent)))
     }
 
     /// The id has its verdict: our own redelivery and a copy are done, all else is refused.

@@ -1,8 +1,9 @@
 //! The policy checker: reads every intent, judges it by the policy bundle and stores one
 //! verdict for each intent id, for ever.
 //!
-//! On the path of a fresh intent there are no reads and one publish. What is refused
-//! without a verdict, a copy of an earlier intent among it, takes the slow path.
+//! On the path of a fresh intent there are no reads and one publish, unless its tool has a
+//! rate, a budget or something else that is looked up. What is refused without a verdict, a
+//! copy of an earlier intent among it, takes the slow path.
 
 mod announce;
 mod checker;
@@ -13,6 +14,7 @@ mod intake;
 mod judge;
 mod labels;
 mod lanes;
+mod ledgers;
 pub mod mandates;
 pub mod metrics;
 mod push;
@@ -34,6 +36,7 @@ use countersign_runtime::service::{ServiceContext, ServiceError};
 
 use checker::Checker;
 use judge::Judge;
+use ledgers::Ledgers;
 use mandates::Keeper;
 
 /// The service's name: of its credential, its binary and in its events.
@@ -91,7 +94,9 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
         async move { mandates.run(shutdown).await }
     };
     tokio::spawn(reading);
-    let checker = Checker::new(context, judge, mandates, settings.label_life)?;
+    let ledgers = Arc::new(Ledgers::new(&bus, Arc::clone(&context.clock)));
+    let shared = Arc::clone(&ledgers);
+    let checker = Checker::new(context, judge, mandates, shared, settings.label_life)?;
     let checker = Arc::new(checker);
     let judging = consume(
         &bus,
@@ -101,8 +106,9 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
         shutdown.clone(),
     );
     let answering = desk::serve(Arc::clone(&checker), shutdown.clone());
-    let recording = announce::follow(checker, shutdown);
-    tokio::try_join!(judging, answering, recording)?;
+    let recording = announce::follow(checker, shutdown.clone());
+    let sweeping = ledgers.keep(shutdown);
+    tokio::try_join!(judging, answering, recording, sweeping)?;
     Ok(())
 }
 

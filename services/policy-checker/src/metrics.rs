@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign_domain::ledger::Ending;
 use countersign_schemas::events::{RefusedCode, Verdict};
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 
@@ -15,11 +16,21 @@ pub const COPIES: &str = "countersign_copies_total";
 pub const KEYS_READ: &str = "countersign_mandate_keys_read_total";
 /// From reading an intent to its verdict, without storing it.
 pub const JUDGE_SECONDS: &str = "countersign_judge_seconds";
+/// Writes of ledgers, by result: many `lost` ones say that checkers contend for one ledger.
+pub const LEDGER_WRITES: &str = "countersign_ledger_writes_total";
+/// Entries of ledgers that a sweep ended, by ending.
+pub const LEDGER_ENDS: &str = "countersign_ledger_ends_total";
 
 /// Tells the exporter units and descriptions.
 pub(crate) fn describe() {
     describe_counter!(VERDICTS, Unit::Count, "intents judged");
     describe_counter!(REFUSED, Unit::Count, "messages refused without a verdict");
+    describe_counter!(LEDGER_WRITES, Unit::Count, "writes of ledgers");
+    describe_counter!(
+        LEDGER_ENDS,
+        Unit::Count,
+        "entries of ledgers ended by a sweep"
+    );
     describe_counter!(COPIES, Unit::Count, "copies of an intent judged before");
     describe_counter!(KEYS_READ, Unit::Count, "readings of an issuer's keys");
     describe_histogram!(
@@ -45,4 +56,17 @@ pub(crate) fn keys_read(done: bool) {
 
 pub(crate) fn copy() {
     counter!(COPIES).increment(1);
+}
+
+pub(crate) fn ledger_write(stored: bool) {
+    let result = if stored { "stored" } else { "lost" };
+    counter!(LEDGER_WRITES, "result" => result).increment(1);
+}
+
+pub(crate) fn ledger_end(ending: Ending) {
+    let word = match ending {
+        Ending::Kept => "kept",
+        Ending::GivenBack => "given_back",
+    };
+    counter!(LEDGER_ENDS, "ending" => word).increment(1);
 }

@@ -13,7 +13,7 @@ use countersign_schemas::events::{
 use countersign_schemas::headers::{CE_TYPE, ce_type};
 use countersign_schemas::{Address, ApprovalId, Stream, codec, json};
 
-use crate::checker::{Checker, genuine};
+use crate::checker::{Checker, Parts, genuine};
 use crate::desk::Refusal;
 use crate::intake;
 use crate::judge::Stored;
@@ -50,7 +50,8 @@ impl Checker {
             salt: rand::random(),
             issuers: &issuers,
         };
-        let again = self.judge_by(&by, &record.request, &stored).await.checked;
+        let again = self.judge_by(&by, &record.request, &stored, Parts::Seen);
+        let again = again.await.checked;
         let approval = self.approval(&record.checked).await.map_err(silent)?;
         let mut reply = RecheckReply {
             intent_id: asked.intent_id,

@@ -11,6 +11,7 @@ mod test;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use countersign_domain::ledger::Answer;
 use countersign_domain::mandate::Issuers;
 use countersign_domain::policy::{
     Bundle, Judging, Known, Learnt, MatchKey, Outcome, Seen, Wish, judge,
@@ -202,6 +203,9 @@ impl CheckArgs {
                 let seen = serde_json::to_value([seen]);
                 seen.map_err(|_| "it cannot be written down".to_owned())
             }
+            // Nobody else takes from it.
+            Wish::Charge(order) => serde_json::to_value(Answer::of_empty(order.terms))
+                .map_err(|error| error.to_string()),
             Wish::Fact { .. } | Wish::External { .. } => {
                 Err("nothing is looked up here".to_owned())
             }

@@ -11,6 +11,7 @@ mod fact_key;
 mod invoice_total;
 mod match_fact;
 mod money;
+mod quota;
 mod secrets_in_input;
 mod setup;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use external::{External, ExternalSettings};
 pub use invoice_total::{InvoiceTotal, InvoiceTotalSettings, Rounding};
 pub use match_fact::{MatchFact, MatchFactSettings};
 pub use money::Halves;
+pub use quota::{BudgetSettings, Over, Quota, QuotaGuard, RateSettings};
 pub use secrets_in_input::{Found, SecretsInInput, SecretsInInputSettings};
 pub use setup::Fault;
 pub(crate) use setup::Setup;
@@ -60,6 +62,13 @@ pub enum Finding {
     },
     /// Refused.
     Deny {
+        /// What was found, in words; never a value of the input.
+        message: String,
+        /// What would make it possible.
+        need: String,
+    },
+    /// Refused because what one window takes is used up.
+    Exceeded {
         /// What was found, in words; never a value of the input.
         message: String,
         /// What would make it possible.
@@ -125,6 +134,11 @@ pub trait Guardrail: Debug + Send + Sync {
     fn asks(&self) -> Vec<&AskRule> {
         Vec::new()
     }
+
+    /// What it takes in one window, where it counts.
+    fn quota(&self) -> Option<&Quota> {
+        None
+    }
 }
 
 /// A guardrail as a tool's table in the catalog sets it.
@@ -133,6 +147,8 @@ pub trait Guardrail: Debug + Send + Sync {
 pub enum GuardrailSettings {
     /// Amounts must be within limits.
     AmountLimit(AmountLimitSettings),
+    /// How much one window takes.
+    Budget(BudgetSettings),
     /// Recipients must be at known domains.
     EmailDomains(EmailDomainsSettings),
     /// A micro service decides.
@@ -141,6 +157,8 @@ pub enum GuardrailSettings {
     InvoiceTotal(Box<InvoiceTotalSettings>),
     /// A field must equal a trusted fact.
     MatchFact(MatchFactSettings),
+    /// How often in one window.
+    Rate(RateSettings),
     /// An input must hold no secrets.
     SecretsInInput(SecretsInInputSettings),
     /// Only at certain hours.
@@ -162,10 +180,12 @@ impl GuardrailSettings {
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::AmountLimit(_) => amount_limit::NAME,
+            Self::Budget(_) => quota::BUDGET,
             Self::EmailDomains(_) => email_domains::NAME,
             Self::External(_) => external::NAME,
             Self::InvoiceTotal(_) => invoice_total::NAME,
             Self::MatchFact(_) => match_fact::NAME,
+            Self::Rate(_) => quota::RATE,
             Self::SecretsInInput(_) => secrets_in_input::NAME,
             Self::TimeOfDay(_) => time_of_day::NAME,
             Self::UpdateFields(_) => update_fields::NAME,
@@ -176,11 +196,12 @@ impl GuardrailSettings {
     pub(crate) fn pointers(&self) -> Vec<&str> {
         match self {
             Self::AmountLimit(settings) => settings.pointers(),
+            Self::Budget(settings) => vec![settings.amount.as_str()],
             Self::EmailDomains(settings) => strs(&settings.pointers),
             Self::InvoiceTotal(settings) => settings.pointers(),
             Self::MatchFact(settings) => settings.pointers(),
             Self::SecretsInInput(settings) => strs(&settings.except),
-            Self::External(_) | Self::TimeOfDay(_) => Vec::new(),
+            Self::External(_) | Self::Rate(_) | Self::TimeOfDay(_) => Vec::new(),
             Self::UpdateFields(settings) => settings.pointers(),
         }
     }
@@ -189,10 +210,12 @@ impl GuardrailSettings {
     pub(crate) fn build(&self, setup: &Setup<'_>) -> Result<Box<dyn Guardrail>, Vec<Fault>> {
         match self {
             Self::AmountLimit(settings) => boxed(AmountLimit::new(settings, setup)),
+            Self::Budget(settings) => boxed(QuotaGuard::budget(settings, setup)),
             Self::EmailDomains(settings) => boxed(EmailDomains::new(settings, setup)),
             Self::External(settings) => boxed(External::new(settings, setup)),
             Self::InvoiceTotal(settings) => boxed(InvoiceTotal::new(settings)),
             Self::MatchFact(settings) => boxed(MatchFact::new(settings, setup)),
+            Self::Rate(settings) => boxed(QuotaGuard::rate(settings, setup)),
             Self::SecretsInInput(settings) => boxed(SecretsInInput::new(settings, setup)),
             Self::TimeOfDay(settings) => boxed(TimeOfDay::new(settings, setup)),
             Self::UpdateFields(settings) => boxed(UpdateFields::new(settings, setup)),

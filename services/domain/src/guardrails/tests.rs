@@ -142,6 +142,7 @@ pub(super) fn word(found: &Result<Finding, GuardrailError>) -> &'static str {
         Ok(Finding::Pass { .. }) => "pass",
         Ok(Finding::Ask { .. }) => "ask",
         Ok(Finding::Deny { .. }) => "deny",
+        Ok(Finding::Exceeded { .. }) => "exceeded",
         Ok(Finding::Wants(_)) => "wants",
         Err(_) => "error",
     }

@@ -55,3 +55,30 @@ pub enum Answer {
     /// The window ended so long ago that its ledger is closed.
     Closed,
 }
+
+impl From<Charged> for Answer {
+    fn from(charged: Charged) -> Self {
+        match charged {
+            Charged::Fresh { mark, over } | Charged::Found { mark, over } => {
+                Self::Held { mark, over }
+            }
+            Charged::Exceeded { used } => Self::Exceeded { used },
+            Charged::Crowded => Self::Crowded,
+        }
+    }
+}
+
+impl Answer {
+    /// What a ledger answers from which nobody has taken anything: where no ledger can be
+    /// asked, an intent that would not even fit then does not fit at all.
+    #[must_use]
+    pub fn of_empty(terms: Terms) -> Self {
+        let over = terms.amount > terms.limit;
+        match over && !terms.beyond {
+            true => Self::Exceeded {
+                used: Decimal::ZERO,
+            },
+            false => Self::Held { mark: 0, over },
+        }
+    }
+}

@@ -12,6 +12,7 @@ use super::problem::{Place, Problems};
 use super::spots::{Spots, below};
 use super::tool::Tool;
 use super::tool_file;
+use crate::guardrails::Quota;
 use crate::mandate::{FACTS_MAX, is_fact_name};
 
 /// Tools in one bundle: each costs a compiled schema and an index of rules in memory.
@@ -24,6 +25,8 @@ pub struct Catalog {
     /// File and line of each.
     places: BTreeMap<ToolName, (String, Option<usize>)>,
     facts: BTreeMap<String, CedarType>,
+    /// What each name of a rate or budget stands for.
+    quotas: BTreeMap<Token, Quota>,
 }
 
 impl Catalog {
@@ -174,7 +177,31 @@ impl Catalog {
             if let Some(tool) = tool_file::build(name.clone(), table, place, reading) {
                 let at = (place.file.to_owned(), place.line);
                 self.places.insert(name.clone(), at);
+                self.add_quotas(&tool, &place, reading.problems);
                 self.tools.insert(name, tool);
+            }
+        }
+    }
+
+    /// Tools may share a rate or budget by its name; then it must be the same, and one tool
+    /// takes from it once.
+    fn add_quotas(&mut self, tool: &Tool, place: &Place<'_>, problems: &mut Problems) {
+        let mut own = BTreeSet::new();
+        for quota in tool.guardrails.iter().filter_map(|guard| guard.quota()) {
+            if !own.insert(&quota.name) {
+                problems.add(
+                    place,
+                    format!("`{}` takes from `{}` twice", tool.name, quota.name),
+                    "give each rate and budget of a tool a name of its own",
+                );
+            }
+            let known = self.quotas.entry(quota.name.clone());
+            if known.or_insert_with(|| quota.clone()) != quota {
+                problems.add(
+                    place,
+                    format!("`{}` is another rate or budget elsewhere", quota.name),
+                    "give those that share a name the same kind, `per`, `window` and `max`",
+                );
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use countersign_schemas::events::{
-    BlockedCode, CheckedRequester, PolicyChecked, RequestRef, ToolRequested, Verdict,
+    BlockedCode, Charge, CheckedRequester, PolicyChecked, RequestRef, ToolRequested, Verdict,
 };
 use countersign_schemas::limits::PURPOSE_CHARS_MAX;
 use countersign_schemas::{AgentId, Digest, JsonObject, Timestamp};
@@ -53,6 +53,9 @@ pub struct Judgement {
     pub checked: PolicyChecked,
     /// What the agent will have seen once this runs.
     pub labels: Option<Marking>,
+    /// What was taken from rates and budgets on the way. The verdict relies on all of it or
+    /// on nothing; what it does not rely on is given back once it is stored.
+    pub taken: Vec<Charge>,
 }
 
 impl From<PolicyChecked> for Judgement {
@@ -61,6 +64,7 @@ impl From<PolicyChecked> for Judgement {
         Self {
             checked,
             labels: None,
+            taken: Vec::new(),
         }
     }
 }
@@ -96,6 +100,7 @@ pub fn judge(bundle: &Bundle, redactor: &Redactor, judging: Judging<'_>) -> Outc
             "an operator gives the tool fewer guardrails that look something up",
         ),
     };
+    let taken = judging.known.charges();
     let copies = Copies::of(redactor, judging.request, tool, &finding);
     let helper = tool
         .and_then(Tool::helper)
@@ -114,7 +119,11 @@ pub fn judge(bundle: &Bundle, redactor: &Redactor, judging: Judging<'_>) -> Outc
             .map(|pointer| pointer.as_str().to_owned())
             .collect();
     }
-    Outcome::Judged(Box::new(Judgement { checked, labels }))
+    Outcome::Judged(Box::new(Judgement {
+        checked,
+        labels,
+        taken,
+    }))
 }
 
 /// Denies one intent because there is no usable bundle; `why` says so to people.
@@ -277,6 +286,11 @@ fn event(
             "an input of plain JSON values",
         ),
     };
+    // A refusal relies on nothing, so that whatever was taken for it is given back.
+    let charges = match finding.verdict {
+        Verdict::Allow | Verdict::Ask => judging.known.charges(),
+        Verdict::Deny => Vec::new(),
+    };
     PolicyChecked {
         schema_version: 1,
         intent_id: request.intent_id,
@@ -310,7 +324,7 @@ fn event(
         tool_digest: None,
         expose: Vec::new(),
         helper: None,
-        charges: Vec::new(),
+        charges,
         requested_at: judging.stored_at,
     }
 }

@@ -6,10 +6,13 @@
 
 use std::time::Duration;
 
+use countersign_schemas::events::Charge;
 use countersign_schemas::{JsonObject, Token};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::labels::Holder;
+use crate::ledger::{Answer, Order};
 
 /// Something that a judgement needs and cannot know.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +34,21 @@ pub enum Wish {
         /// What it is asked.
         body: JsonObject,
     },
+    /// A part of a rate or budget, taken for this intent. It is wished for last, when
+    /// nothing else stands against the intent; the answer is an
+    /// [`Answer`](crate::ledger::Answer).
+    Charge(Order),
+}
+
+impl Wish {
+    /// Whether looking into it takes something.
+    #[must_use]
+    pub fn takes(&self) -> bool {
+        match self {
+            Self::Charge(_) => true,
+            Self::Labels(_) | Self::Fact { .. } | Self::External { .. } => false,
+        }
+    }
 }
 
 /// What came of a wish: a value, or why there is none, in words and without any value of
@@ -57,6 +75,26 @@ impl Known {
         found.map(|(_, learnt)| learnt)
     }
 
+    /// What the intent holds of rates and budgets.
+    #[must_use]
+    pub fn charges(&self) -> Vec<Charge> {
+        let held = |(wish, learnt): &(Wish, Learnt)| {
+            let order = match wish {
+                Wish::Charge(order) => order,
+                Wish::Labels(_) | Wish::Fact { .. } | Wish::External { .. } => return None,
+            };
+            match Answer::deserialize(learnt.as_ref().ok()?).ok()? {
+                Answer::Held { mark, .. } => Some(Charge {
+                    ledger: order.ledger.to_string(),
+                    amount: order.terms.amount.normalize().to_string(),
+                    mark,
+                }),
+                Answer::Exceeded { .. } | Answer::Crowded | Answer::Closed => None,
+            }
+        };
+        self.0.iter().filter_map(held).collect()
+    }
+
     /// How many wishes were looked into.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -73,6 +111,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::{LedgerKey, Terms};
     use serde_json::json;
 
     #[test]
@@ -88,5 +127,41 @@ mod tests {
         assert_eq!(known.get(&of("a")), Some(&Ok(json!("C-1"))));
         assert!(known.get(&of("b")).unwrap().is_err());
         assert_eq!((known.get(&of("c")), known.len()), (None, 2));
+    }
+
+    #[test]
+    fn only_parts_that_are_held_are_charges() {
+        let order = |name: &str, amount: &str| {
+            let start = countersign_schemas::Timestamp::EPOCH;
+            let (name, hour) = (name.parse().unwrap(), Duration::from_secs(3_600));
+            Order {
+                ledger: LedgerKey::new("budget", &name, hour, start, &[]),
+                terms: Terms {
+                    amount: amount.parse().unwrap(),
+                    limit: 100.into(),
+                    beyond: true,
+                },
+                ends_at: start.plus(hour),
+            }
+        };
+        let mut known = Known::default();
+        let answers = [
+            ("held", json!({"answer": "held", "mark": 7, "over": false})),
+            ("over", json!({"answer": "held", "mark": 8, "over": true})),
+            ("full", json!({"answer": "exceeded", "used": "99"})),
+            ("odd", json!({"mark": 9})),
+        ];
+        for (name, answer) in answers {
+            known.learn(Wish::Charge(order(name, "12.50")), Ok(answer));
+        }
+        let away = Err("no answer".to_owned());
+        known.learn(Wish::Charge(order("away", "1")), away);
+        let charges = known.charges();
+        let held: Vec<_> = charges
+            .iter()
+            .map(|charge| (charge.amount.as_str(), charge.mark))
+            .collect();
+        assert_eq!(held, [("12.5", 7), ("12.5", 8)]);
+        assert_eq!(charges[0].ledger, order("held", "1").ledger.to_string());
     }
 }

@@ -15,6 +15,7 @@ use super::judge::{Judging, Outcome, judge, judge_without_bundle};
 use super::known::{Known, Learnt, Wish};
 use super::labels;
 use super::matching::MatchKey;
+use crate::ledger::Answer;
 use crate::mandate::{Issuers, Stated};
 use crate::redact::{FingerprintKey, Redactor};
 
@@ -46,6 +47,9 @@ impl Premises {
                     .cloned()
                     .ok_or_else(|| "it was not asked in a rehearsal".to_owned())
             }
+            // Nobody else takes from it.
+            Wish::Charge(order) => serde_json::to_value(Answer::of_empty(order.terms))
+                .map_err(|error| error.to_string()),
         }
     }
 }

@@ -10,6 +10,7 @@ mod labels;
 mod lint;
 mod mandates;
 mod properties;
+mod quotas;
 mod replay;
 mod rules;
 mod sample;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use countersign_schemas::events::{
     Ask, BlockedCode, CheckedRequester, GuardrailFinding, GuardrailResult, Need, Reason, Verdict,
 };
-use countersign_schemas::{AgentId, PersonId, Timestamp};
+use countersign_schemas::{AgentId, PersonId, TeamId, Timestamp};
 use serde_json::{Map, Value};
 
 use super::annotations::Rule;
@@ -119,14 +119,15 @@ impl Case<'_> {
             at: self.stored_at,
             known: self.known,
         };
+        let helper = self.tool.helper().unwrap_or(&self.agent.team);
         for guard in &self.tool.guardrails {
-            gathered.add(guard.name(), guard.check(&case));
+            gathered.add(guard.name(), guard.check(&case), helper);
         }
         if !gathered.refusals.is_empty() {
             return Ok(violated(gathered.refusals, gathered.results));
         }
         if !gathered.wishes.is_empty() {
-            return Err(gathered.wishes);
+            return Err(first_wishes(gathered.wishes));
         }
         let Gathered { ask, mut needs, .. } = gathered;
         let ask = ask.map(|rule| self.asked(&rule, &mut needs));
@@ -193,14 +194,27 @@ struct Gathered {
     needs: Vec<Need>,
     ask: Option<AskRule>,
     results: Vec<GuardrailResult>,
-    /// Of each refusal: what was found, and what would make it possible.
-    refusals: Vec<(String, String)>,
+    refusals: Vec<Refusal>,
     wishes: Vec<Wish>,
+}
+
+/// Why a guardrail refuses.
+struct Refusal {
+    code: BlockedCode,
+    /// What was found.
+    message: String,
+    /// What would make it possible.
+    need: String,
 }
 
 impl Gathered {
     /// Takes in what one guardrail found; one that cannot judge refuses.
-    fn add(&mut self, name: &str, found: Result<guardrails::Finding, GuardrailError>) {
+    fn add(
+        &mut self,
+        name: &str,
+        found: Result<guardrails::Finding, GuardrailError>,
+        helper: &TeamId,
+    ) {
         let (result, message) = match found {
             Ok(guardrails::Finding::Pass { message }) => (GuardrailFinding::Pass, message),
             Ok(guardrails::Finding::Ask { message, need, ask }) => {
@@ -211,15 +225,16 @@ impl Gathered {
                 (GuardrailFinding::Ask, message)
             }
             Ok(guardrails::Finding::Deny { message, need }) => {
-                self.refusals.push((message.clone(), need));
-                (GuardrailFinding::Deny, message)
+                self.refuse(BlockedCode::GuardrailViolated, message, need)
+            }
+            Ok(guardrails::Finding::Exceeded { message, need }) => {
+                let need = format!("{need}; team `{helper}` can help");
+                self.refuse(BlockedCode::BudgetExceeded, message, need)
             }
             Ok(guardrails::Finding::Wants(wish)) => return self.wishes.push(wish),
             Err(error) => {
-                let message = error.to_string();
                 let need = "an input that the guardrail can read".to_owned();
-                self.refusals.push((message.clone(), need));
-                (GuardrailFinding::Deny, message)
+                self.refuse(BlockedCode::GuardrailViolated, error.to_string(), need)
             }
         };
         self.results.push(GuardrailResult {
@@ -227,6 +242,30 @@ impl Gathered {
             result,
             message,
         });
+    }
+
+    fn refuse(
+        &mut self,
+        code: BlockedCode,
+        message: String,
+        need: String,
+    ) -> (GuardrailFinding, String) {
+        self.refusals.push(Refusal {
+            code,
+            message: message.clone(),
+            need,
+        });
+        (GuardrailFinding::Deny, message)
+    }
+}
+
+/// What is looked into now. A part of a rate or budget is only taken when nothing else is
+/// left that could refuse, so that what is refused anyway takes nothing from others.
+fn first_wishes(wishes: Vec<Wish>) -> Vec<Wish> {
+    let (charges, others): (Vec<Wish>, Vec<Wish>) = wishes.into_iter().partition(Wish::takes);
+    match others.is_empty() {
+        true => charges,
+        false => others,
     }
 }
 
@@ -251,21 +290,58 @@ fn approval_need(rule: &Rule) -> Option<Need> {
     Some(need_of("approval", rule.need.clone().unwrap_or_else(words)))
 }
 
-fn violated(refusals: Vec<(String, String)>, guardrails: Vec<GuardrailResult>) -> Finding {
-    let code = BlockedCode::GuardrailViolated.as_str();
-    let (messages, needs): (Vec<String>, Vec<String>) = refusals.into_iter().unzip();
+fn violated(refusals: Vec<Refusal>, guardrails: Vec<GuardrailResult>) -> Finding {
+    let mut reasons = Vec::with_capacity(refusals.len());
+    let mut needs = Vec::with_capacity(refusals.len());
+    for Refusal {
+        code,
+        message,
+        need,
+    } in refusals
+    {
+        reasons.push(reason(code.as_str(), message));
+        needs.push(need_of("guardrail", need));
+    }
     Finding {
         verdict: Verdict::Deny,
-        reasons: messages
-            .into_iter()
-            .map(|message| reason(code, message))
-            .collect(),
-        needs: needs
-            .into_iter()
-            .map(|need| need_of("guardrail", need))
-            .collect(),
+        reasons,
+        needs,
         ask: None,
         guardrails,
         input_fits: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_taken_last() {
+        use crate::ledger::{LedgerKey, Order, Terms};
+        use std::time::Duration;
+        let hour = Duration::from_secs(3_600);
+        let charge = || {
+            Wish::Charge(Order {
+                ledger: LedgerKey::new(
+                    "rate",
+                    &"mails".parse().unwrap(),
+                    hour,
+                    Timestamp::EPOCH,
+                    &[],
+                ),
+                terms: Terms {
+                    amount: 1.into(),
+                    limit: 3.into(),
+                    beyond: false,
+                },
+                ends_at: Timestamp::EPOCH.plus(hour),
+            })
+        };
+        let fact = || Wish::Fact {
+            key: "orders.O-1".to_owned(),
+        };
+        assert_eq!(first_wishes(vec![charge(), fact()]), [fact()]);
+        assert_eq!(first_wishes(vec![charge()]), [charge()]);
     }
 }

@@ -25,6 +25,8 @@ pub const LABELS: &str = "CS_LABELS";
 /// The bucket of facts that guardrails compare inputs with. Only the credential `setup`
 /// writes there.
 pub const FACTS: &str = "CS_FACTS";
+/// The bucket that holds what rates and budgets have taken.
+pub const LEDGERS: &str = "CS_LEDGERS";
 /// Largest fact, in bytes: a record of a few fields, read for every intent that needs it.
 pub const FACT_BYTES_MAX: usize = 16 * 1024;
 /// How long an entry of labels stays after its last change: longer than any label holds,
@@ -218,7 +220,7 @@ pub async fn ensure(bus: &Bus, options: LayoutOptions) -> Result<(), BusError> {
 }
 
 /// Every bucket.
-fn buckets(options: LayoutOptions) -> [kv::Config; 4] {
+fn buckets(options: LayoutOptions) -> [kv::Config; 5] {
     let base = kv::Config {
         history: 1,
         storage: StorageType::File,
@@ -253,6 +255,14 @@ fn buckets(options: LayoutOptions) -> [kv::Config; 4] {
             bucket: FACTS.to_owned(),
             max_bytes: options.stream_bytes_max / 16,
             max_value_size: i32::try_from(FACT_BYTES_MAX).unwrap_or(i32::MAX),
+            ..base.clone()
+        },
+        kv::Config {
+            bucket: LEDGERS.to_owned(),
+            // A ledger without open intents has 150 bytes and leaves a day after its
+            // window, so this holds a million of them.
+            max_bytes: options.stream_bytes_max / 4,
+            limit_markers: Some(MARKER_LIFE),
             ..base
         },
     ]

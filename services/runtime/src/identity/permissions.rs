@@ -8,7 +8,7 @@ use countersign_schemas::subjects::service::WORK_QUEUE;
 use countersign_schemas::{Stream, subjects};
 
 use super::principal::{Principal, Service};
-use crate::bus::layout::{APPROVALS, DURABLES, FACTS, LABELS, POLICY};
+use crate::bus::layout::{APPROVALS, DURABLES, FACTS, LABELS, LEDGERS, POLICY};
 
 /// The stream beneath the bucket of approvals.
 const APPROVALS_STREAM: &str = "KV_CS_APPROVALS";
@@ -18,6 +18,8 @@ const POLICY_STREAM: &str = "KV_CS_POLICY";
 const LABELS_STREAM: &str = "KV_CS_LABELS";
 /// The stream beneath the bucket of facts.
 const FACTS_STREAM: &str = "KV_CS_FACTS";
+/// The stream beneath the bucket of rates and budgets.
+const LEDGERS_STREAM: &str = "KV_CS_LEDGERS";
 /// Every stream.
 const STREAMS: [Stream; 4] = [
     Stream::Intents,
@@ -253,7 +255,13 @@ impl Permissions {
     fn setup(&mut self) {
         self.publish(&["$JS.API.INFO"]);
         let names = STREAMS.map(Stream::name);
-        let buckets = [APPROVALS_STREAM, POLICY_STREAM, LABELS_STREAM, FACTS_STREAM];
+        let buckets = [
+            APPROVALS_STREAM,
+            POLICY_STREAM,
+            LABELS_STREAM,
+            FACTS_STREAM,
+            LEDGERS_STREAM,
+        ];
         for stream in names.iter().chain(&buckets) {
             for act in ["STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO"] {
                 self.publish(&[&format!("$JS.API.{act}.{stream}")]);
@@ -275,6 +283,9 @@ impl Permissions {
         self.publish(&[
             &format!("$KV.{LABELS}.>"),
             &format!("$JS.API.STREAM.MSG.GET.{LABELS_STREAM}"),
+            // Only the checker counts what rates and budgets have taken.
+            &format!("$KV.{LEDGERS}.>"),
+            &format!("$JS.API.STREAM.MSG.GET.{LEDGERS_STREAM}"),
             &format!("$JS.API.STREAM.MSG.GET.{FACTS_STREAM}"),
         ]);
         let me = Service::PolicyChecker;
@@ -390,6 +401,7 @@ mod tests {
         assert_eq!(POLICY_STREAM, format!("KV_{POLICY}"));
         assert_eq!(LABELS_STREAM, format!("KV_{LABELS}"));
         assert_eq!(FACTS_STREAM, format!("KV_{FACTS}"));
+        assert_eq!(LEDGERS_STREAM, format!("KV_{LEDGERS}"));
     }
 
     #[test]

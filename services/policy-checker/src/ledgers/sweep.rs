@@ -1,0 +1,166 @@
+//! Ending open entries by what is stored about their intents.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_domain::chain::{Head, Last};
+use countersign_domain::ledger::{Ending, Fate, fate, relies_on};
+use countersign_runtime::bus::{BusError, Failure};
+use countersign_schemas::events::PolicyChecked;
+use countersign_schemas::headers::CE_TYPE;
+use countersign_schemas::{Address, IntentId, Stream};
+use futures::StreamExt as _;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::account::{Account, lock};
+use super::{ACCOUNTS_MAX, Ledgers};
+use crate::checker::genuine;
+use crate::metrics;
+
+/// Pause between two sweeps.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// Reads of one sweep that are under way at once.
+const READS_AT_ONCE: usize = 64;
+/// Ledgers swept at once.
+const LEDGERS_AT_ONCE: usize = 4;
+/// How long an unused ledger without open entries is kept in memory.
+const IDLE: Duration = Duration::from_secs(60);
+/// Least pause between two looks before refusals.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// A look waits this many times as long as the one before it took, so that a ledger that
+/// is used up costs a tenth of a checker at most.
+const LOOK_SHARE: u32 = 10;
+
+impl Ledgers {
+    /// Sweeps until shutdown.
+    ///
+    /// # Errors
+    /// Never: what fails now is swept later.
+    pub(crate) async fn keep(&self, shutdown: CancellationToken) -> Result<(), BusError> {
+        let mut tick = tokio::time::interval(SWEEP_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                _ = tick.tick() => {}
+            }
+            let round = futures::stream::iter(self.forget_idle()).for_each_concurrent(
+                LEDGERS_AT_ONCE,
+                async |account| {
+                    if let Err(error) = self.sweep(&account, false).await {
+                        tracing::warn!(ledger = %account.key, %error, "a ledger is swept later");
+                    }
+                    account.clear_rubbish().await;
+                },
+            );
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                () = round => {}
+            }
+        }
+    }
+
+    /// Looks at all that is open, before an intent is refused; says whether it is worth
+    /// asking again. One look serves all who were refused before it began.
+    pub(super) async fn look_again(&self, account: &Account, refused: Instant) -> bool {
+        let mut looked = account.looked.lock().await;
+        let began = Instant::now();
+        if let Some((last_began, last_ended)) = *looked {
+            if last_began >= refused {
+                return true;
+            }
+            let took = last_ended.duration_since(last_began);
+            if began.duration_since(last_ended) < LOOK_PAUSE.max(took * LOOK_SHARE) {
+                return false;
+            }
+        }
+        let swept = self.sweep(account, true).await;
+        *looked = Some((began, Instant::now()));
+        if let Err(error) = &swept {
+            tracing::warn!(ledger = %account.key, %error, "refused without a look");
+        }
+        swept.is_ok()
+    }
+
+    /// Looks at the entries whose time has come, or at all, and ends what has ended.
+    async fn sweep(&self, account: &Account, all: bool) -> Result<(), Failure> {
+        let now = Instant::now();
+        let list = all || lock(&account.watch).wants_list(account.used(), now);
+        if list {
+            let open = account.open().await?;
+            lock(&account.watch).list(&open, now);
+        }
+        let due = lock(&account.watch).due(all, now);
+        futures::stream::iter(due)
+            .for_each_concurrent(READS_AT_ONCE, async |(intent, mark)| {
+                if let Err(error) = self.look(account, intent, mark).await {
+                    tracing::debug!(%intent, %error, "looked at later");
+                }
+            })
+            .await;
+        Ok(())
+    }
+
+    async fn look(&self, account: &Account, intent: IntentId, mark: u64) -> Result<(), Failure> {
+        let checked = self.verdict(intent).await?;
+        let head = match &checked {
+            Some(checked) if relies_on(checked, account.key.as_str(), mark) => {
+                self.head(checked).await?
+            }
+            Some(_) | None => Head::None,
+        };
+        let ending = match fate(&account.key, mark, checked.as_ref(), &head) {
+            Fate::Open => {
+                lock(&account.watch).stays(intent, Instant::now());
+                return Ok(());
+            }
+            Fate::Kept => Ending::Kept,
+            Fate::GivenBack => Ending::GivenBack,
+        };
+        if account.end(intent, mark, ending).await {
+            metrics::ledger_end(ending);
+            lock(&account.watch).ended(intent, mark);
+        }
+        Ok(())
+    }
+
+    async fn verdict(&self, intent: IntentId) -> Result<Option<PolicyChecked>, Failure> {
+        let filter = Address::checked_filter(intent);
+        let found = self.bus.last_by_subject(Stream::Events, &filter).await?;
+        Ok(found.and_then(|message| genuine(&message, intent)))
+    }
+
+    async fn head(&self, checked: &PolicyChecked) -> Result<Head, Failure> {
+        let (agent, intent) = (&checked.agent, checked.intent_id);
+        let filter = Address::chain_filter(agent, intent);
+        let last = self.bus.last_by_subject(Stream::Events, &filter).await?;
+        let last = last.as_ref().map(|last| Last {
+            subject: &last.subject,
+            seq: last.seq,
+            ce_type: last.header(CE_TYPE),
+            body: &last.payload,
+        });
+        Ok(Head::read(last, agent, intent))
+    }
+
+    /// Forgets the ledgers that nobody needs, and tells the others.
+    fn forget_idle(&self) -> Vec<Arc<Account>> {
+        let mut accounts = lock(&self.accounts);
+        accounts.retain(|_, account| !account.is_idle(IDLE));
+        if accounts.len() > ACCOUNTS_MAX {
+            let mut by_use: Vec<(Instant, String)> = accounts
+                .iter()
+                .map(|(key, account)| (account.used(), key.clone()))
+                .collect();
+            by_use.sort_unstable();
+            let many = by_use.len().saturating_sub(ACCOUNTS_MAX);
+            for (_, key) in by_use.into_iter().take(many) {
+                accounts.remove(&key);
+            }
+        }
+        accounts.values().map(Arc::clone).collect()
+    }
+}
