@@ -432,6 +432,7 @@ mod tests {
             role,
             name: "x".to_owned(),
             tools: tools.iter().map(|tool| tool.parse().unwrap()).collect(),
+            guardrails: Vec::new(),
             people: people.iter().map(|name| name.parse().unwrap()).collect(),
             by: By { operator: None },
         };

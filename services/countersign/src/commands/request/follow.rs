@@ -244,7 +244,16 @@ mod tests {
             ("looked up, an outcome", completed, None, true),
         ];
         for (what, event, sequence, answers) in table {
-            assert_eq!(is_answer(&event, intent, sequence), answers, "{what}");
+            let awaited = sequence.map_or(Awaited::Anything, Awaited::Request);
+            assert_eq!(is_answer(&event, intent, awaited), answers, "{what}");
+            // The end of the intent answers a withdrawal, whichever message it ends; a
+            // refusal only where it refuses the withdrawal itself.
+            if let Some(sequence) = sequence {
+                let refusal = matches!(event, IntentEvent::Refused(_));
+                let awaited = Awaited::Withdrawal(sequence);
+                let found = is_answer(&event, intent, awaited);
+                assert_eq!(found, answers || !refusal, "withdrawn: {what}");
+            }
         }
     }
 }
