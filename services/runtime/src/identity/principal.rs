@@ -477,7 +477,7 @@ mod tests {
                 "w",
                 0,
                 0,
-                "between 1 and 1000 tools, `w` has 0",
+                "between 1 and 1000 tools or guardrails, `w` has 0",
             ),
             (Role::Worker, "w", 1_001, 0, "`w` has 1001"),
             (
