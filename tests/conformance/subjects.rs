@@ -30,7 +30,7 @@ const OF_INTENTS: [&str; 9] = [
     "outcome.reconciled",
     "vault.revealed",
 ];
-const OTHERS: [&str; 40] = [
+const OTHERS: [&str; 41] = [
     "approval.vote.lee.slack",
     "approval.vote.lee.inbox",
     "approval.vote.mia.slack",
