@@ -235,11 +235,12 @@ impl Fixture {
             "revoked" => include_str!("../../../../schemas/golden/tool.revoked/v1.json"),
             _ => include_str!("../../../../schemas/golden/tool.completed/v1.json"),
         };
-        let mut body: Value = serde_json::from_str(golden)?;
-        body["intent_id"] = json!(checked.intent_id);
-        body["agent"] = json!(checked.agent);
+        let mut body: serde_json::Map<String, Value> = serde_json::from_str(golden)?;
+        body.insert("intent_id".to_owned(), json!(checked.intent_id));
+        body.insert("agent".to_owned(), json!(checked.agent));
         let ce_type = format!("dev.countersign.tool.{how}.v1");
-        self.plant(checked, how, &body.to_string(), &ce_type).await
+        let body = Value::Object(body).to_string();
+        self.plant(checked, how, &body, &ce_type).await
     }
 
     /// Stores any bytes on the chain of an intent.
