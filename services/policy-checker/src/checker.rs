@@ -32,6 +32,9 @@ use crate::ledgers::Ledgers;
 use crate::mandates::Keeper;
 use crate::{NAME, metrics, refusal};
 
+/// From a decision to the end of its call at the longest: a permit's life of an hour, and
+/// the five minutes and ten seconds of a lease.
+const RUN_WITHIN: Duration = Duration::from_secs(3_600 + 310);
 /// Times that a message which is not ours is overruled at the head of an id: more than
 /// one means that somebody writes there on purpose, and a person must look.
 const FOREIGN_HEADS_MAX: usize = 3;
@@ -156,10 +159,19 @@ impl Checker {
         let judgement = self.judge_by(&by, &request, &stored, Parts::Taken).await;
         metrics::judged(judgement.checked.verdict, started.elapsed());
         if let Some(marking) = &judgement.labels {
-            self.labels.mark(marking, stored.at).await?;
+            let seen = self.seen_at_the_latest(&judgement.checked, stored.at);
+            self.labels.mark(marking, stored.at, seen).await?;
         }
         drop(place);
         self.store(message, agent, judgement).await
+    }
+
+    /// When a tool may have run at the latest that is allowed or asked now: after an outage
+    /// it is judged long after it was stored, and people may take days.
+    fn seen_at_the_latest(&self, checked: &PolicyChecked, stored_at: Timestamp) -> Timestamp {
+        let asked = checked.ask.as_ref().map_or(0, |ask| ask.expires_in_s);
+        let judged = stored_at.max(self.clock.now());
+        judged.plus(Duration::from_secs(asked) + RUN_WITHIN)
     }
 
     /// Judges until nothing more must be learnt: each round learns everything that the one

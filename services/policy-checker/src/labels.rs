@@ -13,6 +13,9 @@ use tokio::time::timeout;
 
 /// How long the labels of one judgement may be waited for.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
+/// How much longer than its last label an entry stays: what was stored before the end may
+/// be judged after it.
+const ENTRY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Tries to change one entry: whoever loses so often meets a thousand others that mark
 /// the same, and after one of them there is nothing left to mark.
 const TRIES_MAX: usize = 20;
@@ -56,8 +59,16 @@ impl Labels {
     ///
     /// # Errors
     /// When it cannot be stored now; the intent comes again.
-    pub(crate) async fn mark(&self, marking: &Marking, at: Timestamp) -> Result<(), Failure> {
-        for (key, end) in marking.holder.writes(at, self.life) {
+    ///
+    /// `at` is the time of judging; `seen` the time at which it may have seen it at the
+    /// latest: people may take days, and a label that ended before would protect nothing.
+    pub(crate) async fn mark(
+        &self,
+        marking: &Marking,
+        at: Timestamp,
+        seen: Timestamp,
+    ) -> Result<(), Failure> {
+        for (key, end) in marking.holder.writes(seen, self.life) {
             self.mark_entry(&key, marking, end, at).await?;
         }
         Ok(())
@@ -81,7 +92,10 @@ impl Labels {
             };
             let value = serde_json::to_vec(&marked)
                 .map_err(|error| Failure::transient(format!("cannot write labels: {error}")))?;
-            match self.bucket.update(key, value.into(), revision).await? {
+            // One entry for each mandate: they leave by themselves, or they fill the bucket.
+            let life = marked.end().unwrap_or(end).since(at) + ENTRY_KEPT;
+            let stored = self.bucket.update_for(key, value.into(), revision, life);
+            match stored.await? {
                 Cas::Stored(_) => return Ok(()),
                 Cas::Conflict => {}
             }

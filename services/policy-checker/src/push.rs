@@ -184,7 +184,15 @@ impl Checker {
             shelf.publish(&published, revision).await.map_err(refused)?;
             tracing::info!(policy = %sound.digest, %operator, "policy bundle published");
         }
-        self.policy().refresh().await;
+        let in_force = self.policy().refresh().await;
+        let here = in_force.bundle().map(|bundle| bundle.digest());
+        if here != Ok(sound.digest) {
+            return Err(Refusal::new(
+                "503",
+                "the bundle is published, but this checker could not put it in force; \
+                 `countersign doctor` and the health of the services say more",
+            ));
+        }
         // It is in force; if the record must wait, `announce::follow` sees to it.
         self.record().await.ok();
         Ok(PushReply::Published {

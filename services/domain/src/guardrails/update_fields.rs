@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_schemas::{AgentId, Token};
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use super::setup::{Faults, Setup};
 use super::{Case, Fault, Finding, Guardrail, GuardrailError};
@@ -120,20 +119,6 @@ fn lists<N: Clone + Ord>(
     read
 }
 
-/// Whether `input` changes the field at `pointer`: it is there, or something stands in the
-/// place of an object around it, which would take the field away with it.
-fn touches(pointer: &Pointer, input: &Map<String, Value>) -> bool {
-    let mut here = input;
-    for segment in pointer.segments() {
-        match here.get(segment) {
-            None => return false,
-            Some(Value::Object(inner)) => here = inner,
-            Some(_) => return true,
-        }
-    }
-    true
-}
-
 impl Guardrail for UpdateFields {
     fn name(&self) -> &'static str {
         NAME
@@ -143,7 +128,7 @@ impl Guardrail for UpdateFields {
         let changed: Vec<&Pointer> = self
             .updatable
             .iter()
-            .filter(|pointer| touches(pointer, case.input))
+            .filter(|pointer| pointer.touched(case.input).is_some())
             .collect();
         let Some(allowed) = self.allowed(case) else {
             return Ok(Finding::Deny {

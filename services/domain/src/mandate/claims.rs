@@ -1,6 +1,7 @@
 //! The inside of a mandate, read only once its signature has been verified.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use countersign_schemas::events::Operation;
 use countersign_schemas::{AgentId, Digest, RequesterId, Timestamp, ToolName, limits};
@@ -93,6 +94,13 @@ impl Mandate {
     #[must_use]
     pub fn expires_at(&self) -> Timestamp {
         self.expires_at
+    }
+
+    /// When it is over on every machine: it is accepted for as long as clocks may differ.
+    #[must_use]
+    pub fn over_at(&self) -> Timestamp {
+        self.expires_at
+            .plus(Duration::from_secs(limits::CLOCK_SKEW_SECONDS))
     }
 
     /// What it covers.

@@ -108,6 +108,9 @@ pub fn judge(bundle: &Bundle, redactor: &Redactor, judging: Judging<'_>) -> Outc
         .cloned();
     let mut checked = event(judging, finding, copies, bundle.digest());
     let labels = marking(&checked, tool, proof.mandate());
+    // What a mandate proves ends with it: an approval or a permit may not outlive it.
+    let ends = proof.mandate().map(Mandate::over_at);
+    checked.expires_at = checked.expires_at.into_iter().chain(ends).min();
     checked.requester = proof.requester;
     checked.helper = helper;
     if let Some(tool) = tool {

@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use countersign_schemas::limits::CLOCK_SKEW_SECONDS;
 use countersign_schemas::{AgentId, Digest, Timestamp, Token};
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +37,7 @@ impl Holder {
     pub(crate) fn new(agent: &AgentId, mandate: Option<&Mandate>) -> Self {
         Self {
             agent: agent.clone(),
-            mandate: mandate.map(|mandate| (mandate.key(), mandate.expires_at())),
+            mandate: mandate.map(|mandate| (mandate.key(), mandate.over_at())),
         }
     }
 
@@ -51,18 +50,14 @@ impl Holder {
         }
     }
 
-    /// The entries to be marked, each with the end of what is marked at `at`; `life` is
-    /// that of a label without a mandate, from its last marking on.
+    /// The entries to be marked, each with the end of what is seen at `at` at the latest;
+    /// `life` is that of a label without a mandate, from then on.
     #[must_use]
     pub fn writes(&self, at: Timestamp, life: Duration) -> Vec<(String, Timestamp)> {
         let end = at.plus(life);
         match &self.mandate {
             // Without its mandate the agent still knows what it has seen.
-            Some((key, expires)) => {
-                // It is accepted for as long as clocks may differ.
-                let over = expires.plus(Duration::from_secs(CLOCK_SKEW_SECONDS));
-                vec![(self.under(key), over), (self.any(), end.max(over))]
-            }
+            Some((key, over)) => vec![(self.under(key), *over), (self.any(), end.max(*over))],
             None => vec![(self.bare(), end), (self.any(), end)],
         }
     }
@@ -110,6 +105,12 @@ impl Seen {
         Self {
             labels: labels.into_iter().map(|label| (label, end)).collect(),
         }
+    }
+
+    /// When the last of the labels ends.
+    #[must_use]
+    pub fn end(&self) -> Option<Timestamp> {
+        self.labels.values().max().copied()
     }
 
     /// The labels that hold at `at`.

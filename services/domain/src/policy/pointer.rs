@@ -75,6 +75,21 @@ impl Pointer {
         }
         found
     }
+
+    /// What stands at this place, or instead of an object around it: writing that would
+    /// take the field away. `None` where nothing does.
+    #[must_use]
+    pub fn touched<'v>(&self, object: &'v Map<String, Value>) -> Option<&'v Value> {
+        let (first, rest) = self.segments.split_first()?;
+        let mut here = object.get(first)?;
+        for segment in rest {
+            match here {
+                Value::Object(inner) => here = inner.get(segment)?,
+                other => return Some(other),
+            }
+        }
+        Some(here)
+    }
 }
 
 fn step<'v>(value: &'v Value, segment: &str) -> Vec<&'v Value> {
@@ -135,6 +150,25 @@ mod tests {
         assert_eq!(find("/a~1b/~0", &value), [json!(1)]);
         assert!(find("/none/at/all", &value).is_empty());
         assert!(find("/to/mail", &value).is_empty());
+    }
+
+    #[test]
+    fn a_field_is_touched_with_what_is_around_it() {
+        let place = Pointer::parse("/address/city").unwrap();
+        let touched = |value: Value| place.touched(value.as_object().unwrap()).cloned();
+        let table = [
+            (json!({"address": {"city": "x"}}), Some(json!("x"))),
+            (json!({"address": {"city": null}}), Some(json!(null))),
+            (json!({"address": null}), Some(json!(null))),
+            (json!({"address": "x"}), Some(json!("x"))),
+            (json!({"address": []}), Some(json!([]))),
+            (json!({"address": {"zip": 1}}), None),
+            (json!({"address": {}}), None),
+            (json!({"note": "x"}), None),
+        ];
+        for (value, expected) in table {
+            assert_eq!(touched(value.clone()), expected, "{value}");
+        }
     }
 
     #[test]

@@ -146,15 +146,13 @@ impl Tool {
         self.groups.iter().any(|own| own == group)
     }
 
-    /// The updatable fields that `input` names, each with its value.
+    /// The updatable fields that `input` changes, each with what stands there, or with what
+    /// stands in the place of an object around it and would take the field away with it.
     pub(crate) fn updates<'i>(
         &'i self,
         input: &'i Map<String, Value>,
     ) -> Vec<(&'i str, &'i Value)> {
-        let present = |pointer: &'i Pointer| {
-            let found = pointer.find(input).into_iter().next()?;
-            Some((pointer.name(), found))
-        };
+        let present = |pointer: &'i Pointer| Some((pointer.name(), pointer.touched(input)?));
         self.updatable.iter().filter_map(present).collect()
     }
 }

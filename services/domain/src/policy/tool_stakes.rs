@@ -100,7 +100,7 @@ impl Check<'_, '_> {
                 self.fault(
                     &above(pointer),
                     what,
-                    "set `additionalProperties = false` there",
+                    "set `type = \"object\"` and `additionalProperties = false` there",
                 );
             }
         }
@@ -124,16 +124,21 @@ fn above(pointer: &Pointer) -> String {
     format!("{}/additionalProperties", in_schema(above))
 }
 
+/// Whether every object above `pointer` is an object and nothing else, without members that
+/// the schema does not name.
 fn closed_above(schema: &Value, pointer: &Pointer) -> bool {
+    let closed = |node: &Value| {
+        input_schema::is_closed(node) && input_schema::type_word(node) == Some("object")
+    };
     let Some((_, above)) = pointer.segments().split_last() else {
         return false;
     };
     let mut node = Some(schema);
     for segment in above {
-        if !node.is_some_and(input_schema::is_closed) {
+        if !node.is_some_and(closed) {
             return false;
         }
         node = node.and_then(|node| node.get("properties")?.get(segment));
     }
-    node.is_some_and(input_schema::is_closed)
+    node.is_some_and(closed)
 }

@@ -243,12 +243,13 @@ fn buckets(options: LayoutOptions) -> [kv::Config; 5] {
             limit_markers: Some(MARKER_LIFE),
             ..base.clone()
         },
-        // A full one refuses new entries, and nothing leaves to make room: a label is
-        // never lost to a flood of others.
+        // A full one refuses new entries, and nothing leaves before its own end to make
+        // room: a label is never lost to a flood of others.
         kv::Config {
             bucket: LABELS.to_owned(),
             max_bytes: options.stream_bytes_max / 16,
             max_age: LABELS_KEPT,
+            limit_markers: Some(MARKER_LIFE),
             ..base.clone()
         },
         kv::Config {

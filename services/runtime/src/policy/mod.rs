@@ -29,6 +29,9 @@ use shelf::{Published, Shelf, ShelfError};
 /// How often the leader is asked which bundle is in force: with the time to load it, a
 /// change arrives everywhere within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How long a bundle serves on after another one was published that cannot be loaded: a
+/// few tries, each of which may meet a server that restarts.
+const OUTDATED_MAX: Duration = Duration::from_secs(15);
 /// Pause before a published bundle that could not be used is tried again: it may have been
 /// the server, and loading a large bundle costs.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
@@ -77,6 +80,8 @@ struct Looking {
     folder: Option<Result<Bundle, String>>,
     /// A revision that cannot be used, and when it is tried again.
     refused: Option<(u64, Instant)>,
+    /// A revision that cannot be used, and since when.
+    outdated: Option<(u64, Instant)>,
 }
 
 impl std::fmt::Debug for Policy {
@@ -122,6 +127,7 @@ impl Policy {
             looking: Mutex::new(Looking {
                 folder: Some(folder),
                 refused: None,
+                outdated: None,
             }),
             part: context.health.part("policy"),
         }));
@@ -186,6 +192,7 @@ impl Policy {
         match self.load(&published).await {
             Ok(bundle) => {
                 looking.refused = None;
+                looking.outdated = None;
                 self.put(Ok(bundle), Some((revision, published)));
                 metrics::swapped("done");
             }
@@ -193,10 +200,26 @@ impl Policy {
                 looking.refused = Some((revision, Instant::now() + RETRY_EVERY));
                 metrics::swapped("refused");
                 tracing::error!(policy = %published.digest, %error, "the published policy bundle cannot be used");
-                self.failing(
-                    "the published policy bundle cannot be used; the last one stays in force",
-                );
+                self.outdated(revision, looking);
             }
+        }
+    }
+
+    /// Another bundle is published and cannot be loaded. The last one serves for a moment,
+    /// so that a lost answer stops nobody, and no longer: it may allow what was taken away.
+    fn outdated(&self, revision: u64, looking: &mut Looking) {
+        let since = match looking.outdated {
+            Some((of, since)) if of == revision => since,
+            _ => Instant::now(),
+        };
+        looking.outdated = Some((revision, since));
+        if since.elapsed() < OUTDATED_MAX {
+            return self.failing("the published policy bundle cannot be used yet");
+        }
+        self.failing("the published policy bundle cannot be used, and the last one is outdated");
+        if self.now().bundle().is_ok() {
+            let why = "another one is published and cannot be loaded here".to_owned();
+            self.put(Err(why), None);
         }
     }
 
