@@ -279,7 +279,7 @@ mod tests {
             let all = holder(mandate).writes(at(0), day);
             all.iter().map(|(_, end)| end.seconds()).collect::<Vec<_>>()
         };
-        assert_eq!(ends(Some("a")), [605, 86_400]);
+        assert_eq!(ends(Some("a")), [600, 86_400]);
         assert_eq!(ends(None), [86_400, 86_400]);
         let keys = holder(Some("a")).writes(at(0), day);
         let plain = |key: &str| {
