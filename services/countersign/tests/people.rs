@@ -23,7 +23,16 @@ mod checks {
     use super::fixture::{Deployment, PATIENCE, countersign, golden, store};
 
     const ID: &str = "a-019aab6e-5c00-7a10-8000-00000000c0de";
-    const APPROVE: [&str; 6] = ["approvals", "approve", ID, "--yes", "--reason", "Checked."];
+    const APPROVE: [&str; 8] = [
+        "approvals",
+        "approve",
+        ID,
+        "--as",
+        "lee",
+        "--yes",
+        "--reason",
+        "Checked.",
+    ];
 
     fn view() -> ApprovalView {
         let asked: ApprovalRequested = golden();
@@ -120,7 +129,7 @@ mod checks {
         let deployment = Deployment::start().await;
         let coordinator = deployment.service(Service::ApprovalCoordinator).await;
         let answering = show(&coordinator, shown()).await;
-        let list = deployment.run(&["approvals", "list"]).await;
+        let list = deployment.run(&["approvals", "list", "--as", "lee"]).await;
         assert_eq!(list.code, 0, "{}", list.told);
         assert_eq!(list.json["approvals"][0]["asked"]["approval_id"], ID);
 
@@ -172,7 +181,9 @@ mod checks {
             answering.abort();
             assert!(answering.await.unwrap_err().is_cancelled());
         }
-        let unsure = deployment.run(&["approvals", "deny", ID]).await;
+        let unsure = deployment
+            .run(&["approvals", "deny", ID, "--as", "lee"])
+            .await;
         assert_eq!(unsure.code, 69, "nobody answers any more: {}", unsure.told);
         let nobody = countersign(deployment.dir.path(), "nats://127.0.0.1:9", &APPROVE).await;
         assert_eq!(nobody.code, 69, "{}", nobody.told);
@@ -196,7 +207,7 @@ mod checks {
                 .await
                 .unwrap();
         };
-        let show = ["approvals", "show", ID];
+        let show = ["approvals", "show", ID, "--as", "lee"];
         let (ended, ()) = tokio::join!(deployment.run(&show), answer);
         assert_eq!(ended.code, 20, "{}", ended.told);
         assert!(ended.told.contains("there is no such approval"));
