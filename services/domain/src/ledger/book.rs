@@ -206,9 +206,18 @@ impl Ledger {
         terms: Terms,
         pages: &Pages,
     ) -> Result<Charged, LedgerError> {
+        // An amount below nothing would make room for others.
+        if terms.amount < Decimal::ZERO {
+            return Ok(Charged::Exceeded { used: self.total });
+        }
         if let Some(entry) = self.find(intent, pages)? {
-            let (mark, over) = (entry.mark, entry.over);
-            return Ok(Charged::Found { mark, over });
+            let (amount, mark, over) = (entry.amount, entry.mark, entry.over);
+            // The same id with another amount is another request: what was taken for the
+            // one must not let the other run.
+            return Ok(match amount == terms.amount {
+                true => Charged::Found { mark, over },
+                false => Charged::Exceeded { used: self.total },
+            });
         }
         // What cannot be added exactly fits no limit.
         let Some(total) = self.total.checked_add(terms.amount) else {

@@ -97,6 +97,20 @@ fn applying_twice_is_once_and_the_limit_is_exact() {
 }
 
 #[test]
+fn what_was_taken_for_one_amount_lets_no_other_run() {
+    let mut kept = Kept::default();
+    assert_eq!(kept.charge(1, terms(1, 100)), fresh(1));
+    let used = Decimal::new(1, 2);
+    for other in [0, 2, 100, 1_000_000, -1] {
+        let charged = kept.charge(1, terms(other, 100));
+        assert_eq!(charged, Charged::Exceeded { used }, "{other}");
+    }
+    assert_eq!(kept.charge(2, terms(-50, 100)), Charged::Exceeded { used });
+    assert_eq!(kept.charge(1, terms(1, 100)), found(1));
+    assert_eq!(kept.ledger.total(), used);
+}
+
+#[test]
 fn what_is_used_up_stays_in_the_total_and_its_mark_ends_nothing_else() {
     let mut kept = Kept::default();
     kept.charge(1, terms(60, 100));
@@ -342,7 +356,13 @@ proptest! {
                 Step::Charge { n, amount } => {
                     let charged = kept.charge(n, terms(amount, limit));
                     match open.get(&n) {
-                        Some((_, mark)) => prop_assert_eq!(charged, found(*mark)),
+                        Some((held, mark)) if *held == amount => {
+                            prop_assert_eq!(charged, found(*mark));
+                        }
+                        Some(_) => {
+                            let used = Decimal::new(total, 2);
+                            prop_assert_eq!(charged, Charged::Exceeded { used });
+                        }
                         None if total + amount > limit => {
                             let used = Decimal::new(total, 2);
                             prop_assert_eq!(charged, Charged::Exceeded { used });
