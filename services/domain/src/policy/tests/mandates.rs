@@ -103,6 +103,25 @@ fn a_mandate_proves_the_requester_and_brings_its_facts() {
 }
 
 #[test]
+fn what_a_mandate_proves_ends_with_it() {
+    let bundle = mandated_bundle(RULES);
+    let end = |own: Option<i64>| {
+        let mut request = mandated("contact.update", limit("c-1"), |said| {
+            said["exp"] = json!(NOW + 60);
+        });
+        request.expires_at = own.map(at);
+        judged(&bundle, "bot", &request).expires_at
+    };
+    // With what clocks may differ; an earlier end of the agent's own counts.
+    assert_eq!(end(None), Some(at(NOW + 65)));
+    assert_eq!(end(Some(NOW + 600)), Some(at(NOW + 65)));
+    assert_eq!(end(Some(NOW + 5)), Some(at(NOW + 5)));
+    let mut plain = mandated("contact.update", limit("c-1"), |_| {});
+    plain.requester.mandate = None;
+    assert_eq!(judged(&bundle, "bot", &plain).expires_at, None);
+}
+
+#[test]
 fn a_bad_mandate_denies_what_none_at_all_would_not() {
     let bundle = mandated_bundle(RULES);
     let read = json!({"id": "x"});
