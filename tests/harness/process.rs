@@ -4,10 +4,6 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use countersign_runtime::bus::layout::{
-    CHECKER_INTENTS, COORDINATOR_EVENTS, Durable, EXECUTOR_EVENTS,
-};
-
 /// The services of the path of an intent, as their binaries are called.
 pub const CHECKER: &str = "policy-checker";
 /// Carries approvals and decisions.
@@ -18,12 +14,6 @@ pub const EXECUTOR: &str = "tool-executor";
 pub const ARCHIVER: &str = "audit-archiver";
 /// Answers questions about the archive.
 pub const QUERY: &str = "audit-query";
-/// The services with a durable consumer, and where their part of an intent's path comes in.
-pub const TAKES: [(&str, Durable); 3] = [
-    (CHECKER, CHECKER_INTENTS),
-    (COORDINATOR, COORDINATOR_EVENTS),
-    (EXECUTOR, EXECUTOR_EVENTS),
-];
 /// Every service that an intent needs to reach its end and the archive.
 pub const SERVICES: [&str; 4] = [CHECKER, COORDINATOR, EXECUTOR, ARCHIVER];
 
