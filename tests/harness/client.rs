@@ -235,6 +235,20 @@ impl Approver {
         }
     }
 
+    /// What the query service answers, if it does.
+    pub async fn look_up(&self, sql: &str) -> Option<Value> {
+        let subject = format!("cs.audit.query.{}", self.name);
+        let body = json!({"sql": sql}).to_string();
+        let reply = self.client.request(subject, body.into()).await.ok()?;
+        let refused = reply
+            .headers
+            .is_some_and(|head| head.get("Nats-Service-Error-Code").is_some());
+        match refused {
+            true => None,
+            false => serde_json::from_slice(&reply.payload).ok(),
+        }
+    }
+
     /// Waits until people are asked about an intent, and returns `approval.requested`.
     ///
     /// # Panics

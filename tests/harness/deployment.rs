@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::Info;
+use countersign_runtime::bus::layout::Durable;
 use countersign_runtime::bus::{Bus, ConnectOptions, layout};
 use countersign_runtime::identity::{self, InitOptions, Principal};
 use countersign_runtime::nats_server::{
@@ -11,7 +13,7 @@ use countersign_runtime::nats_server::{
 };
 use tempfile::TempDir;
 
-use crate::client::{Agent, Approver};
+use crate::client::{Agent, Approver, PATIENCE};
 use crate::events::Observer;
 use crate::journal::Journal;
 use crate::process::{SERVICES, Service};
@@ -236,6 +238,40 @@ impl Deployment {
     /// When the server refuses it.
     pub async fn observer(&self) -> Observer {
         Observer::new(core(&self.files, &self.url(), "audit-archiver").await)
+    }
+
+    /// Where a durable consumer stands.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub async fn consumer(&self, durable: Durable) -> Info {
+        let setup = self.core("setup").await;
+        let stream = setup.jetstream().get_stream(durable.stream.name()).await;
+        let stream = stream.expect("setup may read streams");
+        let info = stream.consumer_info(durable.name).await;
+        let info = info.expect("setup may read consumers");
+        setup.close().await;
+        info
+    }
+
+    /// Waits until a durable consumer has acknowledged everything up to `seq`.
+    ///
+    /// # Panics
+    /// When it has not in time.
+    pub async fn handled(&self, durable: Durable, seq: u64) {
+        self.handled_within(PATIENCE, durable, seq).await;
+    }
+
+    /// As [`Self::handled`], with another deadline.
+    ///
+    /// # Panics
+    /// When it has not in time.
+    pub async fn handled_within(&self, deadline: Duration, durable: Durable, seq: u64) {
+        eventually(deadline, "a message is handled", async || {
+            let floor = self.consumer(durable).await.ack_floor.stream_sequence;
+            (floor >= seq).then_some(())
+        })
+        .await;
     }
 
     /// Connects to the account of our services with the credential of one of them.

@@ -4,6 +4,8 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// The services of the path of an intent, as their binaries are called.
 pub const CHECKER: &str = "policy-checker";
 /// Carries approvals and decisions.
@@ -83,6 +85,27 @@ impl Service {
         self.child
             .as_mut()
             .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Stops it with SIGSTOP, wherever it is.
+    ///
+    /// # Panics
+    /// When it does not run or cannot be stopped.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on after [`Self::pause`].
+    ///
+    /// # Panics
+    /// When it does not run or cannot be continued.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("the service runs");
+        kill_process(Pid::from_child(child), signal).expect("our own child takes signals");
     }
 
     /// Kills it with SIGKILL.
