@@ -13,6 +13,7 @@
 //! reads what stands there and goes on from it.
 
 mod asking;
+mod control;
 mod counters;
 mod deadlines;
 mod deciding;
@@ -36,11 +37,11 @@ use countersign_runtime::bus::layout::{
 use countersign_runtime::bus::{BusError, ConsumeLimits, Handler, consume};
 use countersign_runtime::service::{ServiceContext, ServiceError};
 
+use control::Control;
 use deadlines::Deadlines;
 use office::Office;
 use tokio::task::JoinSet;
 use verdicts::Verdicts;
-use votes::Votes;
 use withdrawals::Withdrawals;
 
 pub use settings::{Companies, Company, Equipment, Redact, Settings};
@@ -81,7 +82,7 @@ pub async fn run_with(context: ServiceContext, equipment: Equipment) -> Result<(
         &mut parts,
         &office,
         COORDINATOR_CONTROL,
-        Votes(handle(&office)),
+        Control(handle(&office)),
         limits,
     );
     spawn_loop(

@@ -1,0 +1,85 @@
+//! Everything that people say: each kind of message goes to the file that answers it.
+
+use std::sync::Arc;
+
+use countersign_domain::approvals::VoteCode;
+use countersign_runtime::bus::{Failure, Handler, Incoming, Meta};
+use countersign_schemas::events::ControlRefused;
+use countersign_schemas::{Address, PersonId};
+
+use crate::counters;
+use crate::office::{Office, trace_of};
+
+/// Handles everything in `CS_CONTROL`.
+pub(crate) struct Control(pub(crate) Arc<Office>);
+
+impl Handler for Control {
+    async fn handle(&self, message: Incoming) -> Result<(), Failure> {
+        let office = &self.0;
+        match message.address.clone() {
+            Address::Vote { approver } => office.own_vote(&message, &approver).await,
+            Address::VoteVia { approver, via } => {
+                office.bridged_vote(&message, &approver, &via).await
+            }
+            Address::WindowRequested { approver } | Address::WindowClosing { approver } => {
+                let what = "time windows";
+                office.not_supported(&message, &approver, what).await
+            }
+            Address::Freeze { operator } | Address::Unfreeze { operator } => {
+                let what = "freezing";
+                office.not_supported(&message, &operator, what).await
+            }
+            Address::OutcomeFound { operator } => {
+                let what = "recording a finding about an unknown outcome";
+                office.not_supported(&message, &operator, what).await
+            }
+            other => {
+                let subject = other.subject();
+                Err(Failure::poison(format!(
+                    "`{subject}` is nothing that people say"
+                )))
+            }
+        }
+    }
+
+    fn meta(&self) -> Meta {
+        self.0.meta(None)
+    }
+}
+
+impl Office {
+    /// Answers a message of a kind that this version does not know.
+    pub(crate) async fn not_supported(
+        &self,
+        message: &Incoming,
+        person: &PersonId,
+        what: &str,
+    ) -> Result<(), Failure> {
+        let why = format!("{what} is not supported by this version; nothing was changed");
+        let code = VoteCode::NotSupported.as_str();
+        self.refuse(message, person, code, why).await
+    }
+
+    /// Answers a message that changes nothing and gets no other answer, with a stable code
+    /// and a sentence that says why and what to do.
+    pub(crate) async fn refuse(
+        &self,
+        message: &Incoming,
+        person: &PersonId,
+        code: &'static str,
+        why: String,
+    ) -> Result<(), Failure> {
+        let address = Address::ControlRefused {
+            seq: message.token.clone(),
+        };
+        let event = ControlRefused {
+            schema_version: 1,
+            person: person.clone(),
+            code: code.to_owned(),
+            message: why,
+        };
+        counters::refused(code);
+        self.say(&address, &event, trace_of(message).as_deref())
+            .await
+    }
+}
