@@ -93,7 +93,7 @@ impl Site {
             Bus::connect(ConnectOptions {
                 url: self.url.clone(),
                 name: principal.name().to_owned(),
-                nkey_seed: seed.clone(),
+                credential: seed.clone(),
                 tls_ca: Some(self.tls.ca.clone()),
             })
             .await

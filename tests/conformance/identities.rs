@@ -213,7 +213,7 @@ async fn three_servers_hold_one_layout_and_follow_every_change() {
     let setup = Bus::connect(ConnectOptions {
         url: cluster.urls(),
         name: "setup".to_owned(),
-        nkey_seed: files
+        credential: files
             .seed(&Principal::Service(Service::Setup))
             .unwrap()
             .unwrap(),

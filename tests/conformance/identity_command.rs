@@ -52,7 +52,7 @@ impl Site {
         Bus::connect(ConnectOptions {
             url: self.server.url(),
             name: principal.name().to_owned(),
-            nkey_seed: self.files.seed(principal).unwrap().unwrap(),
+            credential: self.files.seed(principal).unwrap().unwrap(),
             tls_ca: None,
         })
         .await

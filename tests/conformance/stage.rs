@@ -124,7 +124,7 @@ impl Stage {
         Bus::connect(ConnectOptions {
             url: self.server.url(),
             name: service.name().to_owned(),
-            nkey_seed: self.files.seed(&principal).unwrap().unwrap(),
+            credential: self.files.seed(&principal).unwrap().unwrap(),
             tls_ca: None,
         })
         .await

@@ -296,7 +296,7 @@ async fn core(files: &identity::Deployment, url: &str, service: &str) -> Bus {
     Bus::connect(ConnectOptions {
         url: url.to_owned(),
         name: service.to_owned(),
-        nkey_seed: seed(files, "service", service),
+        credential: seed(files, "service", service),
         tls_ca: None,
     })
     .await

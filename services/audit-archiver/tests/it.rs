@@ -97,7 +97,7 @@ impl Fixture {
         let options = ConnectOptions {
             url: self.server.url(),
             name: name.to_owned(),
-            nkey_seed: self.seed.clone(),
+            credential: self.seed.clone(),
             tls_ca: None,
         };
         Ok(Bus::connect(options).await?)

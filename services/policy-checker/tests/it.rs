@@ -66,7 +66,7 @@ async fn connect(server: &NatsServer, name: &str) -> Result<Bus> {
     let options = ConnectOptions {
         url: server.url(),
         name: name.to_owned(),
-        nkey_seed: nkeys::KeyPair::new_user().seed()?,
+        credential: nkeys::KeyPair::new_user().seed()?,
         tls_ca: None,
     };
     Ok(Bus::connect(options).await?)

@@ -265,11 +265,11 @@ where
 /// When the credential cannot be read or the server does not take it.
 pub async fn connect(config: &Config, name: &str) -> Result<Bus, ServiceError> {
     let path = config.service_creds(name);
-    let seed = files::secret("credential", &path)?;
+    let credential = files::secret("credential", &path)?;
     let options = ConnectOptions {
         url: config.nats.url.clone(),
         name: name.to_owned(),
-        nkey_seed: seed.as_str().to_owned(),
+        credential: credential.as_str().to_owned(),
         tls_ca: config.nats.tls_ca.clone(),
     };
     Ok(Bus::connect(options).await?)

@@ -59,11 +59,11 @@ impl Fixture {
         self.connect_with(name, self.seed.clone()).await
     }
 
-    async fn connect_with(&self, name: &str, nkey_seed: String) -> Result<Bus> {
+    async fn connect_with(&self, name: &str, credential: String) -> Result<Bus> {
         let options = ConnectOptions {
             url: self.server.url(),
             name: name.to_owned(),
-            nkey_seed,
+            credential,
             tls_ca: None,
         };
         Ok(Bus::connect(options).await?)

@@ -418,7 +418,7 @@ async fn connect(
     let options = ConnectOptions {
         url: server.url(),
         name: name.to_owned(),
-        nkey_seed: seed.to_string(),
+        credential: seed.to_string(),
         tls_ca: None,
     };
     Bus::connect(options)

@@ -52,7 +52,7 @@ impl Fixture {
             Bus::connect(ConnectOptions {
                 url: server.url(),
                 name: name.to_owned(),
-                nkey_seed: seed,
+                credential: seed,
                 tls_ca: None,
             })
         };

@@ -68,12 +68,12 @@ impl Client {
     /// Connects with `<role>-<name>.creds`.
     pub(crate) async fn connect(config: &Config, role: &str, name: &str) -> Result<Self, CliError> {
         let creds = config.nats.creds_dir.join(format!("{role}-{name}.creds"));
-        let seed = files::secret("credential", &creds)?;
+        let credential = files::secret("credential", &creds)?;
         let source: ServiceId = name.parse().map_err(CliError::usage)?;
         let bus = Bus::connect(ConnectOptions {
             url: config.nats.url.clone(),
             name: name.to_owned(),
-            nkey_seed: seed.as_str().to_owned(),
+            credential: credential.as_str().to_owned(),
             tls_ca: config.nats.tls_ca.clone(),
         })
         .await?;

@@ -193,7 +193,7 @@ async fn tell(
     let bus = Bus::connect(ConnectOptions {
         url: config.nats.url.clone(),
         name: operator.to_string(),
-        nkey_seed: seed,
+        credential: seed,
         tls_ca: config.nats.tls_ca.clone(),
     })
     .await

@@ -119,7 +119,7 @@ async fn connect(server: &NatsServer, files: &Deployment, role: Role, name: &str
     let options = ConnectOptions {
         url: server.url(),
         name: name.to_owned(),
-        nkey_seed: files.seed(principal)?.context("a seed")?,
+        credential: files.seed(principal)?.context("a seed")?,
         tls_ca: None,
     };
     Ok(Bus::connect(options).await?)

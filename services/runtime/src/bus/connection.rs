@@ -36,7 +36,7 @@ pub struct ConnectOptions {
     /// The identity's name; its inbox prefix is `_INBOX_<name>`.
     pub name: String,
     /// Its credential: the seed of its nkey (`SU…`), or a NATS credentials file.
-    pub nkey_seed: String,
+    pub credential: String,
     /// Certificate authority to trust, for TLS.
     pub tls_ca: Option<PathBuf>,
 }
@@ -173,7 +173,7 @@ async fn open(
         name: options.name.clone(),
         reason,
     };
-    let mut connect = log_in(async_nats::ConnectOptions::new(), &options.nkey_seed)
+    let mut connect = log_in(async_nats::ConnectOptions::new(), &options.credential)
         .map_err(|error| failed(error.to_string()))?
         .name(format!("countersign {}", options.name))
         .custom_inbox_prefix(format!("_INBOX_{}", options.name))
@@ -284,7 +284,7 @@ mod tests {
         let options = ConnectOptions {
             url: "nats://x".to_owned(),
             name: "checker".to_owned(),
-            nkey_seed: "SUSECRET".to_owned(),
+            credential: "SUSECRET".to_owned(),
             tls_ca: None,
         };
         assert!(!format!("{options:?}").contains("SUSECRET"));

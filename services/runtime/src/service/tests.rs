@@ -103,7 +103,7 @@ async fn the_skew_is_measured_against_the_server() {
     let bus = Bus::connect(ConnectOptions {
         url: server.url(),
         name: "test".to_owned(),
-        nkey_seed: nkeys::KeyPair::new_user().seed().unwrap(),
+        credential: nkeys::KeyPair::new_user().seed().unwrap(),
         tls_ca: None,
     })
     .await

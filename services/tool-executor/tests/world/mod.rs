@@ -411,7 +411,7 @@ async fn connect(url: &str, name: &str) -> Bus {
     let options = ConnectOptions {
         url: url.to_owned(),
         name: name.to_owned(),
-        nkey_seed: nkeys::KeyPair::new_user().seed().unwrap(),
+        credential: nkeys::KeyPair::new_user().seed().unwrap(),
         tls_ca: None,
     };
     Bus::connect(options).await.unwrap()
