@@ -62,7 +62,7 @@ impl Office {
         trace: Option<&str>,
     ) -> Result<Option<Held>, Failure> {
         let id = approval.id().clone();
-        if self.pending.of_agent(&approval.checked().agent) >= PENDING_APPROVALS_PER_AGENT_MAX {
+        if self.pending.of_agent(approval.agent()) >= PENDING_APPROVALS_PER_AGENT_MAX {
             return self.held(&id).await;
         }
         let value = serde_json::to_vec(&approval)

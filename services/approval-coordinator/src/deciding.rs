@@ -14,13 +14,12 @@ impl Office {
     pub(crate) async fn decide(
         &self,
         decision: &Decision,
-        checked: &PolicyChecked,
         trace: Option<&str>,
     ) -> Result<Option<Head>, Failure> {
         let link = Link {
             address: decision.address(),
-            agent: &checked.agent,
-            intent: checked.intent_id,
+            agent: decision.agent(),
+            intent: decision.intent(),
             trace,
         };
         let extended = match decision {
@@ -44,7 +43,7 @@ impl Office {
         checked: &PolicyChecked,
         trace: Option<&str>,
     ) -> Result<(), Failure> {
-        let stood = self.decide(decision, checked, trace).await?;
+        let stood = self.decide(decision, trace).await?;
         let blocked = match (&stood, decision) {
             (None, Decision::Blocked(blocked)) => blocked,
             (Some(Head::Ended { end, .. }), _) => match end {

@@ -78,7 +78,7 @@ impl Pending {
             rows.take(&id);
         } else {
             let row = Row {
-                agent: approval.checked().agent.clone(),
+                agent: approval.agent().clone(),
                 due: match approval.resolution() {
                     Some(end) => end.at,
                     None => approval.expires_at(),

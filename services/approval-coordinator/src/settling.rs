@@ -23,18 +23,18 @@ impl Office {
         if approval.state() == ApprovalState::Approved {
             self.trust_clock()?;
         }
-        let decision = self
+        let decisions = self
             .desk
             .after_approval(approval, self.clock.now())
             .map_err(|error| Failure::fatal(format!("cannot sign a permit: {error}")))?;
-        if let Some(mut decision) = decision {
+        for mut decision in decisions {
             if let Decision::Blocked(blocked) = &mut decision
                 && let Some(handoff) = &mut blocked.handoff
             {
                 handoff.link = self.link(approval.id());
             }
             // An intent that was withdrawn or decided otherwise meanwhile stays so.
-            self.decide(&decision, approval.checked(), trace).await?;
+            self.decide(&decision, trace).await?;
         }
         let id = approval.id().clone();
         let address = Address::ApprovalResolved {

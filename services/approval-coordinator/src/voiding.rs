@@ -90,8 +90,10 @@ impl Office {
 }
 
 fn is_changed(bundle: &Bundle, approval: &Approval) -> bool {
-    let checked = approval.checked();
-    let now = bundle.catalog().tool(&checked.tool);
-    checked.policy_digest != bundle.digest()
-        && now.map(countersign_domain::policy::Tool::digest) != checked.tool_digest
+    approval.items().iter().any(|item| {
+        let checked = item.checked();
+        let now = bundle.catalog().tool(&checked.tool);
+        checked.policy_digest != bundle.digest()
+            && now.map(countersign_domain::policy::Tool::digest) != checked.tool_digest
+    })
 }

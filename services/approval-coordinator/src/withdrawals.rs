@@ -158,7 +158,7 @@ impl Office {
         }
         let why = format!("{agent} withdrew it.");
         let decision = blocked(&checked, BlockedCode::Withdrawn, &why);
-        match self.decide(&decision, &checked, trace).await? {
+        match self.decide(&decision, trace).await? {
             Some(Head::Decided { seq, approved }) => {
                 self.revoke_withdrawn(&approved, seq, trace).await?;
                 Ok(true)
@@ -179,7 +179,7 @@ impl Office {
             let Some(mut held) = self.held(&id).await? else {
                 return Ok(false);
             };
-            if held.approval.checked().agent != *agent {
+            if held.approval.agent() != agent {
                 return Ok(false);
             }
             let why = format!("{agent} withdrew it");

@@ -1,51 +1,18 @@
 //! The value of one approval and its life.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use countersign_schemas::codec::{self, Encoding};
 use countersign_schemas::events::{
-    ApprovalItem, ApprovalKind, ApprovalRequested, ApprovalResolved, ApprovalState, Ask,
-    BlockedCode, CountedVote, Operation, PolicyChecked, Reason, Verdict,
+    ApprovalKind, ApprovalState, Ask, BlockedCode, CheckedRequester, CountedVote,
 };
-use countersign_schemas::{ApprovalId, Digest, JsonObject, PersonId, TeamId, Timestamp};
+use countersign_schemas::{AgentId, ApprovalId, Digest, IntentId, PersonId, TeamId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::view::{ApprovalView, visible_change};
-use super::visible::{visible, visible_object};
+use super::format::Form;
+use super::item::Item;
+use super::view::ApprovalView;
+use super::visible::visible;
 use super::{People, quorum};
-
-/// Longest life of an ask, whatever policy says: raw messages are kept for seven days, and
-/// an approval must not outlive the input it is about.
-pub const ASK_LIFE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-/// Bytes of what is shown for one approval. People cannot read more, and with the redacted
-/// copy beside it an answer stays under what a server lets a message be. Text that hides
-/// characters grows when they are made visible, so this is measured afterwards.
-const SHOWN_BYTES_MAX: usize = 512 * 1024;
-
-/// A verdict cannot be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// The verdict is not an ask.
-    #[error("the verdict does not ask for people")]
-    NotAnAsk,
-    /// It names nobody who could grant it.
-    #[error("the verdict asks for people but names no team with a quorum")]
-    NobodyAsked,
-    /// It speaks of a tool that the catalog does not know.
-    #[error("the verdict asks for a tool without an operation")]
-    UnknownTool,
-    /// More than people could be shown.
-    #[error("it is larger than people could be shown ({SHOWN_BYTES_MAX} bytes)")]
-    TooLarge,
-    /// People could not be shown it: the event that asks them has no form that is read.
-    #[error("its input is nested too deeply to be shown to people")]
-    NotShowable,
-    /// It cannot be written as canonical JSON.
-    #[error("the approval cannot be written as canonical JSON")]
-    NotCanonical,
-}
 
 /// A vote that counted, with what is needed to judge it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,77 +41,73 @@ pub struct Resolution {
     pub code: Option<BlockedCode>,
 }
 
-/// One approval, as kept by the coordinator.
+/// One approval over one or several intents, as kept by the coordinator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Approval {
-    schema_version: u16,
-    id: ApprovalId,
-    checked: PolicyChecked,
-    operation: Operation,
-    ask: Ask,
-    created_at: Timestamp,
-    expires_at: Timestamp,
-    digest: Digest,
+    pub(super) schema_version: Form,
+    pub(super) id: ApprovalId,
+    pub(super) kind: ApprovalKind,
+    pub(super) agent: AgentId,
+    pub(super) requester: CheckedRequester,
+    pub(super) purpose: String,
+    pub(super) items: Vec<Item>,
+    pub(super) ask: Ask,
+    pub(super) created_at: Timestamp,
+    pub(super) expires_at: Timestamp,
+    pub(super) digest: Digest,
     pub(super) votes: Vec<RecordedVote>,
     pub(super) state: ApprovalState,
     pub(super) resolution: Option<Resolution>,
-    settled: bool,
+    pub(super) settled: bool,
 }
 
 impl Approval {
-    /// Opens the approval of one intent, asked at `stored_at`. The same verdict always
-    /// gives the same approval.
-    ///
-    /// # Errors
-    /// When the verdict is not an ask that people could grant.
-    pub fn open(checked: &PolicyChecked, stored_at: Timestamp) -> Result<Self, OpenError> {
-        if checked.verdict != Verdict::Ask {
-            return Err(OpenError::NotAnAsk);
-        }
-        let ask = checked.ask.clone().ok_or(OpenError::NotAnAsk)?;
-        if ask.approvers.is_empty() || ask.approvers.iter().any(|team| team.quorum == 0) {
-            return Err(OpenError::NobodyAsked);
-        }
-        let operation = checked.operation.ok_or(OpenError::UnknownTool)?;
-        let life = Duration::from_secs(ask.expires_in_s).min(ASK_LIFE_MAX);
-        let asked_until = stored_at.plus(life);
-        let expires_at = checked
-            .expires_at
-            .map_or(asked_until, |own| own.min(asked_until));
-        let mut approval = Self {
-            schema_version: 1,
-            id: ApprovalId::for_intent(checked.intent_id),
-            checked: checked.clone(),
-            operation,
-            ask,
-            created_at: stored_at,
-            expires_at,
-            digest: checked.input_digest,
-            votes: Vec::new(),
-            state: ApprovalState::Pending,
-            resolution: None,
-            settled: false,
-        };
-        let view = approval.view();
-        approval.digest = view.digest().map_err(|_| OpenError::NotCanonical)?;
-        let asked = approval.requested(&str::to_owned);
-        let asked = codec::encode(&asked, Encoding::Json).map_err(|_| OpenError::NotShowable)?;
-        if size(&view)? > SHOWN_BYTES_MAX || asked.len() > SHOWN_BYTES_MAX {
-            return Err(OpenError::TooLarge);
-        }
-        Ok(approval)
-    }
-
-    /// Its id, derived from the intent.
+    /// Its id, derived from what it is about.
     #[must_use]
     pub fn id(&self) -> &ApprovalId {
         &self.id
     }
 
-    /// The verdict that it is about.
+    /// What it is about: one action, several decided as one, or a span of time.
     #[must_use]
-    pub fn checked(&self) -> &PolicyChecked {
-        &self.checked
+    pub fn kind(&self) -> ApprovalKind {
+        self.kind
+    }
+
+    /// Who wants to act.
+    #[must_use]
+    pub fn agent(&self) -> &AgentId {
+        &self.agent
+    }
+
+    /// On whose behalf; where its items differ in this, that of the first.
+    #[must_use]
+    pub fn requester(&self) -> &CheckedRequester {
+        &self.requester
+    }
+
+    /// Why, in the agent's words; empty once it is settled.
+    #[must_use]
+    pub fn purpose(&self) -> &str {
+        &self.purpose
+    }
+
+    /// The intents that it is about, in their order, with their verdicts.
+    #[must_use]
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// The item of an intent, if it is about it.
+    #[must_use]
+    pub fn item(&self, intent: IntentId) -> Option<&Item> {
+        self.items.iter().find(|item| item.intent() == intent)
+    }
+
+    /// The ids of its intents, in their order.
+    #[must_use]
+    pub fn intents(&self) -> Vec<IntentId> {
+        self.items.iter().map(Item::intent).collect()
     }
 
     /// What people must grant.
@@ -218,33 +181,14 @@ impl Approval {
             return;
         }
         self.settled = true;
-        let checked = &mut self.checked;
-        checked.input_redacted = JsonObject::default();
-        checked.input_shown = JsonObject::default();
-        checked.purpose.clear();
-        checked.summary.clear();
-        checked.session_id = None;
-        checked.reasons.clear();
-        checked.needs.clear();
-        checked.guardrails.clear();
-        checked.changes.clear();
-        checked.amount = None;
-        checked.salt.clear();
-        checked.expose.clear();
-        checked.ask = None;
+        self.purpose.clear();
+        self.items.iter_mut().for_each(Item::strip);
     }
 
     /// Everything that an approver is shown.
     #[must_use]
     pub fn view(&self) -> ApprovalView {
-        ApprovalView::of_action(
-            &self.checked,
-            self.operation,
-            &self.ask.approvers,
-            self.ask.chat_may_approve,
-            self.created_at,
-            self.expires_at,
-        )
+        ApprovalView::of(self)
     }
 
     /// Whether `person` is in one of the teams asked, now.
@@ -262,7 +206,11 @@ impl Approval {
     /// The checker lists whoever may be the requester; the requester's own id is refused
     /// whatever that list says.
     pub(super) fn excludes(&self, who: &PersonId) -> bool {
-        self.ask.excluded.contains(who) || self.checked.requester.id.as_str() == who.as_str()
+        let requesters = self.items.iter().map(|item| &item.checked().requester);
+        self.ask.excluded.contains(who)
+            || std::iter::once(&self.requester)
+                .chain(requesters)
+                .any(|requester| requester.id.as_str() == who.as_str())
     }
 
     pub(super) fn teams_of(
@@ -326,66 +274,5 @@ impl Approval {
             code: None,
         });
         true
-    }
-
-    /// The event that asks people. It reaches chat, so every text of others passes through
-    /// `redact`, and none of it can hide anything.
-    #[must_use]
-    pub fn requested(&self, redact: &dyn Fn(&str) -> String) -> ApprovalRequested {
-        let checked = &self.checked;
-        // Redacted first: a hidden character made visible would hide a secret.
-        let clean = |text: &str| visible(&redact(text));
-        ApprovalRequested {
-            schema_version: 1,
-            approval_id: self.id.clone(),
-            kind: ApprovalKind::Action,
-            items: vec![ApprovalItem {
-                intent_id: checked.intent_id,
-                tool: checked.tool.clone(),
-                operation: self.operation,
-                summary: clean(&checked.summary),
-                input_redacted: visible_object(&checked.input_redacted),
-                input_digest: checked.input_digest,
-            }],
-            agent: checked.agent.clone(),
-            requester: checked.requester.clone(),
-            purpose: clean(&checked.purpose),
-            reasons: checked.reasons.iter().map(|r| cleaned(r, &clean)).collect(),
-            changes: checked.changes.iter().map(visible_change).collect(),
-            approvers: self.ask.approvers.clone(),
-            chat_may_approve: self.ask.chat_may_approve,
-            created_at: self.created_at,
-            expires_at: self.expires_at,
-            digest: self.digest,
-        }
-    }
-
-    /// The event that tells its end; `None` while it is pending.
-    #[must_use]
-    pub fn resolved(&self) -> Option<ApprovalResolved> {
-        let resolution = self.resolution.as_ref()?;
-        Some(ApprovalResolved {
-            schema_version: 1,
-            approval_id: self.id.clone(),
-            kind: ApprovalKind::Action,
-            agent: self.checked.agent.clone(),
-            intents: vec![self.checked.intent_id],
-            state: self.state,
-            votes: self.votes(),
-            message: resolution.message.clone(),
-            resolved_at: resolution.at,
-        })
-    }
-}
-
-fn size<T: Serialize>(value: &T) -> Result<usize, OpenError> {
-    let text = serde_json::to_vec(value).map_err(|_| OpenError::NotCanonical)?;
-    Ok(text.len())
-}
-
-fn cleaned(reason: &Reason, clean: &dyn Fn(&str) -> String) -> Reason {
-    Reason {
-        message: clean(&reason.message),
-        ..reason.clone()
     }
 }

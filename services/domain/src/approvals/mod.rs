@@ -5,14 +5,20 @@
 //! of `pending`, and a final state never changes.
 
 mod approval;
+mod format;
+mod item;
+mod open;
 mod protocol;
 mod quorum;
 mod satisfied;
+mod told;
 mod view;
 mod visible;
 mod vote;
 
-pub use approval::{ASK_LIFE_MAX, Approval, OpenError, RecordedVote, Resolution};
+pub use approval::{Approval, RecordedVote, Resolution};
+pub use item::Item;
+pub use open::{ASK_LIFE_MAX, OpenError};
 pub use protocol::{Listed, Shown, ViewReply, ViewRequest};
 pub use satisfied::{Unsatisfied, satisfies};
 pub use view::{ApprovalView, ViewItem};

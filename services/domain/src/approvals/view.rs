@@ -3,13 +3,14 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_schemas::events::{
-    ApprovalKind, Change, CheckedRequester, GuardrailResult, Operation, PolicyChecked, Reason,
-    TeamQuorum,
+    ApprovalKind, Change, CheckedRequester, GuardrailResult, Operation, Reason, TeamQuorum,
 };
 use countersign_schemas::{AgentId, ApprovalId, Digest, IntentId, JsonObject, Timestamp, ToolName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::approval::Approval;
+use super::item::Item;
 use super::visible::{visible, visible_object};
 
 /// One thing to be approved.
@@ -68,8 +69,9 @@ pub struct ApprovalView {
     pub created_at: Timestamp,
     /// When nobody may grant it any more.
     pub expires_at: Timestamp,
-    /// The policy bundle that judged.
-    pub policy_digest: Digest,
+    /// The policy bundle that judged; none where nothing was judged yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_digest: Option<Digest>,
     /// Keeps values from being guessed from the digest; only this view holds it.
     pub salt: String,
 }
@@ -83,46 +85,46 @@ impl ApprovalView {
         Digest::of_json(self)
     }
 
-    /// The view of one intent that was judged `ask`.
-    pub(super) fn of_action(
-        checked: &PolicyChecked,
-        operation: Operation,
-        approvers: &[TeamQuorum],
-        chat_may_approve: bool,
-        created_at: Timestamp,
-        expires_at: Timestamp,
-    ) -> Self {
-        let approval_id = ApprovalId::for_intent(checked.intent_id);
-        let note = match checked.requester.verified {
+    /// The view of an approval.
+    pub(super) fn of(approval: &Approval) -> Self {
+        let verdicts = || approval.items().iter().map(Item::checked);
+        let salts: Vec<&str> = verdicts().map(|checked| checked.salt.as_str()).collect();
+        let first = verdicts().next();
+        let note = match approval.requester().verified {
             true => "proved by a mandate",
             false => "claimed, not proved",
         };
         Self {
-            kind: ApprovalKind::Action,
-            items: vec![item(checked, operation)],
-            agent: checked.agent.clone(),
-            requester: checked.requester.clone(),
+            approval_id: approval.id().clone(),
+            kind: approval.kind(),
+            items: approval.items().iter().map(item).collect(),
+            agent: approval.agent().clone(),
+            requester: approval.requester().clone(),
             requester_note: note.to_owned(),
-            purpose: visible(&checked.purpose),
-            session_id: checked.session_id.as_deref().map(visible),
-            reasons: checked.reasons.iter().map(reason).collect(),
-            guardrails: checked.guardrails.iter().map(guardrail).collect(),
-            approvers: approvers.to_vec(),
-            chat_may_approve,
-            created_at,
-            expires_at,
-            policy_digest: checked.policy_digest,
-            salt: view_salt(&approval_id, &[checked.salt.as_str()]),
-            approval_id,
+            purpose: visible(approval.purpose()),
+            session_id: first.and_then(|checked| checked.session_id.as_deref().map(visible)),
+            reasons: verdicts()
+                .flat_map(|checked| checked.reasons.iter().map(reason))
+                .collect(),
+            guardrails: verdicts()
+                .flat_map(|checked| checked.guardrails.iter().map(guardrail))
+                .collect(),
+            approvers: approval.ask().approvers.clone(),
+            chat_may_approve: approval.ask().chat_may_approve,
+            created_at: approval.created_at(),
+            expires_at: approval.expires_at(),
+            policy_digest: first.map(|checked| checked.policy_digest),
+            salt: view_salt(approval.id(), &salts),
         }
     }
 }
 
-fn item(checked: &PolicyChecked, operation: Operation) -> ViewItem {
+fn item(item: &Item) -> ViewItem {
+    let checked = item.checked();
     ViewItem {
-        intent_id: checked.intent_id,
+        intent_id: item.intent(),
         tool: checked.tool.clone(),
-        operation,
+        operation: item.operation(),
         summary: visible(&checked.summary),
         input_shown: visible_object(&checked.input_shown),
         input_digest: checked.input_digest,

@@ -6,7 +6,7 @@ use countersign_schemas::events::{
     ApprovalState, Basis, BasisKind, BlockedCode, HandoffRef, Need, NextAction, Operation,
     PolicyChecked, Reason, ToolApproved, ToolBlocked, Verdict,
 };
-use countersign_schemas::{Address, Digest, Timestamp};
+use countersign_schemas::{Address, AgentId, Digest, IntentId, Timestamp};
 
 use super::words::{next_action, tried};
 use crate::approvals::Approval;
@@ -22,6 +22,24 @@ pub enum Decision {
 }
 
 impl Decision {
+    /// Whose intent it is about.
+    #[must_use]
+    pub fn agent(&self) -> &AgentId {
+        match self {
+            Self::Approved(approved) => &approved.agent,
+            Self::Blocked(blocked) => &blocked.agent,
+        }
+    }
+
+    /// Which intent it is about.
+    #[must_use]
+    pub fn intent(&self) -> IntentId {
+        match self {
+            Self::Approved(approved) => approved.intent_id,
+            Self::Blocked(blocked) => blocked.intent_id,
+        }
+    }
+
     /// Where the decision is stored.
     #[must_use]
     pub fn address(&self) -> Address {
@@ -91,7 +109,8 @@ impl Desk {
         }
     }
 
-    /// The decision that an ended approval leads to; `None` while it is pending.
+    /// The decisions that an ended approval leads to, one for each of its items in their
+    /// order; none while it is pending.
     ///
     /// # Errors
     /// When a permit cannot be signed, which it always can.
@@ -99,19 +118,33 @@ impl Desk {
         &self,
         approval: &Approval,
         now: Timestamp,
-    ) -> Result<Option<Decision>, TokenError> {
-        let block = |code, about: &str| Ok(Some(stopped_by_people(approval, code, about)));
+    ) -> Result<Vec<Decision>, TokenError> {
+        if approval.is_pending() {
+            return Ok(Vec::new());
+        }
+        let items = approval.items().iter();
+        items
+            .map(|item| self.after_item(approval, item.checked(), now))
+            .collect()
+    }
+
+    fn after_item(
+        &self,
+        approval: &Approval,
+        checked: &PolicyChecked,
+        now: Timestamp,
+    ) -> Result<Decision, TokenError> {
+        let block = |code, about: &str| Ok(stopped_by_people(approval, checked, code, about));
         match approval.state() {
-            ApprovalState::Pending => Ok(None),
             ApprovalState::Approved => {
                 let basis = Basis {
                     kind: BasisKind::Person,
-                    policy_ids: policy_ids(approval.checked()),
+                    policy_ids: policy_ids(checked),
                     approvers: approval.approved_by(),
                     approval_id: Some(approval.id().clone()),
                     window_id: None,
                 };
-                self.approve(approval.checked(), basis, now).map(Some)
+                self.approve(checked, basis, now)
             }
             ApprovalState::Denied => block(BlockedCode::DeniedByPerson, "A person said no"),
             ApprovalState::Expired => block(BlockedCode::ApprovalExpired, "Nobody said no"),
@@ -119,7 +152,7 @@ impl Desk {
                 Some(code) => block(code, "Nobody said no"),
                 None => block(BlockedCode::Withdrawn, "It was taken back"),
             },
-            ApprovalState::Failed | ApprovalState::Partial => block(
+            ApprovalState::Pending | ApprovalState::Failed | ApprovalState::Partial => block(
                 BlockedCode::Unavailable,
                 "The approval did not come to an end",
             ),
@@ -292,8 +325,13 @@ fn dry_run(checked: &PolicyChecked) -> Decision {
     Decision::Blocked(Box::new(block))
 }
 
-fn stopped_by_people(approval: &Approval, code: BlockedCode, about: &str) -> Decision {
-    let mut block = block(approval.checked(), code);
+fn stopped_by_people(
+    approval: &Approval,
+    checked: &PolicyChecked,
+    code: BlockedCode,
+    about: &str,
+) -> Decision {
+    let mut block = block(checked, code);
     let message = approval.resolution().map_or("", |end| end.message.as_str());
     let why = super::words::sentence(&format!("{about}: {message}"));
     block.reasons.insert(0, reason(code.as_str(), why));

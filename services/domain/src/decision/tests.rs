@@ -74,8 +74,9 @@ fn voted(choice: VoteChoice) -> Approval {
 }
 
 fn after(approval: &Approval) -> Decision {
-    let decision = desk().after_approval(approval, at("10:05:01")).unwrap();
-    decision.unwrap()
+    let mut decisions = desk().after_approval(approval, at("10:05:01")).unwrap();
+    assert_eq!(decisions.len(), approval.items().len());
+    decisions.remove(0)
 }
 
 #[test]
@@ -215,23 +216,16 @@ fn each_end_without_a_yes_is_its_own_block() {
 #[test]
 fn a_pending_approval_decides_nothing() {
     let pending = Approval::open(&checked(), at("10:00:01")).unwrap();
-    assert_eq!(
-        desk().after_approval(&pending, at("12:00:00")).unwrap(),
-        None
-    );
+    assert_eq!(desk().after_approval(&pending, at("12:00:00")).unwrap(), []);
 }
 
 #[test]
 fn an_approval_that_came_too_late_for_the_intent_runs_nothing() {
     let approval = voted(VoteChoice::Approve);
     let mut value = serde_json::to_value(&approval).unwrap();
-    value["checked"]["expires_at"] = "2026-11-22T10:05:00.5Z".into();
+    value["items"][0]["checked"]["expires_at"] = "2026-11-22T10:05:00.5Z".into();
     let approval: Approval = serde_json::from_value(value).unwrap();
-    let decision = desk().after_approval(&approval, at("10:05:01")).unwrap();
-    assert_eq!(
-        blocked(decision.unwrap()).code,
-        BlockedCode::ApprovalExpired
-    );
+    assert_eq!(blocked(after(&approval)).code, BlockedCode::ApprovalExpired);
 }
 
 #[test]

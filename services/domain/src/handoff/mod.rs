@@ -8,7 +8,7 @@ use countersign_schemas::events::{
 };
 use countersign_schemas::{Address, PersonId, TeamId, Timestamp};
 
-use crate::approvals::{Approval, People, visible};
+use crate::approvals::{Approval, Item, People, visible};
 use crate::decision::tried;
 use text::Page;
 
@@ -57,7 +57,9 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
     /// Asks every team whose approval is needed.
     #[must_use]
     pub fn approval(&self, approval: &Approval) -> Vec<Handoff> {
-        let checked = approval.checked();
+        let Some(checked) = approval.items().first().map(Item::checked) else {
+            return Vec::new();
+        };
         let subject = Subject {
             kind: HandoffKind::Approval,
             checked,
@@ -85,6 +87,7 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
                 ));
                 page.line(text::NO_WAY_AROUND);
                 let mut handoff = self.finish(&subject, &entry.team, helpers, page);
+                handoff.intents = approval.intents();
                 handoff.approval_id = Some(approval.id().clone());
                 handoff.until = Some(approval.expires_at());
                 handoff
@@ -98,7 +101,9 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
         let Some(end) = approval.resolution() else {
             return Vec::new();
         };
-        let checked = approval.checked();
+        let Some(checked) = approval.items().first().map(Item::checked) else {
+            return Vec::new();
+        };
         let subject = Subject {
             kind: HandoffKind::Resolved,
             checked,
@@ -123,6 +128,7 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
                 ));
                 page.line(text::after(approval.state()));
                 let mut handoff = self.finish(&subject, &entry.team, Vec::new(), page);
+                handoff.intents = approval.intents();
                 handoff.approval_id = Some(approval.id().clone());
                 handoff
             })
