@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::parts::{
-    ApprovalKind, ApprovalState, Ask, Change, CheckedRequester, Operation, Reason, TeamQuorum,
-    VoteChoice,
+    ApprovalKind, ApprovalState, Ask, Change, CheckedRequester, GuardrailResult, Operation, Reason,
+    TeamQuorum, VoteChoice,
 };
 use crate::digest::Digest;
 use crate::ids::{AgentId, ApprovalId, IntentId, PersonId, ServiceId, ToolName, WindowId};
@@ -30,6 +30,9 @@ pub struct ApprovalItem {
     pub input_redacted: JsonObject,
     /// Digest of the exact input.
     pub input_digest: Digest,
+    /// The amount at stake, as decimal text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount: Option<String>,
 }
 
 /// People must decide.
@@ -64,6 +67,17 @@ pub struct ApprovalRequested {
     pub expires_at: Timestamp,
     /// Covers everything an approver is shown, and a salt that only the view returns.
     pub digest: Digest,
+    /// The agent's session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// What each guardrail found.
+    #[serde(default)]
+    pub guardrails: Vec<GuardrailResult>,
+    /// Whether this event shows everything that the digest covers: nothing redacted, nothing
+    /// left out. Where not, a channel that has only this event gives a link and takes no
+    /// vote, and a vote that came through one is not counted.
+    #[serde(default)]
+    pub view_complete: bool,
 }
 
 /// Limits of a window, as asked for or as granted.

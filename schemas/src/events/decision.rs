@@ -141,4 +141,9 @@ pub struct Handoff {
     /// Where a person reads more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
+    /// Whether this message and the `approval.requested` that it is about show everything
+    /// that an approver is shown: nothing redacted, nothing cut. Where not, whoever passes
+    /// it on gives the link or the command and no way to vote.
+    #[serde(default)]
+    pub view_complete: bool,
 }

@@ -256,6 +256,7 @@ fn approvals() -> Vec<Sample> {
                 summary: "Refund 120.50 EUR on invoice I-2231.".to_owned(),
                 input_redacted: redacted(),
                 input_digest: digest("input"),
+                amount: Some("120.50".to_owned()),
             }],
             agent: of(AGENT),
             requester: requester(),
@@ -267,6 +268,13 @@ fn approvals() -> Vec<Sample> {
             created_at: at("10:00:01"),
             expires_at: at("10:30:01"),
             digest: digest("view"),
+            session_id: Some("s-7".to_owned()),
+            guardrails: vec![GuardrailResult {
+                name: "invoice_total".to_owned(),
+                result: GuardrailFinding::Pass,
+                message: "The lines add up to the amount.".to_owned(),
+            }],
+            view_complete: false,
         }),
         sample(ApprovalVote {
             schema_version: 1,
@@ -419,6 +427,7 @@ fn handoffs() -> Vec<Sample> {
         people: vec![of("lee"), of("sam")],
         until: Some(at("10:30:01")),
         link: Some("https://countersign.example.com/a/1".to_owned()),
+        view_complete: false,
     })]
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn look(office: Arc<Office>, intent: IntentId, open: Open) -> L
     }
 }
 
-/// Tells people of an unknown outcome that we stored. Stored once, so that doing it again
+/// Tells people of an unknown outcome, whoever stored it. Told once, so that doing it again
 /// at every start costs a read and changes nothing.
 pub(super) async fn tell(office: Arc<Office>, message: StoredMessage) -> Looked {
     for _ in 0..TRIES {

@@ -7,10 +7,10 @@ mod index;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_domain::chain::{Head, Last, is_unreadable};
+use countersign_domain::chain::{End, Head, Last, is_unreadable};
 use countersign_runtime::bus::{BusError, ReplayFrom, StoredMessage};
 use countersign_runtime::health::HealthPart;
-use countersign_schemas::events::ToolApproved;
+use countersign_schemas::events::{Outcome, ToolApproved};
 use countersign_schemas::{Address, Event, IntentId, Stream, Timestamp, headers, limits};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
@@ -143,12 +143,13 @@ fn take_in(office: &Arc<Office>, index: &mut Index, work: &mut Work, message: St
         }
         Some(Address::ToolRevoked { agent, intent } | Address::ToolCompleted { agent, intent }) => {
             let last = last_of(&message);
-            let ended = matches!(Head::read(Some(last), &agent, intent), Head::Ended { .. });
-            if !ended && !is_unreadable(&last) {
-                return;
-            }
+            let end = match Head::read(Some(last), &agent, intent) {
+                Head::Ended { end, .. } => Some(end),
+                _ if is_unreadable(&last) => None,
+                _ => return,
+            };
             index.remove(intent);
-            if is_our_own(&message) {
+            if end.is_some_and(|end| is_unknown(&end)) {
                 work.push(Box::pin(ends::tell(Arc::clone(office), message)));
             }
         }
@@ -169,8 +170,11 @@ fn last_of(message: &StoredMessage) -> Last<'_> {
     }
 }
 
-/// Only the sweep stores outcomes in the coordinator's name, and all of them are unknown.
-fn is_our_own(message: &StoredMessage) -> bool {
-    let own = format!("/countersign/{}", crate::NAME);
-    message.header(headers::CE_SOURCE) == Some(own.as_str())
+/// Whether nobody knows if it happened: the sweep says so of a claim that ended in silence,
+/// an executor of a call that was cut off.
+fn is_unknown(end: &End) -> bool {
+    match end {
+        End::Completed(completed) => completed.outcome == Outcome::Unknown,
+        End::Blocked(_) | End::Revoked(_) => false,
+    }
 }

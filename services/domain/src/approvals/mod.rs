@@ -6,6 +6,7 @@
 
 mod approval;
 mod format;
+mod harmless;
 mod item;
 mod open;
 mod protocol;
@@ -17,6 +18,7 @@ mod visible;
 mod vote;
 
 pub use approval::{Approval, RecordedVote, Resolution};
+pub use harmless::harmless;
 pub use item::Item;
 pub use open::{ASK_LIFE_MAX, OpenError};
 pub use protocol::{Listed, Shown, ViewReply, ViewRequest};

@@ -89,6 +89,7 @@ impl Approval {
         for item in &mut listed.asked.items {
             item.input_redacted = JsonObject::default();
         }
+        listed.asked.view_complete = false;
         listed
     }
 
@@ -157,6 +158,7 @@ mod tests {
         let approval = Approval::open(&checked(), at("10:00:01")).unwrap();
         let listed = approval.listed_for(&person("lee"), &company(), &str::to_owned);
         assert!(listed.asked.items[0].input_redacted.0.is_empty());
+        assert!(!listed.asked.view_complete);
         assert!(
             !shown("lee").listed.asked.items[0]
                 .input_redacted

@@ -138,10 +138,54 @@ fn the_inbox_is_no_chat_and_policy_may_open_the_others() {
     assert_eq!(put(&mut approval, &vote).code, VoteCode::Counted);
     let mut checked = checked();
     checked.ask.as_mut().unwrap().chat_may_approve = true;
+    checked.input_redacted = checked.input_shown.clone();
     let mut approval = Approval::open(&checked, at("10:00:01")).unwrap();
     let mut vote = approve(&approval, "lee", 1);
     vote.via = "slack".parse().unwrap();
     assert_eq!(put(&mut approval, &vote).code, VoteCode::Counted);
+}
+
+#[test]
+fn a_chat_that_cannot_show_all_approves_nothing() {
+    let mut checked = checked();
+    checked.ask.as_mut().unwrap().chat_may_approve = true;
+    let open = || Approval::open(&checked, at("10:00:01")).unwrap();
+    assert!(!open().requested(&str::to_owned).view_complete);
+    let mut approval = open();
+    let mut vote = approve(&approval, "lee", 1);
+    vote.via = "slack".parse().unwrap();
+    let answer = put(&mut approval, &vote);
+    assert_eq!(answer.code, VoteCode::ChatNotAllowed);
+    assert!(
+        answer.message.contains("cannot show all"),
+        "{}",
+        answer.message
+    );
+    // A no stops it all the same, and the own key sees the whole view.
+    let mut no = cast(&approval, "lee", VoteChoice::Deny, 2);
+    no.via = "slack".parse().unwrap();
+    assert_eq!(put(&mut open(), &no).code, VoteCode::Counted);
+    vote.via = "self".parse().unwrap();
+    assert_eq!(put(&mut approval, &vote).code, VoteCode::Counted);
+}
+
+#[test]
+fn the_event_says_whether_it_shows_all() {
+    let whole = {
+        let mut checked = checked();
+        checked.input_redacted = checked.input_shown.clone();
+        checked.amount = Some("5.00".to_owned());
+        checked.session_id = Some("s-1".to_owned());
+        Approval::open(&checked, at("10:00:01")).unwrap()
+    };
+    let event = whole.requested(&str::to_owned);
+    assert!(event.view_complete);
+    assert_eq!(event.guardrails.len(), 1);
+    assert_eq!(event.items[0].amount.as_deref(), Some("5.00"));
+    for word in ["customer", "eyes", "s-1", "list", "5.00"] {
+        let redact = |text: &str| text.replace(word, "[x]");
+        assert!(!whole.requested(&redact).view_complete, "{word}");
+    }
 }
 
 #[test]
@@ -424,6 +468,17 @@ fn texts_of_agents_are_shown_safely() {
     let approval = Approval::open(&checked, at("10:00:01")).unwrap();
     let asking = approval.requested(&|text| text.replace("pay", "[x]"));
     assert_eq!(asking.purpose, "[x]⟨U+202E⟩⏎Approved by lee");
+    checked.purpose = "<!channel> `ok`".to_owned();
+    checked.reasons[0].message = "[x](https://evil.example)".to_owned();
+    checked.changes[0].after = Some("@here".to_owned());
+    checked.input_redacted = JsonObject::from_value(json!({"@lee": "# x"})).unwrap();
+    let asking = Approval::open(&checked, at("10:00:01")).unwrap();
+    let asking = asking.requested(&str::to_owned);
+    assert_eq!(asking.purpose, "‹!channel› ‵ok‵");
+    assert_eq!(asking.reasons[0].message, "[x］(https：//evil.example)");
+    assert_eq!(asking.changes[0].after.as_deref(), Some("＠here"));
+    let input = asking.items[0].input_redacted.to_value();
+    assert_eq!(input, json!({"＠lee": "＃ x"}));
     let shown = view.items[0].input_shown.to_value();
     assert_eq!(shown, json!({"to⟨U+200B⟩": "x⟨U+001B⟩[2J"}));
 }

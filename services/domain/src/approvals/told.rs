@@ -1,39 +1,62 @@
 //! The events that tell of an approval: that people are asked, and how it ended.
 
+use countersign_schemas::JsonObject;
 use countersign_schemas::events::{
-    ApprovalItem, ApprovalRequested, ApprovalResolved, Change, Reason,
+    ApprovalItem, ApprovalRequested, ApprovalResolved, Change, GuardrailResult, PolicyChecked,
+    Reason,
 };
 
 use super::approval::Approval;
+use super::harmless::{harmless, harmless_object};
 use super::item::Item;
-use super::view::visible_change;
-use super::visible::{visible, visible_object};
 
 impl Approval {
     /// The event that asks people. It reaches chat, so every text of others passes through
-    /// `redact`, and none of it can hide anything.
+    /// `redact`, and none of it can hide, mention or link anything.
     #[must_use]
     pub fn requested(&self, redact: &dyn Fn(&str) -> String) -> ApprovalRequested {
+        let mut event = self.asking(redact, |checked| &checked.input_redacted);
+        let all = self.asking(&str::to_owned, |checked| &checked.input_shown);
+        event.view_complete = event == all;
+        event
+    }
+
+    /// Whether a channel that has only the event shows people all that they would approve.
+    pub(super) fn event_shows_all(&self) -> bool {
+        self.requested(&str::to_owned).view_complete
+    }
+
+    fn asking(
+        &self,
+        redact: &dyn Fn(&str) -> String,
+        input: fn(&PolicyChecked) -> &JsonObject,
+    ) -> ApprovalRequested {
         // Redacted first: a hidden character made visible would hide a secret.
-        let clean = |text: &str| visible(&redact(text));
+        let clean = |text: &str| harmless(&redact(text));
         let verdicts = || self.items().iter().map(Item::checked);
         let reasons = verdicts().flat_map(|checked| &checked.reasons);
         let changes = verdicts().flat_map(|checked| &checked.changes);
+        let guardrails = verdicts().flat_map(|checked| &checked.guardrails);
+        let session = verdicts().find_map(|checked| checked.session_id.as_deref());
+        let items = self.items().iter();
         ApprovalRequested {
             schema_version: 1,
             approval_id: self.id().clone(),
             kind: self.kind(),
-            items: self.items().iter().map(|one| item(one, &clean)).collect(),
+            items: items.map(|one| item(one, input, &clean)).collect(),
             agent: self.agent().clone(),
             requester: self.requester().clone(),
             purpose: clean(self.purpose()),
             reasons: reasons.map(|reason| cleaned(reason, &clean)).collect(),
-            changes: changes.map(visible_change).collect::<Vec<Change>>(),
+            changes: changes.map(harmless_change).collect(),
             approvers: self.ask().approvers.clone(),
             chat_may_approve: self.ask().chat_may_approve,
             created_at: self.created_at(),
             expires_at: self.expires_at(),
             digest: self.digest(),
+            session_id: session.map(clean),
+            guardrails: guardrails.map(|result| found(result, &clean)).collect(),
+            view_complete: false,
         }
     }
 
@@ -55,15 +78,20 @@ impl Approval {
     }
 }
 
-fn item(item: &Item, clean: &dyn Fn(&str) -> String) -> ApprovalItem {
+fn item(
+    item: &Item,
+    input: fn(&PolicyChecked) -> &JsonObject,
+    clean: &dyn Fn(&str) -> String,
+) -> ApprovalItem {
     let checked = item.checked();
     ApprovalItem {
         intent_id: item.intent(),
         tool: checked.tool.clone(),
         operation: item.operation(),
         summary: clean(&checked.summary),
-        input_redacted: visible_object(&checked.input_redacted),
+        input_redacted: harmless_object(input(checked)),
         input_digest: checked.input_digest,
+        amount: checked.amount.as_deref().map(clean),
     }
 }
 
@@ -71,5 +99,22 @@ fn cleaned(reason: &Reason, clean: &dyn Fn(&str) -> String) -> Reason {
     Reason {
         message: clean(&reason.message),
         ..reason.clone()
+    }
+}
+
+fn found(result: &GuardrailResult, clean: &dyn Fn(&str) -> String) -> GuardrailResult {
+    GuardrailResult {
+        message: clean(&result.message),
+        ..result.clone()
+    }
+}
+
+/// A change was read off the redacted input.
+fn harmless_change(change: &Change) -> Change {
+    Change {
+        resource: harmless(&change.resource),
+        field: harmless(&change.field),
+        before: change.before.as_deref().map(harmless),
+        after: change.after.as_deref().map(harmless),
     }
 }

@@ -147,7 +147,7 @@ fn guardrail(result: &GuardrailResult) -> GuardrailResult {
     }
 }
 
-pub(super) fn visible_change(change: &Change) -> Change {
+fn visible_change(change: &Change) -> Change {
     Change {
         resource: visible(&change.resource),
         field: visible(&change.field),

@@ -166,12 +166,17 @@ impl Approval {
             );
             return Some(Answer::refused(VoteCode::Excluded, message));
         }
-        if through_chat(ballot.via) && !self.ask().chat_may_approve {
-            let message = "policy does not let this be decided in a chat; vote in the inbox or \
-                           with the command line";
-            return Some(Answer::refused(VoteCode::ChatNotAllowed, message));
+        if !through_chat(ballot.via) {
+            return None;
         }
-        None
+        let message = match self.ask().chat_may_approve {
+            false => "policy does not let this be decided in a chat",
+            // A no needs less than a yes: nothing runs on it.
+            true if ballot.vote.vote == VoteChoice::Deny || self.event_shows_all() => return None,
+            true => "a chat cannot show all that would be approved, so it is not approved there",
+        };
+        let message = format!("{message}; vote in the inbox or with the command line");
+        Some(Answer::refused(VoteCode::ChatNotAllowed, message))
     }
 
     fn objection_to_time(&self, ballot: &Ballot<'_>) -> Option<Answer> {
@@ -271,6 +276,9 @@ impl Approval {
 /// The approver's reason, cut to what a person reads.
 fn own_words(ballot: &Ballot<'_>) -> Option<String> {
     let reason = ballot.reason.as_deref()?;
-    let cut: String = reason.chars().take(limits::PURPOSE_CHARS_MAX).collect();
-    Some(visible(&cut)).filter(|text| !text.is_empty())
+    let mut said: String = reason.chars().take(limits::PURPOSE_CHARS_MAX).collect();
+    if said.len() < reason.len() {
+        said.push('…');
+    }
+    Some(visible(&said)).filter(|text| !text.is_empty())
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use countersign_schemas::events::{
-    ApprovalState, Basis, BasisKind, BlockedCode, HandoffRef, Need, NextAction, Operation,
-    PolicyChecked, Reason, ToolApproved, ToolBlocked, Verdict,
+    ApprovalState, Basis, BasisKind, BlockedCode, HandoffRef, NextAction, Operation, PolicyChecked,
+    Reason, ToolApproved, ToolBlocked, Verdict,
 };
 use countersign_schemas::{Address, AgentId, Digest, IntentId, Timestamp};
 
-use super::words::{next_action, tried};
+use super::words::{of_block, tried};
 use crate::approvals::Approval;
 use crate::permit::{Actor, PERMIT_LIFE_MAX, PermitClaims, PermitSigner, TokenError, audience};
 
@@ -259,6 +259,7 @@ fn reason(code: &str, message: impl Into<String>) -> Reason {
 pub fn blocked(checked: &PolicyChecked, code: BlockedCode, why: &str) -> Decision {
     let mut block = block(checked, code);
     block.reasons = vec![reason(code.as_str(), why)];
+    block.needs = of_block(code).needs(code.as_str());
     Decision::Blocked(Box::new(block))
 }
 
@@ -284,7 +285,7 @@ fn block(checked: &PolicyChecked, code: BlockedCode) -> ToolBlocked {
             approval_id: None,
             link: None,
         }),
-        next_action: next_action(code),
+        next_action: of_block(code).next,
     }
 }
 
@@ -293,7 +294,11 @@ fn denied(checked: &PolicyChecked) -> Decision {
     let code = first
         .and_then(|reason| BlockedCode::from_word(&reason.code))
         .unwrap_or(BlockedCode::PolicyDenied);
-    Decision::Blocked(Box::new(block(checked, code)))
+    let mut block = block(checked, code);
+    if block.needs.is_empty() {
+        block.needs = of_block(code).needs(code.as_str());
+    }
+    Decision::Blocked(Box::new(block))
 }
 
 fn overdue(checked: &PolicyChecked) -> Decision {
@@ -335,9 +340,8 @@ fn stopped_by_people(
     let message = approval.resolution().map_or("", |end| end.message.as_str());
     let why = super::words::sentence(&format!("{about}: {message}"));
     block.reasons.insert(0, reason(code.as_str(), why));
-    if code == BlockedCode::DeniedByPerson || code == BlockedCode::Withdrawn {
-        block.needs = Vec::<Need>::new();
-    }
+    // What the ask needed no longer helps: the approval is over.
+    block.needs = of_block(code).needs(code.as_str());
     let asked = approval.ask().approvers.first();
     block.handoff = asked.map(|entry| HandoffRef {
         team: entry.team.clone(),

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use countersign_schemas::Timestamp;
 use countersign_schemas::events::{
-    NextAction, Outcome, Reason, RevokedCode, ToolApproved, ToolCompleted, ToolError, ToolRevoked,
-    ToolStarted,
+    Outcome, Reason, RevokedCode, ToolApproved, ToolCompleted, ToolError, ToolRevoked, ToolStarted,
 };
 
-use super::words::tried;
+use super::words::{of_revocation, tried};
 
 /// The revocation of an approved, unclaimed intent.
 #[must_use]
 pub fn revoked(approved: &ToolApproved, code: RevokedCode, why: &str) -> ToolRevoked {
+    let words = of_revocation(code);
     ToolRevoked {
         schema_version: 1,
         intent_id: approved.intent_id,
@@ -28,17 +28,9 @@ pub fn revoked(approved: &ToolApproved, code: RevokedCode, why: &str) -> ToolRev
             message: why.to_owned(),
             policy_id: None,
         }],
-        needs: Vec::new(),
+        needs: words.needs(code.as_str()),
         handoff: None,
-        next_action: match code {
-            RevokedCode::Withdrawn | RevokedCode::DigestMismatch => NextAction::None,
-            RevokedCode::RecheckDenied => NextAction::Request,
-            RevokedCode::Frozen
-            | RevokedCode::WindowClosed
-            | RevokedCode::PermitExpired
-            | RevokedCode::ToolChanged
-            | RevokedCode::InputGone => NextAction::Retry,
-        },
+        next_action: words.next,
     }
 }
 

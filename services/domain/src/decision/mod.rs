@@ -7,7 +7,7 @@ mod words;
 pub use desk::{Course, Decision, Desk, blocked};
 pub use ending::{revoked, unknown};
 pub(crate) use words::sentence;
-pub use words::{next_action, tried};
+pub use words::{Words, of_block, of_revocation, tried};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! The sentences of a decision.
 
-use countersign_schemas::events::{BlockedCode, CheckedRequester, NextAction};
+use countersign_schemas::events::{BlockedCode, CheckedRequester, Need, NextAction, RevokedCode};
 use countersign_schemas::{AgentId, ToolName};
 
 /// What was tried, one sentence that a person understands.
@@ -28,26 +28,168 @@ pub(crate) fn sentence(text: &str) -> String {
     }
 }
 
-/// What the agent may do after a block.
+/// What a code means to people: a sentence, what would make it possible, and what the agent
+/// may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Words {
+    /// What happened, one sentence.
+    pub about: &'static str,
+    /// What would make it possible; `None` where nothing would.
+    pub need: Option<&'static str>,
+    /// What the agent may do now.
+    pub next: NextAction,
+}
+
+impl Words {
+    const fn new(about: &'static str, need: &'static str, next: NextAction) -> Self {
+        Self {
+            about,
+            need: Some(need),
+            next,
+        }
+    }
+
+    const fn final_word(about: &'static str) -> Self {
+        Self {
+            about,
+            need: None,
+            next: NextAction::None,
+        }
+    }
+
+    /// The need as an event states it.
+    pub(super) fn needs(self, code: &str) -> Vec<Need> {
+        let need = |message: &str| Need {
+            code: code.to_owned(),
+            message: message.to_owned(),
+        };
+        self.need.map(need).into_iter().collect()
+    }
+}
+
+/// What a block means to people.
 #[must_use]
-pub fn next_action(code: BlockedCode) -> NextAction {
+pub fn of_block(code: BlockedCode) -> Words {
+    use NextAction::{Request, Retry};
     match code {
-        BlockedCode::PolicyDenied
-        | BlockedCode::GuardrailViolated
-        | BlockedCode::MandateInvalid
-        | BlockedCode::PolicyError
-        | BlockedCode::UnknownTool => NextAction::Request,
-        BlockedCode::ApprovalExpired
-        | BlockedCode::Frozen
-        | BlockedCode::InvalidInput
-        | BlockedCode::BudgetExceeded
-        | BlockedCode::BundleIncomplete
-        | BlockedCode::TooManyPending
-        | BlockedCode::ToolChanged
-        | BlockedCode::Unavailable => NextAction::Retry,
-        BlockedCode::DeniedByPerson
-        | BlockedCode::Withdrawn
-        | BlockedCode::IdentityMismatch
-        | BlockedCode::DryRun => NextAction::None,
+        BlockedCode::PolicyDenied => Words::new(
+            "The rules do not allow it.",
+            "A change of the rules by the people who own them",
+            Request,
+        ),
+        BlockedCode::GuardrailViolated => Words::new(
+            "A safety check found something wrong with it.",
+            "An input that passes the check, or people who change the check",
+            Request,
+        ),
+        BlockedCode::DeniedByPerson => Words::final_word("A person looked at it and said no."),
+        BlockedCode::ApprovalExpired => Words::new(
+            "Nobody said no, but no yes came in time.",
+            "A new intent, and people who answer before it expires",
+            Retry,
+        ),
+        BlockedCode::Withdrawn => Words::final_word("The agent took it back."),
+        BlockedCode::Frozen => Words::new(
+            "The kill switch is on for it.",
+            "An operator who ends the freeze with countersign unfreeze, and then a new intent",
+            Retry,
+        ),
+        BlockedCode::UnknownTool => Words::new(
+            "The catalog does not know the tool.",
+            "An operator who adds the tool to the catalog",
+            Request,
+        ),
+        BlockedCode::InvalidInput => Words::new(
+            "The input is not what the tool takes.",
+            "A new intent whose fields fit",
+            Retry,
+        ),
+        BlockedCode::IdentityMismatch => Words {
+            about: "It is not proved that it comes from whom it says.",
+            need: Some("An operator who finds out who sent it"),
+            next: NextAction::None,
+        },
+        BlockedCode::MandateInvalid => Words::new(
+            "The mandate that should prove the requester does not hold.",
+            "A valid mandate from an issuer that this deployment trusts",
+            Request,
+        ),
+        BlockedCode::PolicyError => Words::new(
+            "The rules could not be applied to it, and what cannot be judged does not run.",
+            "An operator who mends the policy bundle",
+            Request,
+        ),
+        BlockedCode::BudgetExceeded => Words::new(
+            "It goes beyond how much or how often this may be done.",
+            "A smaller one, a later one, or people who raise the limit",
+            Retry,
+        ),
+        BlockedCode::BundleIncomplete => Words::new(
+            "It belongs to a bundle of which not everything came in time.",
+            "The whole bundle sent again, as new intents, before its deadline",
+            Retry,
+        ),
+        BlockedCode::TooManyPending => Words::new(
+            "The agent already waits for people with too many things.",
+            "Answers to what already waits",
+            Retry,
+        ),
+        BlockedCode::ToolChanged => Words::new(
+            "The tool changed while people decided, so they decided about another one.",
+            "A new intent, judged with the tool as it is now",
+            Retry,
+        ),
+        BlockedCode::Unavailable => Words::new(
+            "Something that is needed to decide was not there.",
+            "A look at the system by an operator, and then a new intent",
+            Retry,
+        ),
+        BlockedCode::DryRun => Words::final_word("It was a dry run, which never does anything."),
+    }
+}
+
+/// What a revocation means to people.
+#[must_use]
+pub fn of_revocation(code: RevokedCode) -> Words {
+    use NextAction::{Request, Retry};
+    match code {
+        RevokedCode::Frozen => Words::new(
+            "It was approved, and the kill switch stopped it before it began.",
+            "An operator who ends the freeze with countersign unfreeze, and then a new intent",
+            Retry,
+        ),
+        RevokedCode::Withdrawn => {
+            Words::final_word("It was approved, and the agent took it back before it began.")
+        }
+        RevokedCode::WindowClosed => Words::new(
+            "The window that allowed it was closed before it began.",
+            "A person who approves it, or another window",
+            Retry,
+        ),
+        RevokedCode::PermitExpired => Words::new(
+            "It was approved, and nobody began it in time.",
+            "A new intent, while an executor runs",
+            Retry,
+        ),
+        RevokedCode::RecheckDenied => Words::new(
+            "It was approved, and the rules that are in force now do not allow it.",
+            "A change of the rules, or another approval",
+            Request,
+        ),
+        RevokedCode::ToolChanged => Words::new(
+            "The tool changed after the decision, so another one was approved.",
+            "A new intent, judged with the tool as it is now",
+            Retry,
+        ),
+        RevokedCode::DigestMismatch => Words {
+            about: "What is stored is not what was approved.",
+            need: Some("An operator who finds out what was changed, and by whom"),
+            next: NextAction::None,
+        },
+        RevokedCode::InputGone => Words::new(
+            "Its input is no longer stored, so there is nothing exact to run.",
+            "A new intent",
+            Retry,
+        ),
     }
 }

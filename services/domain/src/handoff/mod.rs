@@ -4,12 +4,13 @@
 mod text;
 
 use countersign_schemas::events::{
-    ApprovalState, Handoff, HandoffKind, Need, PolicyChecked, Reason, ToolBlocked, ToolCompleted,
+    ApprovalState, Handoff, HandoffKind, Need, NextAction, PolicyChecked, Reason, ToolBlocked,
+    ToolCompleted,
 };
-use countersign_schemas::{Address, PersonId, TeamId, Timestamp};
+use countersign_schemas::{Address, ApprovalId, PersonId, TeamId, Timestamp};
 
-use crate::approvals::{Approval, Item, People, visible};
-use crate::decision::tried;
+use crate::approvals::{Approval, Item, People, harmless};
+use crate::decision::{of_block, sentence, tried};
 use text::Page;
 
 /// Characters of a title: what a phone shows of a notification.
@@ -19,6 +20,8 @@ const TITLE_CHARS_MAX: usize = 120;
 const LIST_MAX: usize = 20;
 /// Characters of one reason or need.
 const MESSAGE_CHARS_MAX: usize = 1_000;
+/// The code of the entry that says how many reasons or needs are left out.
+const LEFT_OUT: &str = "left_out";
 
 /// Writes handoffs in the words of one directory, with one way of redacting.
 pub struct Writer<'a, P: People + ?Sized> {
@@ -30,10 +33,12 @@ pub struct Writer<'a, P: People + ?Sized> {
 struct Subject<'a> {
     kind: HandoffKind,
     checked: &'a PolicyChecked,
+    approval: Option<&'a Approval>,
     code: String,
     title: String,
     reasons: &'a [Reason],
     needs: &'a [Need],
+    until: Option<Timestamp>,
 }
 
 /// Where a handoff is stored.
@@ -57,42 +62,61 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
     /// Asks every team whose approval is needed.
     #[must_use]
     pub fn approval(&self, approval: &Approval) -> Vec<Handoff> {
-        let Some(checked) = approval.items().first().map(Item::checked) else {
-            return Vec::new();
-        };
-        let subject = Subject {
-            kind: HandoffKind::Approval,
-            checked,
-            code: ApprovalState::Pending.as_str().to_owned(),
-            title: format!("{} asks to use {}", checked.agent, checked.tool),
-            reasons: &checked.reasons,
-            needs: &checked.needs,
-        };
         let teams = approval.ask().approvers.iter();
         teams
-            .map(|entry| {
-                let helpers = self.voters(approval, &entry.team);
-                let mut page = self.opening(&subject);
-                page.line("Nothing has run; it waits for people.");
-                page.reasons("It needs a person because", subject.reasons);
-                page.asked(
-                    &approval.ask().approvers,
-                    &entry.team,
-                    &self.names(&helpers),
-                );
-                page.until(approval.expires_at());
-                page.line(&format!(
-                    "Look at it and decide: countersign approvals show {}",
-                    approval.id()
-                ));
-                page.line(text::NO_WAY_AROUND);
-                let mut handoff = self.finish(&subject, &entry.team, helpers, page);
-                handoff.intents = approval.intents();
-                handoff.approval_id = Some(approval.id().clone());
-                handoff.until = Some(approval.expires_at());
-                handoff
-            })
+            .filter_map(|entry| self.ask_of(approval, &entry.team, HandoffKind::Approval, |_| ()))
             .collect()
+    }
+
+    /// Asks `team` again, for the `nth` time: it still waits, and who has answered so far.
+    /// Stored under [`reminder_id`]. `None` for an approval of nothing.
+    #[must_use]
+    pub fn reminder(&self, approval: &Approval, team: &TeamId, nth: u32) -> Option<Handoff> {
+        self.ask_of(approval, team, HandoffKind::Reminder, |page| {
+            page.line(&format!("This is reminder {nth}: it still waits."));
+            page.votes(&approval.votes());
+        })
+    }
+
+    fn ask_of(
+        &self,
+        approval: &Approval,
+        team: &TeamId,
+        kind: HandoffKind,
+        news: impl FnOnce(&mut Page<'_>),
+    ) -> Option<Handoff> {
+        let checked = approval.items().first().map(Item::checked)?;
+        let again = if kind == HandoffKind::Reminder {
+            "still "
+        } else {
+            ""
+        };
+        let subject = Subject {
+            kind,
+            checked,
+            approval: Some(approval),
+            code: ApprovalState::Pending.as_str().to_owned(),
+            title: format!("{} {again}asks to use {}", checked.agent, checked.tool),
+            reasons: &checked.reasons,
+            needs: &checked.needs,
+            until: Some(approval.expires_at()),
+        };
+        let helpers = self.voters(approval, team);
+        let mut page = self.opening(&subject);
+        page.line("Nothing has run; it waits for people.");
+        news(&mut page);
+        page.reasons("It needs a person because", subject.reasons);
+        page.asked(&approval.ask().approvers, team, &self.names(&helpers));
+        page.until(approval.expires_at());
+        page.line(&format!(
+            "Look at all of it and decide: countersign approvals show {}",
+            approval.id()
+        ));
+        page.line(text::NO_WAY_AROUND);
+        let shows_all = approval.requested(self.redact).view_complete && !page.is_cut();
+        let mut handoff = self.finish(&subject, team, helpers, page);
+        handoff.view_complete = shows_all;
+        Some(handoff)
     }
 
     /// Tells the teams that were asked how it ended.
@@ -104,33 +128,27 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
         let Some(checked) = approval.items().first().map(Item::checked) else {
             return Vec::new();
         };
+        let state = approval.state();
         let subject = Subject {
             kind: HandoffKind::Resolved,
             checked,
-            code: approval.state().as_str().to_owned(),
-            title: format!(
-                "{}: {} with {}",
-                approval.state(),
-                checked.agent,
-                checked.tool
-            ),
+            approval: Some(approval),
+            code: state.as_str().to_owned(),
+            title: format!("{state}: {} with {}", checked.agent, checked.tool),
             reasons: &checked.reasons,
             needs: &[],
+            until: None,
         };
         let teams = approval.ask().approvers.iter();
         teams
             .map(|entry| {
                 let mut page = self.opening(&subject);
-                page.line(&format!(
-                    "It is {}: {}.",
-                    approval.state(),
-                    (self.redact)(&end.message)
-                ));
-                page.line(text::after(approval.state()));
-                let mut handoff = self.finish(&subject, &entry.team, Vec::new(), page);
-                handoff.intents = approval.intents();
-                handoff.approval_id = Some(approval.id().clone());
-                handoff
+                page.said(&sentence(&format!("It is {state}: {}", end.message)));
+                page.line(text::after(state));
+                if state != ApprovalState::Approved && state != ApprovalState::Partial {
+                    page.line(text::NO_WAY_AROUND);
+                }
+                self.finish(&subject, &entry.team, Vec::new(), page)
             })
             .collect()
     }
@@ -142,17 +160,26 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
         let subject = Subject {
             kind: HandoffKind::Blocked,
             checked,
+            approval: None,
             code: blocked.code.as_str().to_owned(),
             title: format!("{} was stopped from using {}", blocked.agent, blocked.tool),
             reasons: &blocked.reasons,
             needs: &blocked.needs,
+            until: match blocked.next_action {
+                NextAction::Request | NextAction::Retry => checked.expires_at,
+                NextAction::None => None,
+            },
         };
         let helpers: Vec<PersonId> = self.people.members(team).iter().cloned().collect();
         let mut page = self.opening(&subject);
-        page.line("Nothing has run.");
+        page.line(&format!(
+            "Nothing has run. {}",
+            of_block(blocked.code).about
+        ));
         page.reasons("It was stopped because", subject.reasons);
         page.needs(subject.needs);
         page.helpers(team, &self.names(&helpers));
+        page.line(&text::prospect(blocked.next_action, subject.until));
         page.line(text::NO_WAY_AROUND);
         Some(self.finish(&subject, team, helpers, page))
     }
@@ -168,21 +195,24 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
         let subject = Subject {
             kind: HandoffKind::Outcome,
             checked,
+            approval: None,
             code: completed.outcome.as_str().to_owned(),
             title: format!("Did it happen? {} with {}", checked.agent, checked.tool),
             reasons: &[],
             needs: &[],
+            until: None,
         };
         let helpers: Vec<PersonId> = self.people.members(team).iter().cloned().collect();
         let mut page = self.opening(&subject);
         let why = completed.error.as_ref().map(|error| error.message.as_str());
-        page.line(&format!(
-            "The outcome is {}: {}.",
+        page.said(&sentence(&format!(
+            "The outcome is {}: {}",
             completed.outcome,
-            why.unwrap_or_default()
-        ));
+            why.unwrap_or("nothing is known")
+        )));
         page.line("Please look in the system itself whether it happened. It is not tried again.");
         page.helpers(team, &self.names(&helpers));
+        page.line(text::NOT_AGAIN);
         self.finish(&subject, team, helpers, page)
     }
 
@@ -196,7 +226,7 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
 
     fn names(&self, people: &[PersonId]) -> Vec<String> {
         let name = |person: &PersonId| match self.people.name(person) {
-            Some(name) => format!("{} ({person})", visible(name)),
+            Some(name) => format!("{} ({person})", harmless(name)),
             None => person.to_string(),
         };
         people.iter().map(name).collect()
@@ -214,7 +244,7 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
         ));
         page.purpose(&checked.purpose);
         if !checked.requester.verified {
-            page.line(&format!(
+            page.said(&format!(
                 "That it is for {} is claimed, not proved.",
                 checked.requester.id
             ));
@@ -230,19 +260,22 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
         page: Page<'_>,
     ) -> Handoff {
         let checked = subject.checked;
-        let clean = |text: &str| text::clean(self.redact, text, MESSAGE_CHARS_MAX);
+        let clean = |text: &str| text::clean(self.redact, text, MESSAGE_CHARS_MAX).text;
+        let approval_id = subject.approval.map(Approval::id);
         Handoff {
             schema_version: 1,
             kind: subject.kind,
             team: team.clone(),
-            intents: vec![checked.intent_id],
-            approval_id: None,
+            intents: subject
+                .approval
+                .map_or_else(|| vec![checked.intent_id], Approval::intents),
+            approval_id: approval_id.cloned(),
             agent: checked.agent.clone(),
             requester: checked.requester.clone(),
             tool: checked.tool.clone(),
             code: subject.code.clone(),
-            title: subject.title.chars().take(TITLE_CHARS_MAX).collect(),
-            text: page.finish(checked.intent_id),
+            title: text::clean(&str::to_owned, &subject.title, TITLE_CHARS_MAX).text,
+            text: page.finish(checked.intent_id, approval_id),
             tried: clean(&tried(
                 &checked.agent,
                 &checked.tool,
@@ -252,8 +285,9 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
             reasons: clean_reasons(subject.reasons, &clean),
             needs: clean_needs(subject.needs, &clean),
             people,
-            until: None,
+            until: subject.until,
             link: None,
+            view_complete: false,
         }
     }
 }
@@ -263,7 +297,13 @@ fn clean_reasons(reasons: &[Reason], clean: &dyn Fn(&str) -> String) -> Vec<Reas
         message: clean(&reason.message),
         ..reason.clone()
     };
-    reasons.iter().take(LIST_MAX).map(one).collect()
+    let more = left_out(reasons.len()).map(|message| Reason {
+        code: LEFT_OUT.to_owned(),
+        message,
+        policy_id: None,
+    });
+    let shown = reasons.iter().take(LIST_MAX).map(one);
+    shown.chain(more).collect()
 }
 
 fn clean_needs(needs: &[Need], clean: &dyn Fn(&str) -> String) -> Vec<Need> {
@@ -271,7 +311,22 @@ fn clean_needs(needs: &[Need], clean: &dyn Fn(&str) -> String) -> Vec<Need> {
         message: clean(&need.message),
         ..need.clone()
     };
-    needs.iter().take(LIST_MAX).map(one).collect()
+    let more = left_out(needs.len()).map(|message| Need {
+        code: LEFT_OUT.to_owned(),
+        message,
+    });
+    needs.iter().take(LIST_MAX).map(one).chain(more).collect()
+}
+
+fn left_out(all: usize) -> Option<String> {
+    let more = all.saturating_sub(LIST_MAX);
+    (more > 0).then(|| format!("and {more} more, which do not fit here"))
+}
+
+/// The id under which the `nth` reminder of an approval is stored.
+#[must_use]
+pub fn reminder_id(approval: &ApprovalId, nth: u32) -> String {
+    format!("{approval}-{nth}")
 }
 
 /// Formats an instant as people read it.
@@ -280,5 +335,7 @@ pub fn when(at: Timestamp) -> String {
     at.datetime().format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;

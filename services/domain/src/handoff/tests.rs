@@ -28,25 +28,12 @@ fn blocked(checked: &PolicyChecked) -> ToolBlocked {
 }
 
 #[test]
-fn an_approval_is_asked_in_words() {
+fn an_approval_goes_to_the_team_with_its_people_and_deadline() {
     let approval = open(|_| ());
     let handoffs = Writer::new(&company(), &hide).approval(&approval);
     let [handoff] = handoffs.as_slice() else {
         panic!("one team was asked")
     };
-    insta::assert_snapshot!(handoff.text, @r"
-    billing tried to use mail.send for dana: Send a mail to …@example.org.
-    It said why: “answer a customer”
-    That it is for dana is claimed, not proved.
-    Nothing has run; it waits for people.
-    It needs a person because: Mail to a domain that we do not know needs a second pair of eyes.
-    To allow it, 1 of support must approve.
-    In support these can help: Lee Chen (lee), Sam Ortiz (sam).
-    An answer helps until 2026-11-22 11:00:01 UTC; after that it is closed without having run.
-    Look at it and decide: countersign approvals show a-019a0000-0000-7000-8000-000000000001
-    Please do not do it by another way: that would be seen by nobody and undone by nobody.
-    Intent: 019a0000-0000-7000-8000-000000000001
-    ");
     assert_eq!(handoff.people, [person("lee"), person("sam")]);
     assert_eq!(handoff.until, Some(at("11:00:01")));
     let address = address(handoff, approval.id().as_str()).unwrap();
@@ -82,19 +69,15 @@ fn a_block_tells_what_why_what_next_and_who() {
     let handoff = Writer::new(&company(), &hide)
         .blocked(&blocked(&checked), &checked)
         .unwrap();
-    insta::assert_snapshot!(handoff.text, @r"
-    billing tried to use mail.send for dana: Send a mail to …@example.org.
-    It said why: “answer a customer”
-    That it is for dana is claimed, not proved.
-    Nothing has run.
-    It was stopped because:
-    - Mail to a domain that we do not know needs a second pair of eyes.
-    - Billing may update addresses only.
-    What would make it possible: One of support must approve.
-    In support these can help: dana, Lee Chen (lee), Sam Ortiz (sam).
-    Please do not do it by another way: that would be seen by nobody and undone by nobody.
-    Intent: 019a0000-0000-7000-8000-000000000001
-    ");
+    for part in [
+        "It was stopped because:\n- Mail to a domain",
+        "\n- Billing may update addresses only.",
+        "That it is for dana is claimed, not proved.",
+        "What would make it possible: One of support must approve.",
+        "In support these can help: dana, Lee Chen (lee), Sam Ortiz (sam).",
+    ] {
+        assert!(handoff.text.contains(part), "{}", handoff.text);
+    }
     assert_eq!(handoff.code, "guardrail_violated");
     checked.helper = None;
     let alone = blocked(&checked);
@@ -113,14 +96,13 @@ fn an_end_is_told_to_those_who_were_asked() {
     assert!(writer.resolved(&approval).is_empty());
     approval.expire(at("11:00:01"));
     let handoffs = writer.resolved(&approval);
-    insta::assert_snapshot!(handoffs[0].text, @r"
-    billing tried to use mail.send for dana: Send a mail to …@example.org.
-    It said why: “answer a customer”
-    It is expired: nobody decided before 2026-11-22T11:00:01Z.
-    Nobody said no, but it will not run; the agent may ask again with a new intent.
-    Intent: 019a0000-0000-7000-8000-000000000001
-    ");
     assert_eq!(handoffs[0].code, "expired");
+    assert!(
+        handoffs[0]
+            .text
+            .contains("It is expired: nobody decided before")
+    );
+    assert!(!handoffs[0].view_complete, "it asks nobody anything");
 }
 
 #[test]
@@ -137,15 +119,116 @@ fn an_unknown_outcome_sends_people_to_look() {
     let completed = unknown(&started, at("10:00:20"));
     let team = "support".parse().unwrap();
     let handoff = Writer::new(&company(), &hide).outcome(&completed, &checked, &team);
-    insta::assert_snapshot!(handoff.text, @r"
-    billing tried to use mail.send for dana: Send a mail to …@example.org.
-    It said why: “answer a customer”
-    That it is for dana is claimed, not proved.
-    The outcome is unknown: tool-executor claimed it and said nothing until its claim ended at 2026-11-22T10:01:00Z; it may or may not have happened, so people must look before it is tried again.
-    Please look in the system itself whether it happened. It is not tried again.
-    In support these can help: dana, Lee Chen (lee), Sam Ortiz (sam).
-    Intent: 019a0000-0000-7000-8000-000000000001
-    ");
+    let text = &handoff.text;
+    assert!(
+        text.contains("The outcome is unknown: tool-executor claimed it"),
+        "{text}"
+    );
+    assert!(text.contains("Please look in the system itself"), "{text}");
+    let mut silent = completed;
+    silent.error = None;
+    let handoff = Writer::new(&company(), &hide).outcome(&silent, &checked, &team);
+    assert!(
+        handoff
+            .text
+            .contains("The outcome is unknown: nothing is known.")
+    );
+}
+
+#[test]
+fn a_reminder_says_which_it_is_and_who_answered() {
+    let approval = open(|_| ());
+    let team: TeamId = "support".parse().unwrap();
+    let handoff = Writer::new(&company(), &hide)
+        .reminder(&approval, &team, 3)
+        .unwrap();
+    assert!(
+        handoff
+            .text
+            .contains("This is reminder 3: it still waits.\nNobody has answered")
+    );
+    let id = reminder_id(approval.id(), 3);
+    let address = address(&handoff, &id).unwrap();
+    assert_eq!(
+        address.subject().as_str(),
+        "handoff.reminder.support.a-019a0000-0000-7000-8000-000000000001-3"
+    );
+}
+
+#[test]
+fn what_was_cut_says_so_and_carries_no_vote() {
+    let whole = |spoil: &dyn Fn(&mut PolicyChecked)| {
+        let approval = open(|c| {
+            c.input_redacted = c.input_shown.clone();
+            spoil(c);
+        });
+        Writer::new(&company(), &hide).approval(&approval).remove(0)
+    };
+    let handoff = whole(&|_| ());
+    assert!(handoff.view_complete, "{}", handoff.text);
+    assert!(!handoff.text.contains("Not all of it fits here"));
+    let cuts: [&dyn Fn(&mut PolicyChecked); 4] = [
+        &|c| c.purpose = "x".repeat(301),
+        &|c| c.summary = "x".repeat(1_001),
+        &|c| c.reasons[0].message = "x".repeat(1_001),
+        &|c| c.reasons = vec![c.reasons[0].clone(); 11],
+    ];
+    for (number, cut) in cuts.iter().enumerate() {
+        let handoff = whole(cut);
+        assert!(!handoff.view_complete, "cut {number}");
+        let told = "do not decide by this message. All of it: countersign approvals show a-";
+        assert!(
+            handoff.text.contains(told),
+            "cut {number}: {}",
+            handoff.text
+        );
+    }
+    let hidden = whole(&|c| c.purpose = "it is secret-42".to_owned());
+    assert!(!hidden.view_complete, "something is redacted");
+}
+
+#[test]
+fn no_text_of_others_mentions_links_or_marks_up_anything() {
+    let trick = "<!channel> @here [x](javascript:y) `z` **b** https://evil.example";
+    let spoil = |c: &mut PolicyChecked| {
+        c.requester.id = "dana@example.org".parse().unwrap();
+        for text in [&mut c.purpose, &mut c.summary] {
+            trick.clone_into(text);
+        }
+        c.reasons[0].message = format!("# {trick}");
+        c.needs[0].message = format!("- {trick}");
+    };
+    let mut approval = open(spoil);
+    let company = company();
+    let writer = Writer::new(&company, &hide);
+    let mut all = writer.approval(&approval);
+    all.extend(writer.reminder(&approval, &"support".parse().unwrap(), 1));
+    approval.cancel(trick, at("10:01:00"));
+    all.extend(writer.resolved(&approval));
+    let mut denied = checked();
+    spoil(&mut denied);
+    denied.verdict = Verdict::Deny;
+    all.extend(writer.blocked(&blocked(&denied), &denied));
+    assert_eq!(all.len(), 4);
+    for handoff in all {
+        let messages = handoff.reasons.iter().map(|reason| &reason.message);
+        let needs = handoff.needs.iter().map(|need| &need.message);
+        let own = [&handoff.title, &handoff.text, &handoff.tried];
+        for text in own.into_iter().chain(messages).chain(needs) {
+            let marks = ["@", "<", ">", "`", "*", "](", "://", "# "];
+            let found = marks.iter().find(|mark| text.contains(**mark));
+            assert_eq!(found, None, "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_list_that_is_cut_says_how_much_is_left_out() {
+    let approval = open(|c| c.reasons = vec![c.reasons[0].clone(); 23]);
+    let handoff = Writer::new(&company(), &hide).approval(&approval).remove(0);
+    assert_eq!(handoff.reasons.len(), 21);
+    assert_eq!(handoff.reasons[20].code, "left_out");
+    assert!(handoff.reasons[20].message.starts_with("and 3 more"));
 }
 
 #[test]

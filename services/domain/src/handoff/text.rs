@@ -1,10 +1,12 @@
 //! The lines of a handoff.
 
-use countersign_schemas::events::{ApprovalState, Need, Reason, TeamQuorum};
-use countersign_schemas::{IntentId, TeamId, Timestamp};
+use countersign_schemas::events::{
+    ApprovalState, CountedVote, Need, NextAction, Reason, TeamQuorum, VoteChoice,
+};
+use countersign_schemas::{ApprovalId, IntentId, TeamId, Timestamp};
 
 use super::when;
-use crate::approvals::visible;
+use crate::approvals::harmless;
 use crate::decision::sentence;
 
 /// Reasons or needs that are written out: more than a screen is not read.
@@ -18,26 +20,43 @@ const PURPOSE_QUOTED_MAX: usize = 300;
 pub(super) const NO_WAY_AROUND: &str = "Please do not do it by another way: that would be seen \
     by nobody and undone by nobody.";
 
+/// What a handoff about an unknown outcome ends with.
+pub(super) const NOT_AGAIN: &str = "There is no deadline, but nobody else will look. Please do \
+    not have it done again before that is known: it may already have happened.";
+
 /// Characters of any other text of others on one line.
 const LINE_CHARS_MAX: usize = 1_000;
 
-/// Text of others, safe to send: first redacted, because a hidden character made visible
-/// would hide a secret from the detectors; then made visible; cut at last, because half a
-/// secret has no form to be found by.
-pub(super) fn clean(redact: &dyn Fn(&str) -> String, text: &str, chars_max: usize) -> String {
-    let safe = visible(redact(text).trim());
-    if safe.chars().count() <= chars_max {
-        return safe;
-    }
-    let cut: String = safe.chars().take(chars_max).collect();
-    format!("{cut}…")
+/// Text of others, safe to send, and whether all of it is there.
+pub(super) struct Clean {
+    pub(super) text: String,
+    pub(super) cut: bool,
 }
 
-/// A text under construction. What others wrote is redacted and made visible; what we
+/// Text of others, safe to send: first redacted, because a hidden character made visible
+/// would hide a secret from the detectors; then made visible and without markup; cut at
+/// last, because half a secret has no form to be found by.
+pub(super) fn clean(redact: &dyn Fn(&str) -> String, text: &str, chars_max: usize) -> Clean {
+    let safe = harmless(redact(text).trim());
+    if safe.chars().count() <= chars_max {
+        return Clean {
+            text: safe,
+            cut: false,
+        };
+    }
+    let start: String = safe.chars().take(chars_max).collect();
+    Clean {
+        text: format!("{start}…"),
+        cut: true,
+    }
+}
+
+/// A text under construction. What others wrote is redacted and made harmless; what we
 /// write is not.
 pub(super) struct Page<'a> {
     redact: &'a (dyn Fn(&str) -> String + Send + Sync),
     lines: Vec<String>,
+    cut: bool,
 }
 
 impl<'a> Page<'a> {
@@ -45,11 +64,19 @@ impl<'a> Page<'a> {
         Self {
             redact,
             lines: Vec::new(),
+            cut: false,
         }
     }
 
-    fn clean(&self, text: &str) -> String {
-        clean(self.redact, text, LINE_CHARS_MAX)
+    /// Whether something of others was cut.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
+    fn clean(&mut self, text: &str, chars_max: usize) -> String {
+        let clean = clean(self.redact, text, chars_max);
+        self.cut |= clean.cut;
+        clean.text
     }
 
     /// A line of ours.
@@ -59,11 +86,12 @@ impl<'a> Page<'a> {
 
     /// A line that holds words of others.
     pub(super) fn said(&mut self, text: &str) {
-        self.lines.push(self.clean(text));
+        let line = self.clean(text, LINE_CHARS_MAX);
+        self.lines.push(line);
     }
 
     pub(super) fn purpose(&mut self, purpose: &str) {
-        let said = clean(self.redact, purpose, PURPOSE_QUOTED_MAX);
+        let said = self.clean(purpose, PURPOSE_QUOTED_MAX);
         if !said.is_empty() {
             self.lines.push(format!("It said why: “{said}”"));
         }
@@ -80,11 +108,10 @@ impl<'a> Page<'a> {
     }
 
     fn listed(&mut self, lead: &str, texts: Vec<&str>) {
-        let shown: Vec<String> = texts
-            .iter()
-            .take(LINES_MAX)
-            .map(|text| sentence(&self.clean(text)))
-            .collect();
+        let mut shown = Vec::new();
+        for text in texts.iter().take(LINES_MAX) {
+            shown.push(sentence(&self.clean(text, LINE_CHARS_MAX)));
+        }
         match shown.as_slice() {
             [] => {}
             [one] => self.lines.push(format!("{lead}: {one}")),
@@ -97,6 +124,7 @@ impl<'a> Page<'a> {
         if texts.len() > LINES_MAX {
             let left = texts.len() - LINES_MAX;
             self.lines.push(format!("- and {left} more."));
+            self.cut = true;
         }
     }
 
@@ -136,9 +164,59 @@ impl<'a> Page<'a> {
         ));
     }
 
-    pub(super) fn finish(mut self, intent: IntentId) -> String {
+    /// Who has voted so far.
+    pub(super) fn votes(&mut self, votes: &[CountedVote]) {
+        if votes.is_empty() {
+            self.line("Nobody has answered so far.");
+            return;
+        }
+        let one = |vote: &CountedVote| {
+            let said = match vote.vote {
+                VoteChoice::Approve => "said yes",
+                VoteChoice::Deny => "said no",
+            };
+            format!("{} {said} at {}", vote.approver, when(vote.at))
+        };
+        let shown: Vec<String> = votes.iter().take(NAMES_MAX).map(one).collect();
+        let shown = shown.join("; ");
+        self.line(&match votes.len().saturating_sub(NAMES_MAX) {
+            0 => format!("So far {shown}."),
+            more => format!("So far {shown}; and {more} more."),
+        });
+    }
+
+    /// The last lines: what is cut and where the whole stands, and the intents.
+    pub(super) fn finish(mut self, intent: IntentId, approval: Option<&ApprovalId>) -> String {
+        if self.cut {
+            self.lines.push(match approval {
+                Some(id) => format!(
+                    "Not all of it fits here, so do not decide by this message. All of it: \
+                     countersign approvals show {id}"
+                ),
+                None => {
+                    format!("Not all of it fits here. All of it: countersign audit show {intent}")
+                }
+            });
+        }
         self.lines.push(format!("Intent: {intent}"));
         self.lines.join("\n")
+    }
+}
+
+/// How long an answer to a block helps, and what becomes of it.
+pub(super) fn prospect(next: NextAction, until: Option<Timestamp>) -> String {
+    let until = until.map(when);
+    match (next, until) {
+        (NextAction::None, _) => "This one is closed for good.".to_owned(),
+        (NextAction::Request | NextAction::Retry, Some(until)) => format!(
+            "It is wanted before {until}. Help before then lets the agent ask again, with a new \
+             intent; this one stays closed."
+        ),
+        (NextAction::Request | NextAction::Retry, None) => {
+            "There is no deadline: once that is so, the agent may ask again, with a new intent; \
+             this one stays closed."
+                .to_owned()
+        }
     }
 }
 

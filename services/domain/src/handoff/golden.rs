@@ -1,0 +1,215 @@
+//! Every handoff as people read it, in one file: each kind, and a block by each code.
+//!
+//! `COUNTERSIGN_WRITE_GOLDEN=1 cargo test --lib -- handoff::golden` writes it anew; the
+//! difference belongs into review.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use countersign_schemas::events::{
+    ApprovalVote, BlockedCode, RevokedCode, ToolBlocked, ToolStarted, VoteChoice,
+};
+use countersign_schemas::{SeqToken, TeamId};
+
+use super::*;
+use crate::approvals::Ballot;
+use crate::approvals::fixtures::{asked, at, checked, company, person};
+use crate::decision::{Decision, blocked, of_revocation, unknown};
+
+fn plain(text: &str) -> String {
+    text.to_owned()
+}
+
+fn open(approvers: &[(&str, u32)]) -> Approval {
+    let mut checked = checked();
+    checked.requester.verified = true;
+    checked.ask.as_mut().unwrap().approvers = asked(approvers);
+    Approval::open(&checked, at("10:00:01")).unwrap()
+}
+
+fn vote(approval: &mut Approval, who: &str, choice: VoteChoice, reason: Option<&str>) {
+    let vote = ApprovalVote {
+        schema_version: 1,
+        approval_id: approval.id().clone(),
+        digest: approval.digest(),
+        vote: choice,
+        items: None,
+        window: None,
+        reason: None,
+    };
+    let seq = u64::try_from(approval.votes().len()).unwrap() + 1;
+    let ballot = Ballot {
+        approver: &person(who),
+        via: &"self".parse().unwrap(),
+        message: &SeqToken::new("abc".parse().unwrap(), seq),
+        stored_at: at("10:05:00"),
+        vote: &vote,
+        reason: reason.map(str::to_owned),
+    };
+    assert!(approval.vote(&ballot, &company()).changed);
+}
+
+/// Why each block happened, as whoever blocks says it.
+fn why(code: BlockedCode) -> &'static str {
+    match code {
+        BlockedCode::PolicyDenied => "Billing may send mail to customers only",
+        BlockedCode::GuardrailViolated => "example.org is not on the list of known domains",
+        BlockedCode::DeniedByPerson => "A person said no: denied by lee: not this customer",
+        BlockedCode::ApprovalExpired => "nobody decided before 2026-11-22T11:00:01Z",
+        BlockedCode::Withdrawn => "billing withdrew it",
+        BlockedCode::Frozen => "kim froze the agent billing at 2026-11-22T09:00:00Z: audit",
+        BlockedCode::UnknownTool => "the catalog has no tool `mail.send`",
+        BlockedCode::InvalidInput => "the input does not fit the schema: `/to` breaks `format`",
+        BlockedCode::IdentityMismatch => "the message names another agent than its subject",
+        BlockedCode::MandateInvalid => "the mandate ended before the request",
+        BlockedCode::PolicyError => "rule `limit` cannot be applied: no attribute `amount`",
+        BlockedCode::BudgetExceeded => "100 of 100 mails of today are sent",
+        BlockedCode::BundleIncomplete => "2 of 3 items came before 2026-11-22T10:10:00Z",
+        BlockedCode::TooManyPending => "billing already waits for people with 1000 intents",
+        BlockedCode::ToolChanged => "the definition of mail.send changed",
+        BlockedCode::Unavailable => "what the agent has seen cannot be read",
+        BlockedCode::DryRun => "This was a dry run with the verdict `ask`",
+    }
+}
+
+fn block(code: BlockedCode) -> ToolBlocked {
+    let mut checked = checked();
+    checked.requester.verified = true;
+    match blocked(&checked, code, why(code)) {
+        Decision::Blocked(blocked) => *blocked,
+        Decision::Approved(_) => panic!("approved"),
+    }
+}
+
+struct Book(String);
+
+impl Book {
+    fn page(&mut self, head: &str, handoff: &Handoff) {
+        let Handoff { title, text, .. } = handoff;
+        let people: Vec<&str> = handoff.people.iter().map(PersonId::as_str).collect();
+        let until = handoff.until.map_or("-".to_owned(), when);
+        writeln!(self.0, "== {head}\n{title}\n\n{text}\n").unwrap();
+        writeln!(
+            self.0,
+            "[code {}; people {}; until {until}; view complete {}]\n",
+            handoff.code,
+            people.join(", "),
+            handoff.view_complete
+        )
+        .unwrap();
+    }
+}
+
+fn rendered() -> String {
+    let company = company();
+    let writer = Writer::new(&company, &plain);
+    let mut book = Book(String::new());
+    let support: TeamId = "support".parse().unwrap();
+    let mut two = open(&[("support", 1), ("security", 1)]);
+    for handoff in writer.approval(&two) {
+        book.page(&format!("approval, to {}", handoff.team), &handoff);
+    }
+    book.page(
+        "reminder, nobody answered",
+        &writer.reminder(&two, &support, 1).unwrap(),
+    );
+    vote(&mut two, "sam", VoteChoice::Approve, None);
+    book.page(
+        "reminder, one answered",
+        &writer.reminder(&two, &support, 2).unwrap(),
+    );
+    vote(&mut two, "lee", VoteChoice::Approve, None);
+    let mut denied = open(&[("support", 1)]);
+    vote(
+        &mut denied,
+        "lee",
+        VoteChoice::Deny,
+        Some("not @here, <b>never</b>"),
+    );
+    let mut expired = open(&[("support", 1)]);
+    expired.expire(at("11:00:01"));
+    let mut withdrawn = open(&[("support", 1)]);
+    withdrawn.cancel("billing withdrew it", at("10:02:00"));
+    let mut voided = open(&[("support", 1)]);
+    let why = "the definition of mail.send changed";
+    voided.void(BlockedCode::ToolChanged, why, at("10:02:00"));
+    for ended in [&two, &denied, &expired, &withdrawn, &voided] {
+        let handoff = writer.resolved(ended).remove(0);
+        book.page(&format!("resolved, {}", ended.state()), &handoff);
+    }
+    for code in BlockedCode::ALL.iter().copied() {
+        let (block, mut checked) = (block(code), checked());
+        checked.requester.verified = true;
+        let handoff = writer.blocked(&block, &checked).unwrap();
+        let head = format!("blocked, {code}, next {}", block.next_action);
+        book.page(&head, &handoff);
+    }
+    let mut timed = checked();
+    timed.expires_at = Some(at("10:30:00"));
+    let handoff = writer.blocked(&block(BlockedCode::Frozen), &timed);
+    book.page(
+        "blocked, with a deadline and a claimed requester",
+        &handoff.unwrap(),
+    );
+    let started = ToolStarted {
+        schema_version: 1,
+        intent_id: timed.intent_id,
+        agent: timed.agent.clone(),
+        tool: timed.tool.clone(),
+        executor: "tool-executor".parse().unwrap(),
+        lease_until: at("10:01:00"),
+    };
+    let completed = unknown(&started, at("10:00:20"));
+    book.page(
+        "outcome, unknown",
+        &writer.outcome(&completed, &timed, &support),
+    );
+    for code in RevokedCode::ALL.iter().copied() {
+        let words = of_revocation(code);
+        let need = words.need.unwrap_or("nothing");
+        writeln!(
+            book.0,
+            "== revoked, {code}, next {}\n{}\nneeds: {need}.\n",
+            words.next, words.about
+        )
+        .unwrap();
+    }
+    book.0
+}
+
+#[test]
+fn every_handoff_is_the_golden_one() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/handoff/golden.txt");
+    let rendered = rendered();
+    if std::env::var_os("COUNTERSIGN_WRITE_GOLDEN").is_some() {
+        std::fs::write(&path, &rendered).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap();
+    for (number, (now, was)) in rendered.lines().zip(golden.lines()).enumerate() {
+        assert_eq!(now, was, "line {} of {}", number + 1, path.display());
+    }
+    assert_eq!(rendered.len(), golden.len());
+}
+
+#[test]
+fn what_needs_no_workaround_says_so() {
+    for page in rendered()
+        .split("== ")
+        .filter(|page| page.starts_with("blocked"))
+    {
+        assert!(
+            page.contains("Please do not do it by another way"),
+            "{page}"
+        );
+        assert!(
+            page.contains("billing tried to use mail.send for dana"),
+            "{page}"
+        );
+        assert!(page.contains("In support these can help"), "{page}");
+        let helps = page.contains("What would make it possible:");
+        assert!(
+            helps || page.contains("This one is closed for good."),
+            "{page}"
+        );
+    }
+}
