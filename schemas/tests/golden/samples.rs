@@ -243,39 +243,43 @@ fn verdicts() -> Vec<Sample> {
     ]
 }
 
+fn approval_requested() -> Sample {
+    sample(ApprovalRequested {
+        schema_version: 1,
+        approval_id: of(APPROVAL),
+        kind: ApprovalKind::Action,
+        items: vec![ApprovalItem {
+            intent_id: of(INTENT),
+            tool: of(TOOL),
+            operation: Operation::Update,
+            summary: "Refund 120.50 EUR on invoice I-2231.".to_owned(),
+            input_redacted: redacted(),
+            input_digest: digest("input"),
+            amount: Some("120.50".to_owned()),
+        }],
+        agent: of(AGENT),
+        requester: requester(),
+        purpose: "The customer was charged twice, case C-88.".to_owned(),
+        reasons: reasons(),
+        changes: changes(),
+        approvers: approvers(),
+        chat_may_approve: false,
+        created_at: at("10:00:01"),
+        expires_at: at("10:30:01"),
+        digest: digest("view"),
+        session_id: Some("s-7".to_owned()),
+        guardrails: vec![GuardrailResult {
+            name: "invoice_total".to_owned(),
+            result: GuardrailFinding::Pass,
+            message: "The lines add up to the amount.".to_owned(),
+        }],
+        view_complete: false,
+    })
+}
+
 fn approvals() -> Vec<Sample> {
     vec![
-        sample(ApprovalRequested {
-            schema_version: 1,
-            approval_id: of(APPROVAL),
-            kind: ApprovalKind::Action,
-            items: vec![ApprovalItem {
-                intent_id: of(INTENT),
-                tool: of(TOOL),
-                operation: Operation::Update,
-                summary: "Refund 120.50 EUR on invoice I-2231.".to_owned(),
-                input_redacted: redacted(),
-                input_digest: digest("input"),
-                amount: Some("120.50".to_owned()),
-            }],
-            agent: of(AGENT),
-            requester: requester(),
-            purpose: "The customer was charged twice, case C-88.".to_owned(),
-            reasons: reasons(),
-            changes: changes(),
-            approvers: approvers(),
-            chat_may_approve: false,
-            created_at: at("10:00:01"),
-            expires_at: at("10:30:01"),
-            digest: digest("view"),
-            session_id: Some("s-7".to_owned()),
-            guardrails: vec![GuardrailResult {
-                name: "invoice_total".to_owned(),
-                result: GuardrailFinding::Pass,
-                message: "The lines add up to the amount.".to_owned(),
-            }],
-            view_complete: false,
-        }),
+        approval_requested(),
         sample(ApprovalVote {
             schema_version: 1,
             approval_id: of(APPROVAL),

@@ -70,81 +70,86 @@ impl Words {
 /// What a block means to people.
 #[must_use]
 pub fn of_block(code: BlockedCode) -> Words {
-    use NextAction::{Request, Retry};
+    Words {
+        about: about_block(code),
+        need: need_of_block(code),
+        next: next_of_block(code),
+    }
+}
+
+fn about_block(code: BlockedCode) -> &'static str {
     match code {
-        BlockedCode::PolicyDenied => Words::new(
-            "The rules do not allow it.",
-            "A change of the rules by the people who own them",
-            Request,
-        ),
-        BlockedCode::GuardrailViolated => Words::new(
-            "A safety check found something wrong with it.",
-            "An input that passes the check, or people who change the check",
-            Request,
-        ),
-        BlockedCode::DeniedByPerson => Words::final_word("A person looked at it and said no."),
-        BlockedCode::ApprovalExpired => Words::new(
-            "Nobody said no, but no yes came in time.",
-            "A new intent, and people who answer before it expires",
-            Retry,
-        ),
-        BlockedCode::Withdrawn => Words::final_word("The agent took it back."),
-        BlockedCode::Frozen => Words::new(
-            "The kill switch is on for it.",
-            "An operator who ends the freeze with countersign unfreeze, and then a new intent",
-            Retry,
-        ),
-        BlockedCode::UnknownTool => Words::new(
-            "The catalog does not know the tool.",
-            "An operator who adds the tool to the catalog",
-            Request,
-        ),
-        BlockedCode::InvalidInput => Words::new(
-            "The input is not what the tool takes.",
-            "A new intent whose fields fit",
-            Retry,
-        ),
-        BlockedCode::IdentityMismatch => Words {
-            about: "It is not proved that it comes from whom it says.",
-            need: Some("An operator who finds out who sent it"),
-            next: NextAction::None,
-        },
-        BlockedCode::MandateInvalid => Words::new(
-            "The mandate that should prove the requester does not hold.",
-            "A valid mandate from an issuer that this deployment trusts",
-            Request,
-        ),
-        BlockedCode::PolicyError => Words::new(
-            "The rules could not be applied to it, and what cannot be judged does not run.",
-            "An operator who mends the policy bundle",
-            Request,
-        ),
-        BlockedCode::BudgetExceeded => Words::new(
-            "It goes beyond how much or how often this may be done.",
-            "A smaller one, a later one, or people who raise the limit",
-            Retry,
-        ),
-        BlockedCode::BundleIncomplete => Words::new(
-            "It belongs to a bundle of which not everything came in time.",
-            "The whole bundle sent again, as new intents, before its deadline",
-            Retry,
-        ),
-        BlockedCode::TooManyPending => Words::new(
-            "The agent already waits for people with too many things.",
-            "Answers to what already waits",
-            Retry,
-        ),
-        BlockedCode::ToolChanged => Words::new(
-            "The tool changed while people decided, so they decided about another one.",
-            "A new intent, judged with the tool as it is now",
-            Retry,
-        ),
-        BlockedCode::Unavailable => Words::new(
-            "Something that is needed to decide was not there.",
-            "A look at the system by an operator, and then a new intent",
-            Retry,
-        ),
-        BlockedCode::DryRun => Words::final_word("It was a dry run, which never does anything."),
+        BlockedCode::PolicyDenied => "The rules do not allow it.",
+        BlockedCode::GuardrailViolated => "A safety check found something wrong with it.",
+        BlockedCode::DeniedByPerson => "A person looked at it and said no.",
+        BlockedCode::ApprovalExpired => "Nobody said no, but no yes came in time.",
+        BlockedCode::Withdrawn => "The agent took it back.",
+        BlockedCode::Frozen => "The kill switch is on for it.",
+        BlockedCode::UnknownTool => "The catalog does not know the tool.",
+        BlockedCode::InvalidInput => "The input is not what the tool takes.",
+        BlockedCode::IdentityMismatch => "It is not proved that it comes from whom it says.",
+        BlockedCode::MandateInvalid => "The mandate that should prove the requester does not hold.",
+        BlockedCode::PolicyError => {
+            "The rules could not be applied to it, and what cannot be judged does not run."
+        }
+        BlockedCode::BudgetExceeded => "It goes beyond how much or how often this may be done.",
+        BlockedCode::BundleIncomplete => {
+            "It belongs to a bundle of which not everything came in time."
+        }
+        BlockedCode::TooManyPending => "The agent already waits for people with too many things.",
+        BlockedCode::ToolChanged => {
+            "The tool changed while people decided, so they decided about another one."
+        }
+        BlockedCode::Unavailable => "Something that is needed to decide was not there.",
+        BlockedCode::DryRun => "It was a dry run, which never does anything.",
+    }
+}
+
+fn need_of_block(code: BlockedCode) -> Option<&'static str> {
+    Some(match code {
+        BlockedCode::PolicyDenied => "A change of the rules by the people who own them",
+        BlockedCode::GuardrailViolated => {
+            "An input that passes the check, or people who change the check"
+        }
+        BlockedCode::ApprovalExpired => "A new intent, and people who answer before it expires",
+        BlockedCode::Frozen => {
+            "An operator who ends the freeze with countersign unfreeze, and then a new intent"
+        }
+        BlockedCode::UnknownTool => "An operator who adds the tool to the catalog",
+        BlockedCode::InvalidInput => "A new intent whose fields fit",
+        BlockedCode::IdentityMismatch => "An operator who finds out who sent it",
+        BlockedCode::MandateInvalid => "A valid mandate from an issuer that this deployment trusts",
+        BlockedCode::PolicyError => "An operator who mends the policy bundle",
+        BlockedCode::BudgetExceeded => "A smaller one, a later one, or people who raise the limit",
+        BlockedCode::BundleIncomplete => {
+            "The whole bundle sent again, as new intents, before its deadline"
+        }
+        BlockedCode::TooManyPending => "Answers to what already waits",
+        BlockedCode::ToolChanged => "A new intent, judged with the tool as it is now",
+        BlockedCode::Unavailable => "A look at the system by an operator, and then a new intent",
+        BlockedCode::DeniedByPerson | BlockedCode::Withdrawn | BlockedCode::DryRun => return None,
+    })
+}
+
+fn next_of_block(code: BlockedCode) -> NextAction {
+    match code {
+        BlockedCode::PolicyDenied
+        | BlockedCode::GuardrailViolated
+        | BlockedCode::UnknownTool
+        | BlockedCode::MandateInvalid
+        | BlockedCode::PolicyError => NextAction::Request,
+        BlockedCode::ApprovalExpired
+        | BlockedCode::Frozen
+        | BlockedCode::InvalidInput
+        | BlockedCode::BudgetExceeded
+        | BlockedCode::BundleIncomplete
+        | BlockedCode::TooManyPending
+        | BlockedCode::ToolChanged
+        | BlockedCode::Unavailable => NextAction::Retry,
+        BlockedCode::DeniedByPerson
+        | BlockedCode::Withdrawn
+        | BlockedCode::IdentityMismatch
+        | BlockedCode::DryRun => NextAction::None,
     }
 }
 

@@ -101,31 +101,47 @@ impl Book {
 }
 
 fn rendered() -> String {
+    let mut book = Book(String::new());
+    asked_pages(&mut book);
+    resolved_pages(&mut book);
+    blocked_pages(&mut book);
+    outcome_page(&mut book);
+    for code in RevokedCode::ALL.iter().copied() {
+        let words = of_revocation(code);
+        let need = words.need.unwrap_or("nothing");
+        let head = format!("== revoked, {code}, next {}", words.next);
+        writeln!(book.0, "{head}\n{}\nneeds: {need}.\n", words.about).unwrap();
+    }
+    book.0
+}
+
+fn support() -> TeamId {
+    "support".parse().unwrap()
+}
+
+fn asked_pages(book: &mut Book) {
     let company = company();
     let writer = Writer::new(&company, &plain);
-    let mut book = Book(String::new());
-    let support: TeamId = "support".parse().unwrap();
     let mut two = open(&[("support", 1), ("security", 1)]);
     for handoff in writer.approval(&two) {
         book.page(&format!("approval, to {}", handoff.team), &handoff);
     }
-    book.page(
-        "reminder, nobody answered",
-        &writer.reminder(&two, &support, 1).unwrap(),
-    );
+    let first = writer.reminder(&two, &support(), 1).unwrap();
+    book.page("reminder, nobody answered", &first);
     vote(&mut two, "sam", VoteChoice::Approve, None);
-    book.page(
-        "reminder, one answered",
-        &writer.reminder(&two, &support, 2).unwrap(),
-    );
-    vote(&mut two, "lee", VoteChoice::Approve, None);
+    let second = writer.reminder(&two, &support(), 2).unwrap();
+    book.page("reminder, one answered", &second);
+}
+
+fn resolved_pages(book: &mut Book) {
+    let company = company();
+    let writer = Writer::new(&company, &plain);
+    let mut approved = open(&[("support", 1), ("security", 1)]);
+    vote(&mut approved, "sam", VoteChoice::Approve, None);
+    vote(&mut approved, "lee", VoteChoice::Approve, None);
     let mut denied = open(&[("support", 1)]);
-    vote(
-        &mut denied,
-        "lee",
-        VoteChoice::Deny,
-        Some("not @here, <b>never</b>"),
-    );
+    let words = Some("not @here, <b>never</b>");
+    vote(&mut denied, "lee", VoteChoice::Deny, words);
     let mut expired = open(&[("support", 1)]);
     expired.expire(at("11:00:01"));
     let mut withdrawn = open(&[("support", 1)]);
@@ -133,48 +149,44 @@ fn rendered() -> String {
     let mut voided = open(&[("support", 1)]);
     let why = "the definition of mail.send changed";
     voided.void(BlockedCode::ToolChanged, why, at("10:02:00"));
-    for ended in [&two, &denied, &expired, &withdrawn, &voided] {
+    for ended in [&approved, &denied, &expired, &withdrawn, &voided] {
         let handoff = writer.resolved(ended).remove(0);
         book.page(&format!("resolved, {}", ended.state()), &handoff);
     }
+}
+
+fn blocked_pages(book: &mut Book) {
+    let company = company();
+    let writer = Writer::new(&company, &plain);
+    let mut proved = checked();
+    proved.requester.verified = true;
     for code in BlockedCode::ALL.iter().copied() {
-        let (block, mut checked) = (block(code), checked());
-        checked.requester.verified = true;
-        let handoff = writer.blocked(&block, &checked).unwrap();
+        let block = block(code);
+        let handoff = writer.blocked(&block, &proved).unwrap();
         let head = format!("blocked, {code}, next {}", block.next_action);
         book.page(&head, &handoff);
     }
     let mut timed = checked();
     timed.expires_at = Some(at("10:30:00"));
     let handoff = writer.blocked(&block(BlockedCode::Frozen), &timed);
-    book.page(
-        "blocked, with a deadline and a claimed requester",
-        &handoff.unwrap(),
-    );
+    let head = "blocked, with a deadline and a claimed requester";
+    book.page(head, &handoff.unwrap());
+}
+
+fn outcome_page(book: &mut Book) {
+    let checked = checked();
     let started = ToolStarted {
         schema_version: 1,
-        intent_id: timed.intent_id,
-        agent: timed.agent.clone(),
-        tool: timed.tool.clone(),
+        intent_id: checked.intent_id,
+        agent: checked.agent.clone(),
+        tool: checked.tool.clone(),
         executor: "tool-executor".parse().unwrap(),
         lease_until: at("10:01:00"),
     };
     let completed = unknown(&started, at("10:00:20"));
-    book.page(
-        "outcome, unknown",
-        &writer.outcome(&completed, &timed, &support),
-    );
-    for code in RevokedCode::ALL.iter().copied() {
-        let words = of_revocation(code);
-        let need = words.need.unwrap_or("nothing");
-        writeln!(
-            book.0,
-            "== revoked, {code}, next {}\n{}\nneeds: {need}.\n",
-            words.next, words.about
-        )
-        .unwrap();
-    }
-    book.0
+    let company = company();
+    let handoff = Writer::new(&company, &plain).outcome(&completed, &checked, &support());
+    book.page("outcome, unknown", &handoff);
 }
 
 #[test]
