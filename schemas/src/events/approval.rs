@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::parts::{
-    ApprovalKind, ApprovalState, Ask, Change, CheckedRequester, GuardrailResult, Operation, Reason,
-    TeamQuorum, VoteChoice,
+    ApprovalKind, ApprovalState, Ask, Change, CheckedRequester, Escalation, GuardrailResult,
+    Operation, Reason, TeamQuorum, VoteChoice,
 };
 use crate::digest::Digest;
 use crate::ids::{AgentId, ApprovalId, IntentId, PersonId, ServiceId, ToolName, WindowId};
@@ -65,6 +65,15 @@ pub struct ApprovalRequested {
     pub created_at: Timestamp,
     /// When nobody may grant it any more.
     pub expires_at: Timestamp,
+    /// Teams that are asked too if nobody decides before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub escalation: Vec<Escalation>,
+    /// When those asked are reminded if nobody decides before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reminders: Vec<Timestamp>,
+    /// The calendars whose open hours alone were counted for its times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub business_hours: Vec<String>,
     /// Covers everything an approver is shown, and a salt that only the view returns.
     pub digest: Digest,
     /// The agent's session.
@@ -128,6 +137,9 @@ pub struct ApprovalVoted {
     pub approval_id: ApprovalId,
     /// Who voted.
     pub approver: PersonId,
+    /// The person in whose place the vote counts where the voter's own membership does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<PersonId>,
     /// Through what: `self`, or the name of a bridge.
     pub via: ServiceId,
     /// What they voted.
@@ -152,6 +164,9 @@ pub struct ApprovalVoted {
 pub struct CountedVote {
     /// Who voted.
     pub approver: PersonId,
+    /// The person in whose place the vote counts where the voter's own membership does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<PersonId>,
     /// Through what.
     pub via: ServiceId,
     /// What they voted.
@@ -180,6 +195,9 @@ pub struct ApprovalResolved {
     pub state: ApprovalState,
     /// The votes that counted.
     pub votes: Vec<CountedVote>,
+    /// From when its times were counted; absent in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_from: Option<Timestamp>,
     /// A sentence on why it ended so.
     pub message: String,
     /// When.

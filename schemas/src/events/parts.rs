@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ApprovalId, BundleId, Incarnation, PersonId, RequesterId, TeamId, Token};
+use crate::time::Timestamp;
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
@@ -320,6 +321,17 @@ pub struct TeamQuorum {
     pub quorum: u32,
 }
 
+/// A team that is asked too if those asked before do not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EscalationStep {
+    /// Seconds after which it is asked.
+    pub after_s: u64,
+    /// The team.
+    pub team: TeamId,
+    /// The teams whose places its members may fill from then on.
+    pub instead_of: Vec<TeamId>,
+}
+
 /// What people must grant, as policy says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
@@ -338,6 +350,27 @@ pub struct Ask {
     /// Longest window that may lift this ask, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window_max_s: Option<u64>,
+    /// Seconds after which the teams asked are reminded, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remind_after_s: Vec<u64>,
+    /// Teams that are asked too, in order of their times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub escalation: Vec<EscalationStep>,
+    /// The calendars whose open hours alone were counted, by name. The seconds of this ask
+    /// are those of the clock all the same, and count from when the intent was stored.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub business_hours: Vec<String>,
+}
+
+/// A team that is asked from a time on, and may stand in for others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Escalation {
+    /// When.
+    pub at: Timestamp,
+    /// The team.
+    pub team: TeamId,
+    /// The teams whose places its members may fill from then on.
+    pub instead_of: Vec<TeamId>,
 }
 
 /// What one guardrail found.

@@ -127,6 +127,13 @@ fn ask() -> Ask {
         self_allowed: false,
         excluded: vec![of("maria")],
         window_max_s: Some(3600),
+        remind_after_s: vec![600, 1200],
+        escalation: vec![EscalationStep {
+            after_s: 900,
+            team: of("heads"),
+            instead_of: vec![of("finance")],
+        }],
+        business_hours: vec!["office".to_owned()],
     }
 }
 
@@ -266,6 +273,13 @@ fn approval_requested() -> Sample {
         chat_may_approve: false,
         created_at: at("10:00:01"),
         expires_at: at("10:30:01"),
+        escalation: vec![Escalation {
+            at: at("10:15:01"),
+            team: of("heads"),
+            instead_of: vec![of("finance")],
+        }],
+        reminders: vec![at("10:10:01")],
+        business_hours: vec!["office".to_owned()],
         digest: digest("view"),
         session_id: Some("s-7".to_owned()),
         guardrails: vec![GuardrailResult {
@@ -293,6 +307,7 @@ fn approvals() -> Vec<Sample> {
             schema_version: 1,
             approval_id: of(APPROVAL),
             approver: of("lee"),
+            on_behalf_of: Some(of("dora")),
             via: of("self"),
             vote: VoteChoice::Approve,
             counted: true,
@@ -311,12 +326,14 @@ fn approvals() -> Vec<Sample> {
             state: ApprovalState::Approved,
             votes: vec![CountedVote {
                 approver: of("lee"),
+                on_behalf_of: Some(of("dora")),
                 via: of("self"),
                 vote: VoteChoice::Approve,
                 at: at("10:04:00"),
                 reason: Some("Checked with the bank statement.".to_owned()),
             }],
-            message: "Approved by lee.".to_owned(),
+            asked_from: Some(at("10:00:01")),
+            message: "Approved by lee for dora.".to_owned(),
             resolved_at: at("10:04:00.5"),
         }),
     ]

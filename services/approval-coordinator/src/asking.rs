@@ -93,9 +93,9 @@ impl Office {
         }
     }
 
-    /// Sets the deadline and asks the teams.
+    /// Sets the first timer and asks the teams.
     async fn announce(&self, approval: &Approval, trace: Option<&str>) -> Result<(), Failure> {
-        self.set_timer(approval.id(), approval.expires_at()).await?;
+        self.set_timer(approval.id(), approval.next_due()).await?;
         let id = approval.id();
         let address = Address::ApprovalRequested {
             approval: id.clone(),
@@ -109,7 +109,7 @@ impl Office {
         Ok(())
     }
 
-    /// Schedules the deadline of an approval; setting it again replaces it.
+    /// Schedules when an approval is looked at next; setting it again replaces it.
     pub(crate) async fn set_timer(&self, id: &ApprovalId, at: Timestamp) -> Result<(), Failure> {
         let name = |error: countersign_schemas::ids::IdError| Failure::fatal(error.to_string());
         let kind: countersign_schemas::Token = TIMER_KIND.parse().map_err(name)?;

@@ -8,6 +8,8 @@ const DECISIONS: &str = "countersign_decisions_total";
 const VOTES: &str = "countersign_votes_total";
 /// Approvals that reached their end, by state.
 const RESOLVED: &str = "countersign_approvals_resolved_total";
+/// Reminders and further teams asked, by kind.
+const NOTICES: &str = "countersign_approval_notices_total";
 /// Approvals that wait for people.
 const PENDING: &str = "countersign_approvals_pending";
 /// Approved intents that have no end yet.
@@ -22,6 +24,7 @@ pub(crate) fn describe() {
     describe_counter!(DECISIONS, Unit::Count, "decisions stored");
     describe_counter!(VOTES, Unit::Count, "votes answered");
     describe_counter!(RESOLVED, Unit::Count, "approvals that reached their end");
+    describe_counter!(NOTICES, Unit::Count, "reminders and further teams asked");
     describe_gauge!(PENDING, Unit::Count, "approvals that wait for people");
     describe_gauge!(OPEN, Unit::Count, "approved intents without an end");
     describe_counter!(SWEPT, Unit::Count, "ends that only the sweep stored");
@@ -38,6 +41,10 @@ pub(crate) fn voted(code: &'static str) {
 
 pub(crate) fn resolved(state: &'static str) {
     counter!(RESOLVED, "state" => state).increment(1);
+}
+
+pub(crate) fn noticed(kind: &'static str) {
+    counter!(NOTICES, "kind" => kind).increment(1);
 }
 
 pub(crate) fn swept(kind: &'static str) {

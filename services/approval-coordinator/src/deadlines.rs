@@ -1,15 +1,20 @@
-//! Deadlines of approvals. A firing is only a trigger: what counts is the approval itself
-//! and the time at which the firing was stored.
+//! What comes due with an approval: reminders, the teams that are asked next, and its end. A
+//! firing is only a trigger: what counts is the approval itself and the time at which the
+//! firing was stored. What has come due is stored in the approval before anybody is told, so
+//! it happens once however often it is triggered.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_domain::approvals::{Approval, Notice};
+use countersign_domain::handoff::reminder_id;
 use countersign_runtime::bus::layout::COORDINATOR_CONTROL;
 use countersign_runtime::bus::{BusError, Failure, Handler, Incoming, Meta, metrics};
 use countersign_schemas::{Address, ApprovalId, Timestamp};
 
 use crate::asking::TIMER_KIND;
-use crate::office::{Office, TRIES};
+use crate::counters;
+use crate::office::{Held, Office, TRIES};
 
 /// How long an overdue approval waits for votes that were stored in time and are not
 /// handled yet, such as after an outage. Beyond it a backlog that never ends cannot keep
@@ -48,30 +53,83 @@ impl Handler for Deadlines {
 }
 
 impl Office {
-    /// Ends an approval whose deadline has come, and stores what follows from its end
-    /// whoever ended it.
+    /// Does what has come due by `now`: reminds, asks the next team, or ends the approval,
+    /// and stores what follows from its end whoever ended it.
     pub(crate) async fn come_due(&self, id: &ApprovalId, now: Timestamp) -> Result<(), Failure> {
         for _ in 0..TRIES {
             let Some(mut held) = self.held(id).await? else {
                 return Ok(());
             };
+            if !held.approval.is_pending() {
+                return self.settle(held, None).await;
+            }
             let due = held.approval.expires_at();
-            if held.approval.is_pending() {
-                if now < due {
-                    return self.set_timer(id, due).await;
-                }
-                self.votes_are_handled(due).await?;
-                held.approval.expire(now);
-                match self.keep(&held).await? {
-                    Some(revision) => held.revision = revision,
+            if now < due {
+                match self.pass_time(held, now).await? {
+                    Some(next) => return self.set_timer(id, next).await,
                     None => continue,
                 }
+            }
+            self.votes_are_handled(due).await?;
+            held.approval.expire(now);
+            match self.keep(&held).await? {
+                Some(revision) => held.revision = revision,
+                None => continue,
             }
             return self.settle(held, None).await;
         }
         Err(Failure::transient(format!(
             "approval {id} changes too fast"
         )))
+    }
+
+    /// Stores what has come due, tells it, and stores that it was told; when to look again,
+    /// or `None` where somebody else changed the approval first. What was told before a
+    /// crash is told again then, which changes nothing: each has a subject of its own.
+    async fn pass_time(
+        &self,
+        mut held: Held,
+        now: Timestamp,
+    ) -> Result<Option<Timestamp>, Failure> {
+        if held.approval.advance(now) {
+            match self.keep(&held).await? {
+                Some(revision) => held.revision = revision,
+                None => return Ok(None),
+            }
+        }
+        let notices = held.approval.untold();
+        if notices.is_empty() {
+            return Ok(Some(held.approval.next_due()));
+        }
+        for notice in &notices {
+            self.give_notice(&held.approval, notice).await?;
+        }
+        held.approval.note_told();
+        let kept = self.keep(&held).await?;
+        Ok(kept.map(|_| held.approval.next_due()))
+    }
+
+    async fn give_notice(&self, approval: &Approval, notice: &Notice) -> Result<(), Failure> {
+        let people = self.people();
+        let writer = self.writer(people.as_ref());
+        match notice {
+            Notice::Reminder { number, at } => {
+                let id = reminder_id(approval.id(), *number);
+                for handoff in writer.reminders(approval, *number, *at) {
+                    self.hand_off(handoff, &id, None).await?;
+                }
+                counters::noticed("reminder");
+            }
+            Notice::Escalation(step) => {
+                if let Some(handoff) = writer.further(approval, step) {
+                    let id = approval.id().as_str();
+                    self.hand_off(handoff, id, None).await?;
+                }
+                counters::noticed("escalation");
+            }
+        }
+        tracing::info!(approval = %approval.id(), ?notice, "people are told that it waits");
+        Ok(())
     }
 
     /// Waits until no vote is left that may have been stored before the deadline.
@@ -97,8 +155,8 @@ impl Office {
     }
 }
 
-/// Looks for approvals whose timer was lost, and at the start for ends whose events are
-/// missing.
+/// Looks for approvals whose timer was lost, and at the start for notices that nobody was
+/// told of and for ends whose events are missing.
 pub(crate) async fn watch(office: Arc<Office>) -> Result<(), BusError> {
     let mut ticks = tokio::time::interval(WATCH_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use countersign_domain::approvals::Approval;
 use countersign_runtime::bus::layout::APPROVALS;
 use countersign_runtime::bus::{BusError, ReplayFrom, StoredMessage};
-use countersign_schemas::{AgentId, ApprovalId, Timestamp};
+use countersign_schemas::{AgentId, ApprovalId, TeamId, Timestamp};
 use futures::StreamExt as _;
 
 use crate::counters;
@@ -20,8 +20,28 @@ const REOPEN_AFTER: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Row {
     agent: AgentId,
+    /// When it must be looked at next.
     due: Timestamp,
-    pending: bool,
+    /// While it waits for people, its end and who is asked.
+    waits: Option<Waits>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Waits {
+    until: Timestamp,
+    /// Every team that is asked, now or later.
+    teams: Vec<TeamId>,
+}
+
+impl Waits {
+    fn of(approval: &Approval) -> Self {
+        let asked = approval.ask().approvers.iter().map(|entry| &entry.team);
+        let later = approval.escalation().iter().map(|step| &step.team);
+        Self {
+            until: approval.expires_at(),
+            teams: asked.chain(later).cloned().collect(),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -29,12 +49,15 @@ struct Rows {
     by_id: BTreeMap<ApprovalId, Row>,
     by_agent: HashMap<AgentId, usize>,
     by_due: BTreeSet<(Timestamp, ApprovalId)>,
+    /// Those that wait for people, by their ends.
+    waiting: BTreeSet<(Timestamp, ApprovalId)>,
 }
 
 impl Rows {
     fn put(&mut self, id: ApprovalId, row: Row) {
         self.take(&id);
-        if row.pending {
+        if let Some(waits) = &row.waits {
+            self.waiting.insert((waits.until, id.clone()));
             *self.by_agent.entry(row.agent.clone()).or_default() += 1;
         }
         self.by_due.insert((row.due, id.clone()));
@@ -46,9 +69,10 @@ impl Rows {
             return;
         };
         self.by_due.remove(&(row.due, id.clone()));
-        if !row.pending {
+        let Some(waits) = row.waits else {
             return;
-        }
+        };
+        self.waiting.remove(&(waits.until, id.clone()));
         if let Some(count) = self.by_agent.get_mut(&row.agent) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -79,11 +103,8 @@ impl Pending {
         } else {
             let row = Row {
                 agent: approval.agent().clone(),
-                due: match approval.resolution() {
-                    Some(end) => end.at,
-                    None => approval.expires_at(),
-                },
-                pending: approval.is_pending(),
+                due: approval.next_due(),
+                waits: approval.is_pending().then(|| Waits::of(approval)),
             };
             rows.put(id, row);
         }
@@ -95,15 +116,23 @@ impl Pending {
         self.lock().by_agent.get(agent).copied().unwrap_or_default()
     }
 
-    /// The approvals that wait for people, the oldest deadline first.
+    /// The approvals that wait for people, the earliest end first.
     pub(crate) fn ids(&self) -> Vec<ApprovalId> {
-        let rows = self.lock();
-        let waits = |id: &&ApprovalId| rows.by_id.get(*id).is_some_and(|row| row.pending);
-        let ids = rows.by_due.iter().map(|(_, id)| id);
-        ids.filter(waits).cloned().collect()
+        self.ids_asking(|_| true)
     }
 
-    /// Those whose deadline lies before `at`.
+    /// Those of them that ask teams, now or later, of which `wanted` holds.
+    pub(crate) fn ids_asking(&self, wanted: impl Fn(&[TeamId]) -> bool) -> Vec<ApprovalId> {
+        let rows = self.lock();
+        let asks = |id: &&ApprovalId| {
+            let waits = rows.by_id.get(*id).and_then(|row| row.waits.as_ref());
+            waits.is_some_and(|waits| wanted(&waits.teams))
+        };
+        let ids = rows.waiting.iter().map(|(_, id)| id);
+        ids.filter(asks).cloned().collect()
+    }
+
+    /// Those that had to be looked at before `at`.
     pub(crate) fn overdue(&self, at: Timestamp) -> Vec<ApprovalId> {
         let rows = self.lock();
         let due = rows.by_due.iter().take_while(|(due, _)| *due < at);
@@ -111,7 +140,7 @@ impl Pending {
     }
 }
 
-/// Keeps the index, and at the start sets every deadline again: a timer may be lost.
+/// Keeps the index, and at the start sets every timer again: one may be lost.
 pub(crate) async fn follow(office: Arc<Office>) -> Result<(), BusError> {
     let part = office.health.part("approvals");
     loop {
@@ -169,7 +198,7 @@ async fn set_timers(office: &Office) {
     let due = office.pending.lock().by_due.clone();
     for (at, id) in due {
         if let Err(failure) = office.set_timer(&id, at).await {
-            tracing::warn!(approval = %id, %failure, "its deadline is not set again");
+            tracing::warn!(approval = %id, %failure, "its timer is not set again");
         }
     }
 }
@@ -193,7 +222,10 @@ mod tests {
         Row {
             agent: agent.parse().unwrap(),
             due: at(due),
-            pending,
+            waits: pending.then(|| Waits {
+                until: at(due),
+                teams: vec![agent.parse().unwrap()],
+            }),
         }
     }
 
@@ -206,6 +238,8 @@ mod tests {
         pending.lock().put(id(2), row("billing", 5, true));
         assert_eq!(pending.of_agent(&billing), 2);
         assert_eq!(pending.ids(), [id(2), id(1)]);
+        let asked = |team: &str| pending.ids_asking(|teams| teams[0].as_str() == team);
+        assert_eq!((asked("billing").len(), asked("support").len()), (2, 0));
         assert_eq!(pending.overdue(at(10)), [id(2)]);
         pending.lock().put(id(2), row("billing", 3, false));
         assert_eq!(pending.of_agent(&billing), 1);
@@ -225,9 +259,10 @@ mod tests {
                     0 => rows.take(&id(key)),
                     n => rows.put(id(key), row(&format!("agent{agent}"), due, n == 1)),
                 }
-                let pending = rows.by_id.values().filter(|row| row.pending).count();
+                let pending = rows.by_id.values().filter(|row| row.waits.is_some()).count();
                 prop_assert_eq!(rows.by_agent.values().sum::<usize>(), pending);
                 prop_assert_eq!(rows.by_due.len(), rows.by_id.len());
+                prop_assert_eq!(rows.waiting.len(), pending);
                 prop_assert!(rows.by_agent.values().all(|count| *count > 0));
             }
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_domain::approvals::People;
+use countersign_domain::approvals::{Delegation, People};
 use countersign_domain::decision::Desk;
 use countersign_domain::permit::PermitSigner;
 use countersign_domain::policy::Directory;
@@ -131,5 +131,13 @@ impl People for Employees {
 
     fn name(&self, person: &PersonId) -> Option<&str> {
         People::name(self.directory(), person)
+    }
+
+    fn delegations_to(&self, delegate: &PersonId) -> Vec<&Delegation> {
+        People::delegations_to(self.directory(), delegate)
+    }
+
+    fn delegations_of(&self, person: &PersonId) -> Vec<&Delegation> {
+        People::delegations_of(self.directory(), person)
     }
 }

@@ -7,7 +7,7 @@ use async_nats::service::{Request, ServiceExt as _, error::Error};
 use bytes::Bytes;
 use countersign_domain::approvals::{Listed, ViewReply, ViewRequest};
 use countersign_runtime::bus::{BusError, Failure};
-use countersign_schemas::{ApprovalId, PersonId};
+use countersign_schemas::{ApprovalId, PersonId, TeamId};
 use futures::{StreamExt as _, stream};
 
 use crate::office::Office;
@@ -103,16 +103,19 @@ impl Office {
             return Ok(None);
         };
         let redact = |text: &str| self.redact(text);
-        let shown = held
-            .approval
-            .shown_to(person, self.people().as_ref(), &redact);
+        let shown =
+            held.approval
+                .shown_to(person, self.people().as_ref(), self.clock.now(), &redact);
         Ok(Some(ViewReply::Shown {
             approval: Box::new(shown),
         }))
     }
 
     async fn list(&self, person: &PersonId, mine: bool) -> Result<Option<ViewReply>, Failure> {
-        let ids = self.pending.ids();
+        let ids = match mine {
+            true => self.ids_that_may_concern(person),
+            false => self.pending.ids(),
+        };
         let all = ids.len();
         let mut list = List::default();
         let read = |id: ApprovalId| async move { self.list_one(person, &id).await };
@@ -136,6 +139,18 @@ impl Office {
         }))
     }
 
+    /// What waits for teams of `person`, or of those in whose place they vote: whoever has
+    /// little to decide does not wait until all that others have is read.
+    fn ids_that_may_concern(&self, person: &PersonId) -> Vec<ApprovalId> {
+        let people = self.people();
+        let lent = people.delegations_to(person);
+        let speaks_for = |team: &TeamId| {
+            people.members(team).contains(person) || lent.iter().any(|one| one.teams.contains(team))
+        };
+        self.pending
+            .ids_asking(|teams| teams.iter().any(speaks_for))
+    }
+
     async fn list_one(
         &self,
         person: &PersonId,
@@ -146,8 +161,11 @@ impl Office {
             .held(id)
             .await?
             .filter(|held| held.approval.is_pending());
-        let people = self.people();
-        Ok(held.map(|held| held.approval.listed_for(person, people.as_ref(), &redact)))
+        let (people, now) = (self.people(), self.clock.now());
+        Ok(held.map(|held| {
+            held.approval
+                .listed_for(person, people.as_ref(), now, &redact)
+        }))
     }
 }
 

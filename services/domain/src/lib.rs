@@ -7,6 +7,7 @@ pub mod chain;
 pub mod decision;
 pub mod guardrails;
 pub mod handoff;
+mod hours;
 pub mod input;
 pub mod keys;
 pub mod ledger;

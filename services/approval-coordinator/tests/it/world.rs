@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use countersign_approval_coordinator::{Equipment, Settings, run, run_with};
-use countersign_domain::approvals::{People, ViewReply};
-use countersign_domain::decision::Desk;
+use countersign_domain::approvals::{Approval, Ballot, Delegation, People, ViewReply};
+use countersign_domain::decision::{Decision, Desk};
 use countersign_domain::permit::PermitSigner;
 use countersign_domain::policy::{Bundle, pack};
 use countersign_runtime::bus::layout::{self, APPROVALS, LayoutOptions};
@@ -27,9 +27,12 @@ use countersign_runtime::nats_server::{
 use countersign_runtime::policy::shelf::{Kept, Published, Shelf};
 use countersign_runtime::service::{ClockTrust, ServiceContext};
 use countersign_schemas::codec::{self, Encoding};
-use countersign_schemas::events::{ApprovalVote, ApprovalVoted, PolicyChecked, Verdict};
+use countersign_schemas::events::{
+    ApprovalState, ApprovalVote, ApprovalVoted, PolicyChecked, Verdict, VoteChoice,
+};
 use countersign_schemas::{
-    Address, ApprovalId, Digest, Event, IntentId, PersonId, Stream, TeamId, Timestamp, headers,
+    Address, ApprovalId, Digest, Event, IntentId, PersonId, SeqToken, Stream, TeamId, Timestamp,
+    headers,
 };
 use futures::StreamExt as _;
 use serde_json::{Value, json};
@@ -47,6 +50,7 @@ const STREAM_BYTES: i64 = 64 * 1024 * 1024;
 struct Company {
     teams: BTreeMap<TeamId, BTreeSet<PersonId>>,
     nobody: BTreeSet<PersonId>,
+    away: Vec<Delegation>,
 }
 
 impl People for Company {
@@ -57,13 +61,35 @@ impl People for Company {
     fn name(&self, _: &PersonId) -> Option<&str> {
         None
     }
+
+    fn delegations_to(&self, delegate: &PersonId) -> Vec<&Delegation> {
+        let all = self.away.iter();
+        all.filter(|one| one.delegate == *delegate).collect()
+    }
+
+    fn delegations_of(&self, person: &PersonId) -> Vec<&Delegation> {
+        let all = self.away.iter();
+        all.filter(|one| one.person == *person).collect()
+    }
 }
 
 fn company() -> Result<Company> {
     let support = BTreeSet::from(["lee".parse()?, "sam".parse()?]);
     Ok(Company {
-        teams: BTreeMap::from([("support".parse()?, support)]),
+        teams: BTreeMap::from([
+            ("support".parse()?, support),
+            ("board".parse()?, BTreeSet::from(["lee".parse()?])),
+            ("heads".parse()?, BTreeSet::from(["eve".parse()?])),
+        ]),
         nobody: BTreeSet::new(),
+        // Eve votes for Lee on the board, from yesterday until tomorrow.
+        away: vec![Delegation {
+            person: "lee".parse()?,
+            delegate: "eve".parse()?,
+            from: SystemClock.now().minus(Duration::from_secs(24 * 60 * 60)),
+            until: SystemClock.now().plus(Duration::from_secs(24 * 60 * 60)),
+            teams: BTreeSet::from(["board".parse()?]),
+        }],
     })
 }
 
@@ -359,6 +385,51 @@ impl World {
         eventually("the end of an entry's life", look).await
     }
 
+    /// The decisions that a coordinator takes for an ended approval.
+    pub(crate) fn decisions_after(&self, approval: &Approval) -> Result<Vec<Decision>> {
+        Ok(self
+            .equipment()?
+            .desk
+            .after_approval(approval, self.now())?)
+    }
+
+    /// Ends `approval` as a coordinator would, without storing anything.
+    pub(crate) fn end_by_hand(&self, approval: &mut Approval, end: ApprovalState) -> Result<()> {
+        let choice = match end {
+            ApprovalState::Approved => VoteChoice::Approve,
+            ApprovalState::Denied => VoteChoice::Deny,
+            ApprovalState::Expired => {
+                approval.expire(approval.expires_at());
+                return Ok(());
+            }
+            _ => {
+                approval.cancel("billing withdrew it", self.now());
+                return Ok(());
+            }
+        };
+        let vote = ApprovalVote {
+            schema_version: 1,
+            approval_id: approval.id().clone(),
+            digest: approval.digest(),
+            vote: choice,
+            items: None,
+            window: None,
+            reason: None,
+        };
+        let (approver, via) = ("lee".parse()?, "self".parse()?);
+        let message = SeqToken::new("abc".parse()?, 1);
+        let ballot = Ballot {
+            approver: &approver,
+            via: &via,
+            message: &message,
+            stored_at: approval.created_at(),
+            vote: &vote,
+            reason: None,
+        };
+        approval.vote(&ballot, &company()?);
+        Ok(())
+    }
+
     pub(crate) async fn ask_view(&self, bus: &Bus, who: &str, ask: Value) -> Result<ViewReply> {
         let subject = format!("cs.approval.view.{who}");
         let look = || async {
@@ -426,7 +497,7 @@ async fn connect(
         .with_context(|| format!("as {role} {name}"))
 }
 
-async fn eventually<T, F, Fut>(what: &str, mut look: F) -> Result<T>
+pub(crate) async fn eventually<T, F, Fut>(what: &str, mut look: F) -> Result<T>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<Option<T>>>,

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::format::Form;
 use super::item::Item;
+use super::schedule::Timetable;
+use super::standing::voter;
 use super::view::ApprovalView;
 use super::visible::visible;
 use super::{People, quorum};
@@ -22,8 +24,11 @@ pub struct RecordedVote {
     pub vote: CountedVote,
     /// The message that cast it, `<incarnation>-<sequence>`: a redelivery is the same vote.
     pub message: String,
-    /// The asked teams that the voter was in at that time.
+    /// The asked teams whose places the voter could fill at that time by their own right.
     pub teams: BTreeSet<TeamId>,
+    /// Those besides them in the place of the person whom the vote names.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lent: BTreeSet<TeamId>,
 }
 
 /// How an approval ended.
@@ -54,6 +59,8 @@ pub struct Approval {
     pub(super) ask: Ask,
     pub(super) created_at: Timestamp,
     pub(super) expires_at: Timestamp,
+    #[serde(default)]
+    pub(super) timetable: Timetable,
     pub(super) digest: Digest,
     pub(super) votes: Vec<RecordedVote>,
     pub(super) state: ApprovalState,
@@ -167,6 +174,12 @@ impl Approval {
         voters.map(|vote| vote.vote.approver.clone()).collect()
     }
 
+    /// The same as others read them, with the person in whose place each voted.
+    pub(super) fn approved_in_words(&self) -> String {
+        let names: Vec<String> = self.votes.iter().map(voter).collect();
+        names.join(" and ")
+    }
+
     /// Whether everything that follows from its end is stored.
     #[must_use]
     pub fn is_settled(&self) -> bool {
@@ -191,16 +204,21 @@ impl Approval {
         ApprovalView::of(self)
     }
 
-    /// Whether `person` is in one of the teams asked, now.
+    /// Whether `person` is asked at `at`: in one of the teams, or in the place of somebody.
     #[must_use]
-    pub fn asks(&self, person: &PersonId, people: &(impl People + ?Sized)) -> bool {
-        !self.teams_of(person, people).is_empty()
+    pub fn asks(&self, person: &PersonId, people: &(impl People + ?Sized), at: Timestamp) -> bool {
+        !self.standing(person, people, at).is_none()
     }
 
-    /// Whether a vote of `person` could count: in a team asked, and not the requester.
+    /// Whether a vote of `person` could count at `at`: asked, and not the requester.
     #[must_use]
-    pub fn may_vote(&self, person: &PersonId, people: &(impl People + ?Sized)) -> bool {
-        self.asks(person, people) && (self.ask.self_allowed || !self.excludes(person))
+    pub fn may_vote(
+        &self,
+        person: &PersonId,
+        people: &(impl People + ?Sized),
+        at: Timestamp,
+    ) -> bool {
+        self.asks(person, people, at) && !self.leaves_out(person)
     }
 
     /// The checker lists whoever may be the requester; the requester's own id is refused
@@ -211,18 +229,6 @@ impl Approval {
             || std::iter::once(&self.requester)
                 .chain(requesters)
                 .any(|requester| requester.id.as_str() == who.as_str())
-    }
-
-    pub(super) fn teams_of(
-        &self,
-        person: &PersonId,
-        people: &(impl People + ?Sized),
-    ) -> BTreeSet<TeamId> {
-        let teams = self.ask.approvers.iter().map(|entry| &entry.team);
-        teams
-            .filter(|team| people.members(team).contains(person))
-            .cloned()
-            .collect()
     }
 
     /// Ends it because its time is over. Does nothing before that, or once it has ended.

@@ -9,7 +9,7 @@ use countersign_schemas::events::{
 use countersign_schemas::{Digest, JsonObject, PersonId, TeamId, Timestamp};
 use serde_json::json;
 
-use super::People;
+use super::{Delegation, People};
 use crate::input::salt_text;
 
 pub(crate) fn at(text: &str) -> Timestamp {
@@ -24,6 +24,7 @@ pub(crate) fn person(id: &str) -> PersonId {
 pub(crate) struct Company {
     pub(crate) teams: BTreeMap<TeamId, BTreeSet<PersonId>>,
     nobody: BTreeSet<PersonId>,
+    pub(crate) away: Vec<Delegation>,
 }
 
 impl People for Company {
@@ -38,6 +39,16 @@ impl People for Company {
             _ => None,
         }
     }
+
+    fn delegations_to(&self, delegate: &PersonId) -> Vec<&Delegation> {
+        let all = self.away.iter();
+        all.filter(|one| one.delegate == *delegate).collect()
+    }
+
+    fn delegations_of(&self, person: &PersonId) -> Vec<&Delegation> {
+        let all = self.away.iter();
+        all.filter(|one| one.person == *person).collect()
+    }
 }
 
 /// Lee and Sam in support; Sam and Kim in security; Dana, the requester, in support too.
@@ -49,6 +60,7 @@ pub(crate) fn company() -> Company {
             ("security".parse().unwrap(), team(&["sam", "kim"])),
         ]),
         nobody: BTreeSet::new(),
+        away: Vec::new(),
     }
 }
 
@@ -99,6 +111,9 @@ pub(crate) fn checked() -> PolicyChecked {
             self_allowed: false,
             excluded: vec![person("dana")],
             window_max_s: None,
+            remind_after_s: Vec::new(),
+            escalation: Vec::new(),
+            business_hours: Vec::new(),
         }),
         guardrails: vec![GuardrailResult {
             name: "email_domains".to_owned(),

@@ -5,6 +5,7 @@
 //! of `pending`, and a final state never changes.
 
 mod approval;
+mod delegation;
 mod format;
 mod harmless;
 mod item;
@@ -12,17 +13,21 @@ mod open;
 mod protocol;
 mod quorum;
 mod satisfied;
+mod schedule;
+mod standing;
 mod told;
 mod view;
 mod visible;
 mod vote;
 
 pub use approval::{Approval, RecordedVote, Resolution};
+pub use delegation::Delegation;
 pub use harmless::harmless;
 pub use item::Item;
 pub use open::{ASK_LIFE_MAX, OpenError};
 pub use protocol::{Listed, Shown, ViewReply, ViewRequest};
 pub use satisfied::{Unsatisfied, satisfies};
+pub use schedule::Notice;
 pub use view::{ApprovalView, ViewItem};
 pub use visible::visible;
 pub use vote::{Answer, Ballot, VoteCode};
@@ -40,6 +45,12 @@ pub trait People {
 
     /// The name by which a person is known to others.
     fn name(&self, person: &PersonId) -> Option<&str>;
+
+    /// In whose place `delegate` may ever vote.
+    fn delegations_to(&self, delegate: &PersonId) -> Vec<&Delegation>;
+
+    /// Who may ever vote in the place of `person`.
+    fn delegations_of(&self, person: &PersonId) -> Vec<&Delegation>;
 }
 
 impl People for Directory {
@@ -50,9 +61,21 @@ impl People for Directory {
     fn name(&self, person: &PersonId) -> Option<&str> {
         self.person(person).filter(|name| !name.is_empty())
     }
+
+    fn delegations_to(&self, delegate: &PersonId) -> Vec<&Delegation> {
+        Self::delegations_to(self, delegate).collect()
+    }
+
+    fn delegations_of(&self, person: &PersonId) -> Vec<&Delegation> {
+        Self::delegations_of(self, person).collect()
+    }
 }
 
 #[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+mod silence;
+#[cfg(test)]
+mod stand_ins;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::approval::Approval;
 use super::format::Form;
 use super::item::Item;
+use super::schedule::Timetable;
 
 /// Longest life of an ask, whatever policy says: raw messages are kept for seven days, and
 /// an approval must not outlive the input it is about.
@@ -71,6 +72,7 @@ impl Approval {
             ask,
             created_at: stored_at,
             expires_at,
+            timetable: Timetable::default(),
             digest: checked.input_digest,
             votes: Vec::new(),
             state: ApprovalState::Pending,
@@ -85,6 +87,7 @@ impl Approval {
         if !can_be_granted(&self.ask) {
             return Err(OpenError::NobodyAsked);
         }
+        self.set_timetable();
         let view = self.view();
         self.digest = view.digest().map_err(|_| OpenError::NotCanonical)?;
         let asked = self.requested(&str::to_owned);

@@ -2,7 +2,7 @@
 
 use countersign_schemas::ApprovalId;
 use countersign_schemas::events::{ApprovalRequested, ApprovalState, CountedVote};
-use countersign_schemas::{Digest, JsonObject, PersonId};
+use countersign_schemas::{Digest, JsonObject, PersonId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::People;
@@ -83,9 +83,10 @@ impl Approval {
         &self,
         person: &PersonId,
         people: &(impl People + ?Sized),
+        now: Timestamp,
         redact: &dyn Fn(&str) -> String,
     ) -> Listed {
-        let mut listed = self.open_to(person, people, redact);
+        let mut listed = self.open_to(person, people, now, redact);
         for item in &mut listed.asked.items {
             item.input_redacted = JsonObject::default();
         }
@@ -97,6 +98,7 @@ impl Approval {
         &self,
         person: &PersonId,
         people: &(impl People + ?Sized),
+        now: Timestamp,
         redact: &dyn Fn(&str) -> String,
     ) -> Listed {
         Listed {
@@ -104,7 +106,7 @@ impl Approval {
             state: self.state(),
             votes: self.votes(),
             resolution: self.resolution().cloned(),
-            may_vote: self.is_pending() && self.may_vote(person, people),
+            may_vote: self.is_pending() && self.may_vote(person, people, now),
         }
     }
 
@@ -114,11 +116,12 @@ impl Approval {
         &self,
         person: &PersonId,
         people: &(impl People + ?Sized),
+        now: Timestamp,
         redact: &dyn Fn(&str) -> String,
     ) -> Shown {
         Shown {
-            listed: self.open_to(person, people, redact),
-            view: (!self.is_settled() && self.asks(person, people)).then(|| self.view()),
+            listed: self.open_to(person, people, now, redact),
+            view: (!self.is_settled() && self.asks(person, people, now)).then(|| self.view()),
             digest: self.digest(),
         }
     }
@@ -132,7 +135,7 @@ mod tests {
 
     fn shown(who: &str) -> Shown {
         let approval = Approval::open(&checked(), at("10:00:01")).unwrap();
-        approval.shown_to(&person(who), &company(), &str::to_owned)
+        approval.shown_to(&person(who), &company(), at("10:00:02"), &str::to_owned)
     }
 
     #[test]
@@ -156,7 +159,8 @@ mod tests {
     #[test]
     fn a_list_carries_no_copy_of_an_input() {
         let approval = Approval::open(&checked(), at("10:00:01")).unwrap();
-        let listed = approval.listed_for(&person("lee"), &company(), &str::to_owned);
+        let listed =
+            approval.listed_for(&person("lee"), &company(), at("10:00:02"), &str::to_owned);
         assert!(listed.asked.items[0].input_redacted.0.is_empty());
         assert!(!listed.asked.view_complete);
         assert!(

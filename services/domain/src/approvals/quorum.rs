@@ -22,6 +22,15 @@ pub(super) fn is_met(approvers: &[TeamQuorum], voters: &[&BTreeSet<TeamId>]) -> 
     })
 }
 
+/// How many of the places can be filled, each by another of `voters`.
+pub(super) fn filled(approvers: &[TeamQuorum], voters: &[&BTreeSet<TeamId>]) -> usize {
+    let places = places(approvers);
+    let mut taken: Vec<Option<usize>> = vec![None; voters.len()];
+    let places = (0..places.len())
+        .filter(|place| fill(*place, &places, voters, &mut taken, &mut BTreeSet::new()));
+    places.count()
+}
+
 /// How many distinct people are needed in all.
 pub(super) fn people_needed(approvers: &[TeamQuorum]) -> usize {
     approvers.iter().fold(0_usize, |sum, team| {
@@ -146,6 +155,9 @@ mod tests {
             let wanted = places(&teams);
             let expected = !wanted.is_empty() && brute(&wanted, &voters);
             prop_assert_eq!(is_met(&teams, &voters), expected);
+            let most = filled(&teams, &voters);
+            prop_assert!(most <= voters.len() && most <= wanted.len());
+            prop_assert_eq!(most == wanted.len() && most > 0, expected);
         }
     }
 }

@@ -7,6 +7,8 @@ use countersign_schemas::{IntentId, PersonId, RequesterId, TeamId};
 
 use super::People;
 use super::quorum;
+use super::schedule::escalation;
+use super::standing::Asked;
 use super::vote::through_chat;
 
 /// Why a recorded approval does not grant an ask.
@@ -45,11 +47,22 @@ pub fn satisfies(
         return Err(Unsatisfied::NotApproved);
     }
     let mut seen: BTreeSet<&PersonId> = BTreeSet::new();
-    let voters: Vec<BTreeSet<TeamId>> = resolved
+    let votes: Vec<&CountedVote> = resolved
         .votes
         .iter()
         .filter(|vote| counts(vote, ask, requester) && seen.insert(&vote.approver))
-        .map(|vote| teams_of(&vote.approver, ask, people))
+        .collect();
+    let steps = match resolved.asked_from {
+        Some(from) => escalation(ask, from, resolved.resolved_at),
+        None => Vec::new(),
+    };
+    let asked = Asked {
+        approvers: &ask.approvers,
+        escalation: &steps,
+    };
+    let voters: Vec<BTreeSet<TeamId>> = votes
+        .iter()
+        .map(|vote| reach(vote, &votes, &asked, ask, requester, people))
         .collect();
     let voters: Vec<&BTreeSet<TeamId>> = voters.iter().collect();
     match quorum::is_met(&ask.approvers, &voters) {
@@ -59,19 +72,46 @@ pub fn satisfies(
 }
 
 fn counts(vote: &CountedVote, ask: &Ask, requester: &RequesterId) -> bool {
-    let excluded =
-        ask.excluded.contains(&vote.approver) || requester.as_str() == vote.approver.as_str();
     vote.vote == VoteChoice::Approve
-        && (ask.self_allowed || !excluded)
+        && !is_excluded(&vote.approver, ask, requester)
         && (ask.chat_may_approve || !through_chat(&vote.via))
 }
 
-fn teams_of(person: &PersonId, ask: &Ask, people: &(impl People + ?Sized)) -> BTreeSet<TeamId> {
-    let teams = ask.approvers.iter().map(|entry| &entry.team);
+fn is_excluded(person: &PersonId, ask: &Ask, requester: &RequesterId) -> bool {
+    !ask.self_allowed && (ask.excluded.contains(person) || requester.as_str() == person.as_str())
+}
+
+/// The teams of which a vote fills a place: by the voter's own right, and in the place of
+/// whom it names if that was lent when the vote was cast, and nobody else takes that place.
+fn reach(
+    vote: &CountedVote,
+    votes: &[&CountedVote],
+    asked: &Asked<'_>,
+    ask: &Ask,
+    requester: &RequesterId,
+    people: &(impl People + ?Sized),
+) -> BTreeSet<TeamId> {
+    let mut teams = asked.reach(&vote.approver, people, vote.at, None);
+    let Some(person) = &vote.on_behalf_of else {
+        return teams;
+    };
+    let first = |other: &&&CountedVote| {
+        other.approver == *person || other.on_behalf_of.as_ref() == Some(person)
+    };
+    let takes_it = votes
+        .iter()
+        .find(first)
+        .is_some_and(|other| std::ptr::eq(*other, vote));
+    let came_back = votes.iter().any(|other| other.approver == *person);
+    if is_excluded(person, ask, requester) || came_back || !takes_it {
+        return teams;
+    }
+    for one in people.delegations_to(&vote.approver) {
+        if one.person == *person && one.holds(vote.at) {
+            teams.extend(asked.reach(person, people, vote.at, Some(&one.teams)));
+        }
+    }
     teams
-        .filter(|team| people.members(team).contains(person))
-        .cloned()
-        .collect()
 }
 
 #[cfg(test)]
@@ -84,6 +124,7 @@ mod tests {
     fn vote(who: &str, via: &str, vote: VoteChoice) -> CountedVote {
         CountedVote {
             approver: person(who),
+            on_behalf_of: None,
             via: via.parse().unwrap(),
             vote,
             at: at("10:01:00"),
@@ -104,6 +145,7 @@ mod tests {
                 .iter()
                 .map(|(who, via)| vote(who, via, VoteChoice::Approve))
                 .collect(),
+            asked_from: Some(at("10:00:00")),
             message: "approved".to_owned(),
             resolved_at: at("10:02:00"),
         }

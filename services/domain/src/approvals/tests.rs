@@ -15,7 +15,7 @@ fn open() -> Approval {
     Approval::open(&checked(), at("10:00:01")).unwrap()
 }
 
-fn open_for(teams: &[(&str, u32)]) -> Approval {
+pub(super) fn open_for(teams: &[(&str, u32)]) -> Approval {
     let mut checked = checked();
     checked.ask.as_mut().unwrap().approvers = asked(teams);
     Approval::open(&checked, at("10:00:01")).unwrap()
@@ -23,16 +23,16 @@ fn open_for(teams: &[(&str, u32)]) -> Approval {
 
 /// One vote with everything that a test may want to change.
 #[derive(Clone)]
-struct Cast {
+pub(super) struct Cast {
     who: PersonId,
     via: ServiceId,
     seq: u64,
-    at: Timestamp,
+    pub(super) at: Timestamp,
     vote: ApprovalVote,
     reason: Option<String>,
 }
 
-fn cast(approval: &Approval, who: &str, choice: VoteChoice, seq: u64) -> Cast {
+pub(super) fn cast(approval: &Approval, who: &str, choice: VoteChoice, seq: u64) -> Cast {
     Cast {
         who: person(who),
         via: "self".parse().unwrap(),
@@ -51,11 +51,11 @@ fn cast(approval: &Approval, who: &str, choice: VoteChoice, seq: u64) -> Cast {
     }
 }
 
-fn approve(approval: &Approval, who: &str, seq: u64) -> Cast {
+pub(super) fn approve(approval: &Approval, who: &str, seq: u64) -> Cast {
     cast(approval, who, VoteChoice::Approve, seq)
 }
 
-fn put_to(approval: &mut Approval, cast: &Cast, people: &Company) -> Answer {
+pub(super) fn put_to(approval: &mut Approval, cast: &Cast, people: &Company) -> Answer {
     let message = SeqToken::new("abc".parse().unwrap(), cast.seq);
     let ballot = Ballot {
         approver: &cast.who,
@@ -72,7 +72,7 @@ fn put_to(approval: &mut Approval, cast: &Cast, people: &Company) -> Answer {
     answer
 }
 
-fn put(approval: &mut Approval, cast: &Cast) -> Answer {
+pub(super) fn put(approval: &mut Approval, cast: &Cast) -> Answer {
     put_to(approval, cast, &company())
 }
 
@@ -382,7 +382,7 @@ fn what_has_ended_keeps_no_copy_of_the_input() {
     assert!(!approval.is_settled(), "it still waits");
     assert!(
         approval
-            .shown_to(&person("lee"), &company(), &str::to_owned)
+            .shown_to(&person("lee"), &company(), at("10:00:02"), &str::to_owned)
             .view
             .is_some()
     );
@@ -396,7 +396,7 @@ fn what_has_ended_keeps_no_copy_of_the_input() {
     assert_eq!(restored, approval);
     assert_eq!((restored.id(), restored.digest()), (&id, digest));
     assert_eq!(restored.resolved(), told);
-    let shown = restored.shown_to(&person("lee"), &company(), &str::to_owned);
+    let shown = restored.shown_to(&person("lee"), &company(), at("10:00:02"), &str::to_owned);
     assert!(shown.view.is_none() && !shown.listed.may_vote);
 }
 

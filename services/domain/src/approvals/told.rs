@@ -53,6 +53,9 @@ impl Approval {
             chat_may_approve: self.ask().chat_may_approve,
             created_at: self.created_at(),
             expires_at: self.expires_at(),
+            escalation: self.escalation().to_vec(),
+            reminders: self.reminders().to_vec(),
+            business_hours: self.ask().business_hours.clone(),
             digest: self.digest(),
             session_id: session.map(clean),
             guardrails: guardrails.map(|result| found(result, &clean)).collect(),
@@ -72,6 +75,7 @@ impl Approval {
             intents: self.intents(),
             state: self.state(),
             votes: self.votes(),
+            asked_from: self.asked_from(),
             message: resolution.message.clone(),
             resolved_at: resolution.at,
         })

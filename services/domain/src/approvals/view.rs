@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_schemas::events::{
-    ApprovalKind, Change, CheckedRequester, GuardrailResult, Operation, Reason, TeamQuorum,
+    ApprovalKind, Change, CheckedRequester, Escalation, GuardrailResult, Operation, Reason,
+    TeamQuorum,
 };
 use countersign_schemas::{AgentId, ApprovalId, Digest, IntentId, JsonObject, Timestamp, ToolName};
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,15 @@ pub struct ApprovalView {
     pub created_at: Timestamp,
     /// When nobody may grant it any more.
     pub expires_at: Timestamp,
+    /// Teams that are asked too if nobody decides before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub escalation: Vec<Escalation>,
+    /// When those asked are reminded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reminders: Vec<Timestamp>,
+    /// The calendars whose open hours alone were counted for these times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub business_hours: Vec<String>,
     /// The policy bundle that judged; none where nothing was judged yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_digest: Option<Digest>,
@@ -113,6 +123,9 @@ impl ApprovalView {
             chat_may_approve: approval.ask().chat_may_approve,
             created_at: approval.created_at(),
             expires_at: approval.expires_at(),
+            escalation: approval.escalation().to_vec(),
+            reminders: approval.reminders().to_vec(),
+            business_hours: approval.ask().business_hours.clone(),
             policy_digest: first.map(|checked| checked.policy_digest),
             salt: view_salt(approval.id(), &salts),
         }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use countersign_schemas::events::{
     ApprovalState, ApprovalVote, ApprovalVoted, CountedVote, VoteChoice,
 };
-use countersign_schemas::{PersonId, SeqToken, ServiceId, TeamId, Timestamp, limits};
+use countersign_schemas::{PersonId, SeqToken, ServiceId, Timestamp, limits};
 
 use super::approval::{Approval, RecordedVote};
+use super::standing::{Lent, Standing, voter};
 use super::visible::visible;
 use super::{People, quorum};
 
@@ -107,6 +108,7 @@ impl Answer {
             schema_version: 1,
             approval_id: approval.id().clone(),
             approver: ballot.approver.clone(),
+            on_behalf_of: approval.behalf_of(ballot),
             via: ballot.via.clone(),
             vote: ballot.vote.vote,
             counted: self.code == VoteCode::Counted,
@@ -131,35 +133,51 @@ impl Approval {
                 changed: false,
             };
         }
-        let teams = self.teams_of(ballot.approver, people);
-        match self.objection(ballot, &teams) {
+        let standing = self.standing(ballot.approver, people, ballot.stored_at);
+        if standing.is_none() {
+            return self.not_asked(ballot, people);
+        }
+        match self.objection(ballot, &standing) {
             Some(refusal) => refusal,
-            None => self.count(ballot, message, teams),
+            None => self.count(ballot, message, standing),
         }
     }
 
-    fn objection(&self, ballot: &Ballot<'_>, teams: &BTreeSet<TeamId>) -> Option<Answer> {
-        self.objection_to_voter(ballot, teams)
-            .or_else(|| self.objection_to_time(ballot))
-            .or_else(|| self.objection_to_content(ballot))
+    /// The person in whose place a counted vote was cast.
+    fn behalf_of(&self, ballot: &Ballot<'_>) -> Option<PersonId> {
+        let message = ballot.message.dashed();
+        let counted = self.votes.iter().find(|vote| vote.message == message)?;
+        counted.vote.on_behalf_of.clone()
     }
 
-    fn objection_to_voter(&self, ballot: &Ballot<'_>, teams: &BTreeSet<TeamId>) -> Option<Answer> {
+    fn not_asked(&self, ballot: &Ballot<'_>, people: &(impl People + ?Sized)) -> Answer {
         let who = ballot.approver;
-        if teams.is_empty() {
-            let asked: Vec<&str> = self
-                .ask()
-                .approvers
-                .iter()
-                .map(|t| t.team.as_str())
-                .collect();
-            let message = format!(
+        let asked: Vec<&str> = self
+            .ask()
+            .approvers
+            .iter()
+            .map(|t| t.team.as_str())
+            .collect();
+        let message = match self.asked_later(who, people, ballot.stored_at) {
+            Some(at) => format!("{who} is asked from {at} on; nothing was counted"),
+            None => format!(
                 "{who} is in none of the teams asked ({}); nothing was counted",
                 asked.join(", ")
-            );
-            return Some(Answer::refused(VoteCode::NotAMember, message));
-        }
-        if !self.ask().self_allowed && self.excludes(who) {
+            ),
+        };
+        Answer::refused(VoteCode::NotAMember, message)
+    }
+
+    fn objection(&self, ballot: &Ballot<'_>, standing: &Standing) -> Option<Answer> {
+        self.objection_to_voter(ballot)
+            .or_else(|| self.objection_to_time(ballot))
+            .or_else(|| self.objection_to_content(ballot))
+            .or_else(|| self.objection_to_another(ballot, standing))
+    }
+
+    fn objection_to_voter(&self, ballot: &Ballot<'_>) -> Option<Answer> {
+        let who = ballot.approver;
+        if self.leaves_out(who) {
             let message = format!(
                 "{who} asked for this or may be behind it, and nobody approves their own \
                  request; another member must vote"
@@ -207,20 +225,29 @@ impl Approval {
                            look at it again and vote for what is shown";
             return Some(Answer::refused(VoteCode::WrongDigest, message));
         }
-        let before = self
-            .votes
-            .iter()
-            .find(|v| v.vote.approver == *ballot.approver)?;
+        None
+    }
+
+    /// One person is one vote, and so is whoever they vote for.
+    fn objection_to_another(&self, ballot: &Ballot<'_>, standing: &Standing) -> Option<Answer> {
+        let before = self.vote_before(ballot.approver, standing)?;
         let message = format!(
             "{} already voted {} at {}; a vote is not changed afterwards",
-            ballot.approver, before.vote.vote, before.vote.at
+            voter(before),
+            before.vote.vote,
+            before.vote.at
         );
         Some(Answer::refused(VoteCode::AlreadyVoted, message))
     }
 
-    fn count(&mut self, ballot: &Ballot<'_>, message: String, teams: BTreeSet<TeamId>) -> Answer {
+    fn count(&mut self, ballot: &Ballot<'_>, message: String, standing: Standing) -> Answer {
+        let (behalf, lent) = match standing.lent {
+            Some(Lent { person, teams }) => (Some(person), teams),
+            None => (None, BTreeSet::new()),
+        };
         let vote = CountedVote {
             approver: ballot.approver.clone(),
+            on_behalf_of: behalf,
             via: ballot.via.clone(),
             vote: ballot.vote.vote,
             at: ballot.stored_at,
@@ -229,7 +256,8 @@ impl Approval {
         self.votes.push(RecordedVote {
             vote,
             message,
-            teams,
+            teams: standing.own,
+            lent,
         });
         self.resolve_by_vote(ballot);
         Answer {
@@ -243,17 +271,16 @@ impl Approval {
         let by = Some(ballot.approver.clone());
         let at = ballot.stored_at;
         if ballot.vote.vote == VoteChoice::Deny {
+            let who = self.votes.last().map(voter).unwrap_or_default();
             let message = match own_words(ballot) {
-                Some(reason) => format!("denied by {}: {reason}", ballot.approver),
-                None => format!("denied by {}", ballot.approver),
+                Some(reason) => format!("denied by {who}: {reason}"),
+                None => format!("denied by {who}"),
             };
             self.resolve(ApprovalState::Denied, at, message, by);
             return;
         }
-        let teams: Vec<&BTreeSet<TeamId>> = self.votes.iter().map(|vote| &vote.teams).collect();
-        if quorum::is_met(&self.ask().approvers, &teams) {
-            let names: Vec<String> = self.approved_by().iter().map(ToString::to_string).collect();
-            let message = format!("approved by {}", names.join(" and "));
+        if self.is_granted() {
+            let message = format!("approved by {}", self.approved_in_words());
             self.resolve(ApprovalState::Approved, at, message, by);
         }
     }

@@ -39,7 +39,7 @@ pub use money::Halves;
 pub use quota::{BudgetSettings, Over, Quota, QuotaGuard, RateSettings};
 pub use secrets_in_input::{Found, SecretsInInput, SecretsInInputSettings};
 pub use setup::Fault;
-pub(crate) use setup::Setup;
+pub(crate) use setup::{Setup, quote};
 pub use time_of_day::{Closed, TimeOfDay, TimeOfDaySettings};
 pub use update_fields::{UpdateFields, UpdateFieldsSettings};
 

@@ -1,18 +1,16 @@
 //! `time_of_day`: on which days and at which hours, by the clock of a place, an intent may
 //! pass. The time is that at which the intent was stored.
 
-mod hours;
 #[cfg(test)]
 mod tests;
 
 use serde::Deserialize;
 
 use super::asking::AskKeys;
-use super::setup::{Faults, Setup, quote};
+use super::setup::{Faults, Setup};
 use super::{Case, Fault, Finding, Guardrail, GuardrailError};
+use crate::hours::Hours;
 use crate::policy::AskRule;
-
-use hours::{Hours, Span};
 
 pub(super) const NAME: &str = "time_of_day";
 
@@ -75,42 +73,13 @@ impl TimeOfDay {
     /// Every fault of them.
     pub(crate) fn new(settings: &TimeOfDaySettings, setup: &Setup<'_>) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::default();
-        let zone = hours::zone(&settings.zone);
-        if zone.is_none() {
-            faults.note(
-                format!(
-                    "`zone` is `{}`, which is no time zone",
-                    quote(&settings.zone)
-                ),
-                "write a name of the IANA database, such as `Europe/Berlin`",
-            );
-        }
-        if settings.open.is_empty() {
-            faults.note(
-                "`open` names no time",
-                "write times such as `mon-fri 08:00-18:00`",
-            );
-        }
-        let mut open = Vec::new();
-        for text in &settings.open {
-            match Span::parse(text) {
-                Some(span) => open.push(span),
-                None => faults.note(
-                    format!("`open` has `{}`, which is no time", quote(text)),
-                    "write days and hours such as `mon-fri 08:00-18:00` or `sat 22:00-02:00`",
-                ),
-            }
-        }
-        let mut holidays = Vec::new();
-        for text in &settings.holidays {
-            match hours::holiday(text) {
-                Some(day) => holidays.push(day),
-                None => faults.note(
-                    format!("`holidays` has `{}`, which is no day", quote(text)),
-                    "write `2026-12-25`, or `12-25` for every year",
-                ),
-            }
-        }
+        let hours = Hours::read(&settings.zone, &settings.open, &settings.holidays);
+        let hours = hours
+            .map_err(|all| {
+                all.into_iter()
+                    .for_each(|(what, mend)| faults.note(what, mend))
+            })
+            .ok();
         let ask = match settings.closed {
             Closed::Ask => settings.keys().rule(setup, &mut faults),
             Closed::Block => {
@@ -119,14 +88,7 @@ impl TimeOfDay {
                 None
             }
         };
-        faults.finish(zone.map(|zone| Self {
-            hours: Hours {
-                zone,
-                open,
-                holidays,
-            },
-            ask,
-        }))
+        faults.finish(hours.map(|hours| Self { hours, ask }))
     }
 }
 
@@ -140,7 +102,7 @@ impl Guardrail for TimeOfDay {
     }
 
     fn check(&self, case: &Case<'_>) -> Result<Finding, GuardrailError> {
-        let zone = self.hours.zone.name();
+        let zone = self.hours.zone();
         if self.hours.are_open(case.at.datetime()) {
             let message = format!("it is within the hours, by the clock of {zone}");
             return Ok(Finding::Pass { message });

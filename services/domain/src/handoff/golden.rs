@@ -126,11 +126,22 @@ fn asked_pages(book: &mut Book) {
     for handoff in writer.approval(&two) {
         book.page(&format!("approval, to {}", handoff.team), &handoff);
     }
-    let first = writer.reminder(&two, &support(), 1).unwrap();
+    let first = writer
+        .reminder(&two, &support(), 1, at("10:30:00"))
+        .unwrap();
     book.page("reminder, nobody answered", &first);
     vote(&mut two, "sam", VoteChoice::Approve, None);
-    let second = writer.reminder(&two, &support(), 2).unwrap();
+    let second = writer
+        .reminder(&two, &support(), 2, at("10:40:00"))
+        .unwrap();
     book.page("reminder, one answered", &second);
+    let step = Escalation {
+        at: at("10:45:00"),
+        team: "security".parse().unwrap(),
+        instead_of: vec![support()],
+    };
+    let further = writer.further(&two, &step).unwrap();
+    book.page("approval, to a further team", &further);
 }
 
 fn resolved_pages(book: &mut Book) {

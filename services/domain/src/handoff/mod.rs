@@ -4,8 +4,8 @@
 mod text;
 
 use countersign_schemas::events::{
-    ApprovalState, Handoff, HandoffKind, Need, NextAction, PolicyChecked, Reason, ToolBlocked,
-    ToolCompleted,
+    ApprovalState, Escalation, Handoff, HandoffKind, Need, NextAction, PolicyChecked, Reason,
+    ToolBlocked, ToolCompleted,
 };
 use countersign_schemas::{Address, ApprovalId, PersonId, TeamId, Timestamp};
 
@@ -64,15 +64,43 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
     pub fn approval(&self, approval: &Approval) -> Vec<Handoff> {
         let teams = approval.ask().approvers.iter();
         teams
-            .filter_map(|entry| self.ask_of(approval, &entry.team, HandoffKind::Approval, |_| ()))
+            .filter_map(|entry| {
+                let (team, kind) = (&entry.team, HandoffKind::Approval);
+                self.ask_of(approval, team, kind, approval.created_at(), |_| ())
+            })
+            .collect()
+    }
+
+    /// Asks the team of `step`, whose time has come; `None` for an approval of nothing.
+    #[must_use]
+    pub fn further(&self, approval: &Approval, step: &Escalation) -> Option<Handoff> {
+        let kind = HandoffKind::Approval;
+        self.ask_of(approval, &step.team, kind, step.at, |page| {
+            page.line(&text::stands_in(step));
+            page.votes(&approval.votes());
+        })
+    }
+
+    /// Asks every team again that was asked so far, for the `nth` time, at `at`.
+    #[must_use]
+    pub fn reminders(&self, approval: &Approval, nth: usize, at: Timestamp) -> Vec<Handoff> {
+        let teams = approval.asked_teams().into_iter();
+        teams
+            .filter_map(|team| self.reminder(approval, team, nth, at))
             .collect()
     }
 
     /// Asks `team` again, for the `nth` time: it still waits, and who has answered so far.
     /// Stored under [`reminder_id`]. `None` for an approval of nothing.
     #[must_use]
-    pub fn reminder(&self, approval: &Approval, team: &TeamId, nth: u32) -> Option<Handoff> {
-        self.ask_of(approval, team, HandoffKind::Reminder, |page| {
+    pub fn reminder(
+        &self,
+        approval: &Approval,
+        team: &TeamId,
+        nth: usize,
+        at: Timestamp,
+    ) -> Option<Handoff> {
+        self.ask_of(approval, team, HandoffKind::Reminder, at, |page| {
             page.line(&format!("This is reminder {nth}: it still waits."));
             page.votes(&approval.votes());
         })
@@ -83,6 +111,7 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
         approval: &Approval,
         team: &TeamId,
         kind: HandoffKind,
+        at: Timestamp,
         news: impl FnOnce(&mut Page<'_>),
     ) -> Option<Handoff> {
         let checked = approval.items().first().map(Item::checked)?;
@@ -101,12 +130,15 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
             needs: &checked.needs,
             until: Some(approval.expires_at()),
         };
-        let helpers = self.voters(approval, team);
+        let helpers = self.voters(approval, team, at);
         let mut page = self.opening(&subject);
         page.line("Nothing has run; it waits for people.");
         news(&mut page);
         page.reasons("It needs a person because", subject.reasons);
         page.asked(&approval.ask().approvers, team, &self.names(&helpers));
+        for step in approval.escalation().iter().filter(|step| step.at > at) {
+            page.line(&text::asked_next(step));
+        }
         page.until(approval.expires_at());
         page.line(&format!(
             "Look at all of it and decide: countersign approvals show {}",
@@ -139,16 +171,16 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
             needs: &[],
             until: None,
         };
-        let teams = approval.ask().approvers.iter();
+        let teams = approval.asked_teams().into_iter();
         teams
-            .map(|entry| {
+            .map(|team| {
                 let mut page = self.opening(&subject);
                 page.said(&sentence(&format!("It is {state}: {}", end.message)));
                 page.line(text::after(state));
                 if state != ApprovalState::Approved && state != ApprovalState::Partial {
                     page.line(text::NO_WAY_AROUND);
                 }
-                self.finish(&subject, &entry.team, Vec::new(), page)
+                self.finish(&subject, team, Vec::new(), page)
             })
             .collect()
     }
@@ -216,12 +248,22 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
         self.finish(&subject, team, helpers, page)
     }
 
-    fn voters(&self, approval: &Approval, team: &TeamId) -> Vec<PersonId> {
-        let members = self.people.members(team).iter();
-        members
-            .filter(|person| approval.may_vote(person, self.people))
-            .cloned()
-            .collect()
+    /// Who of `team` may vote at `at`, and who may in the place of one of them.
+    fn voters(&self, approval: &Approval, team: &TeamId, at: Timestamp) -> Vec<PersonId> {
+        let may = |person: &PersonId| approval.may_vote(person, self.people, at);
+        let members = self.people.members(team);
+        let stand_ins = members.iter().flat_map(|member| {
+            let lent = self.people.delegations_of(member).into_iter();
+            lent.filter(|one| one.holds(at) && one.teams.contains(team))
+                .map(|one| &one.delegate)
+        });
+        let mut voters: Vec<PersonId> = Vec::new();
+        for person in members.iter().chain(stand_ins) {
+            if !voters.contains(person) && may(person) {
+                voters.push(person.clone());
+            }
+        }
+        voters
     }
 
     fn names(&self, people: &[PersonId]) -> Vec<String> {
@@ -325,7 +367,7 @@ fn left_out(all: usize) -> Option<String> {
 
 /// The id under which the `nth` reminder of an approval is stored.
 #[must_use]
-pub fn reminder_id(approval: &ApprovalId, nth: u32) -> String {
+pub fn reminder_id(approval: &ApprovalId, nth: usize) -> String {
     format!("{approval}-{nth}")
 }
 

@@ -140,7 +140,7 @@ fn a_reminder_says_which_it_is_and_who_answered() {
     let approval = open(|_| ());
     let team: TeamId = "support".parse().unwrap();
     let handoff = Writer::new(&company(), &hide)
-        .reminder(&approval, &team, 3)
+        .reminder(&approval, &team, 3, at("10:30:00"))
         .unwrap();
     assert!(
         handoff
@@ -202,7 +202,7 @@ fn no_text_of_others_mentions_links_or_marks_up_anything() {
     let company = company();
     let writer = Writer::new(&company, &hide);
     let mut all = writer.approval(&approval);
-    all.extend(writer.reminder(&approval, &"support".parse().unwrap(), 1));
+    all.extend(writer.reminder(&approval, &"support".parse().unwrap(), 1, at("10:30:00")));
     approval.cancel(trick, at("10:01:00"));
     all.extend(writer.resolved(&approval));
     let mut denied = checked();

@@ -1,7 +1,7 @@
 //! The lines of a handoff.
 
 use countersign_schemas::events::{
-    ApprovalState, CountedVote, Need, NextAction, Reason, TeamQuorum, VoteChoice,
+    ApprovalState, CountedVote, Escalation, Need, NextAction, Reason, TeamQuorum, VoteChoice,
 };
 use countersign_schemas::{ApprovalId, IntentId, TeamId, Timestamp};
 
@@ -175,7 +175,11 @@ impl<'a> Page<'a> {
                 VoteChoice::Approve => "said yes",
                 VoteChoice::Deny => "said no",
             };
-            format!("{} {said} at {}", vote.approver, when(vote.at))
+            let who = match &vote.on_behalf_of {
+                Some(person) => format!("{} for {person}", vote.approver),
+                None => vote.approver.to_string(),
+            };
+            format!("{who} {said} at {}", when(vote.at))
         };
         let shown: Vec<String> = votes.iter().take(NAMES_MAX).map(one).collect();
         let shown = shown.join("; ");
@@ -218,6 +222,30 @@ pub(super) fn prospect(next: NextAction, until: Option<Timestamp>) -> String {
                 .to_owned()
         }
     }
+}
+
+/// Why a further team is asked.
+pub(super) fn stands_in(step: &Escalation) -> String {
+    format!(
+        "Those asked before have not decided: from now on {} may answer in place of {}.",
+        step.team,
+        names(&step.instead_of)
+    )
+}
+
+/// Who is asked next.
+pub(super) fn asked_next(step: &Escalation) -> String {
+    format!(
+        "If nobody decides by {}, {} may answer in place of {}.",
+        when(step.at),
+        step.team,
+        names(&step.instead_of)
+    )
+}
+
+fn names(teams: &[TeamId]) -> String {
+    let all: Vec<&str> = teams.iter().map(TeamId::as_str).collect();
+    all.join(" and ")
 }
 
 /// What an ended approval means for what was asked.

@@ -5,12 +5,18 @@ use std::time::Duration;
 use cedar_policy::{Effect, Policy};
 
 use super::ask::{self, AskError, AskRule};
+use super::escalation::{self, Chains};
 
 /// Characters of a sentence for people.
 const SENTENCE_CHARS_MAX: usize = 500;
 /// Every annotation that has a meaning; another is a typing error.
-const KNOWN: [&str; 9] = [
-    "id", "ask", "expires", "chat", "window", "self", "because", "need", "reviewed",
+const KNOWN: [&str; 12] = [
+    "id", "ask", "expires", "chat", "window", "self", "remind", "escalate", "hours", "because",
+    "need", "reviewed",
+];
+/// Those of them that say how people are asked.
+const OF_ASK: [&str; 7] = [
+    "expires", "chat", "window", "self", "remind", "escalate", "hours",
 ];
 
 /// What a policy says of itself.
@@ -102,7 +108,7 @@ fn is_id(text: &str) -> bool {
 
 fn read_ask(policy: &Policy, faults: &mut Vec<(String, &'static str)>) -> Option<AskRule> {
     let Some(teams) = policy.annotation("ask") else {
-        for key in ["expires", "chat", "window", "self"] {
+        for key in OF_ASK {
             if policy.annotation(key).is_some() {
                 faults.push((
                     format!("`@{key}` stands without `@ask`"),
@@ -150,7 +156,32 @@ fn read_ask(policy: &Policy, faults: &mut Vec<(String, &'static str)>) -> Option
         let read = ask::parse_flag(text, "allowed", "excluded", "`allowed`, `excluded`");
         keep(read.map(|flag| rule.self_allowed = flag), "self");
     }
+    read_silence(policy, &mut rule, keep);
     Some(rule)
+}
+
+/// Reads what happens while nobody answers; after the teams and how long they have.
+fn read_silence(
+    policy: &Policy,
+    rule: &mut AskRule,
+    mut keep: impl FnMut(Result<(), AskError>, &str),
+) {
+    if let Some(text) = policy.annotation("remind") {
+        let read = ask::parse_span(text, ask::EXPIRES_MAX);
+        let end = rule.expires;
+        keep(
+            read.map(|every| rule.remind = escalation::reminders(every, end)),
+            "remind",
+        );
+    }
+    if let Some(text) = policy.annotation("escalate") {
+        let read = Chains::parse(text, &rule.teams);
+        keep(read.map(|chains| rule.escalate = chains), "escalate");
+    }
+    if let Some(text) = policy.annotation("hours") {
+        let read = ask::parse_calendar(text);
+        keep(read.map(|name| rule.hours = [name].into()), "hours");
+    }
 }
 
 #[cfg(test)]
@@ -167,6 +198,7 @@ mod tests {
         let rule = read(
             r#"@id("big") @ask("finance:2 & security") @expires("30m") @chat("no")
                @window("1h") @self("allowed") @because("Large sums.") @need("Two of finance.")
+               @remind("10m") @escalate("15m: heads") @hours("office")
                forbid(principal, action, resource);"#,
         )
         .unwrap();
@@ -182,6 +214,10 @@ mod tests {
             (1800, Some(Duration::from_secs(3600)))
         );
         assert!(!ask.chat && ask.self_allowed);
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        assert_eq!(ask.remind, [minutes(10), minutes(20)]);
+        assert_eq!(ask.escalate.longest(), Some(minutes(15)));
+        assert_eq!(ask.hours, ["office".parse().unwrap()].into());
     }
 
     #[test]
@@ -205,6 +241,16 @@ mod tests {
                 r#"@id("a") @because("b") @ask("x") @chat("never") @expires("9d") @window("2d") @self("yes")
                forbid(principal, action, resource);"#,
                 4,
+            ),
+            (
+                r#"@id("a") @because("b") @remind("1h") @escalate("1h: x") @hours("office")
+               forbid(principal, action, resource);"#,
+                3,
+            ),
+            (
+                r#"@id("a") @because("b") @ask("x") @remind("often") @escalate("1h: x") @hours("a b")
+               forbid(principal, action, resource);"#,
+                3,
             ),
         ];
         for (text, count) in table {

@@ -1,13 +1,15 @@
 //! What people must grant: the `@ask` language, its limits, and how several asks become
 //! one.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use countersign_schemas::TeamId;
 use countersign_schemas::events::TeamQuorum;
 use countersign_schemas::limits::WINDOW_SECONDS_MAX;
+use countersign_schemas::{TeamId, Timestamp, Token};
+
+use super::directory::Directory;
+use super::escalation::{self, Chains};
 
 /// How long people have where a rule does not say: one working hour.
 pub(crate) const EXPIRES_DEFAULT: Duration = Duration::from_secs(60 * 60);
@@ -31,6 +33,15 @@ pub enum AskError {
     /// A span out of its bounds.
     #[error("`{0}` is not between 1s and {1} seconds")]
     Bounds(String, u64),
+    /// Not the `2h: team; 4h: team` language.
+    #[error(
+        "`{0}` does not read as times and other teams such as `2h: heads; 4h: board`, at most four, \
+         each later than the one before"
+    )]
+    Chain(String),
+    /// Not the name of a calendar.
+    #[error("`{0}` is not the name of a calendar")]
+    Calendar(String),
     /// Not one of the words that an annotation takes.
     #[error("`{0}` is not one of {1}")]
     Word(String, &'static str),
@@ -49,6 +60,13 @@ pub struct AskRule {
     pub window: Option<Duration>,
     /// Whether the requester may vote.
     pub self_allowed: bool,
+    /// After what times the teams are reminded, in order.
+    pub remind: Vec<Duration>,
+    /// Who may stand in for a team that does not answer.
+    pub escalate: Chains,
+    /// The calendar whose open hours alone count for all of these times; of several merged
+    /// asks all of them.
+    pub hours: BTreeSet<Token>,
 }
 
 impl AskRule {
@@ -62,13 +80,37 @@ impl AskRule {
             chat: true,
             window: None,
             self_allowed: false,
+            remind: Vec::new(),
+            escalate: Chains::default(),
+            hours: BTreeSet::new(),
         }
     }
 
+    /// The same ask made at `at`, with times of the clock in place of open hours. They are
+    /// bounded, so that an ask never outlives the input that it is about.
+    #[must_use]
+    pub(crate) fn by_the_clock(mut self, at: Timestamp, directory: &Directory) -> Self {
+        for name in &self.hours {
+            // One that does not exist is a fault of the bundle; without it time runs always.
+            let Some(hours) = directory.calendar(name) else {
+                continue;
+            };
+            let on_the_clock =
+                |span: Duration| hours.until_open_for(at.datetime(), span, EXPIRES_MAX);
+            self.expires = on_the_clock(self.expires);
+            self.remind = self.remind.into_iter().map(on_the_clock).collect();
+            self.escalate = self.escalate.with_times(on_the_clock);
+        }
+        self
+    }
+
     /// Both asks at once: every team, the higher quorum, the shorter time, the stricter
-    /// channel.
+    /// channel, the earlier reminder. Whoever stands in for a team does so by every ask of
+    /// that team, see [`Chains::and`].
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
+        let escalate = self.escalate.and(other.escalate, &self.teams, &other.teams);
+        self.hours.extend(other.hours);
         for (team, quorum) in other.teams {
             let mine = self.teams.entry(team).or_insert(quorum);
             *mine = (*mine).max(quorum);
@@ -79,6 +121,9 @@ impl AskRule {
             chat: self.chat && other.chat,
             window: self.window.zip(other.window).map(|(a, b)| a.min(b)),
             self_allowed: self.self_allowed && other.self_allowed,
+            remind: escalation::earlier(self.remind, other.remind),
+            escalate,
+            hours: self.hours,
         }
     }
 
@@ -184,6 +229,16 @@ pub(crate) fn parse_flag(
     }
 }
 
+/// Reads the name of a calendar.
+///
+/// # Errors
+/// When the text is no name.
+pub(crate) fn parse_calendar(text: &str) -> Result<Token, AskError> {
+    text.trim()
+        .parse()
+        .map_err(|_| AskError::Calendar(cut(text)))
+}
+
 /// Teams of `rule` that are unknown or too small ever to grant it.
 pub(crate) fn impossible_teams<'p>(
     rule: &AskRule,
@@ -197,10 +252,14 @@ pub(crate) fn impossible_teams<'p>(
         )),
         Some(_) => None,
     };
-    rule.teams.iter().filter_map(check).collect()
+    let next = rule.escalate.next_teams();
+    let asked = rule.teams.iter().filter_map(check);
+    asked
+        .chain(next.into_iter().filter_map(|team| check((team, &1))))
+        .collect()
 }
 
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     text.chars().take(64).flat_map(char::escape_debug).collect()
 }
 

@@ -12,6 +12,8 @@ use super::bundle::Bundle;
 use super::directory::AgentEntry;
 use super::rules::Written;
 use super::tool::Tool;
+use crate::approvals::Delegation;
+use crate::hours::Hours;
 
 /// What happened to something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -41,6 +43,8 @@ pub enum Kind {
     Team,
     /// A role.
     Role,
+    /// A calendar of open hours.
+    Calendar,
 }
 
 /// One difference.
@@ -89,8 +93,8 @@ pub fn diff(old: &Bundle, new: &Bundle) -> Vec<Difference> {
         Kind::Person,
         &people(old),
         &people(new),
-        |name| (*name).to_owned(),
-        |_, _| "has another name".to_owned(),
+        |(name, _)| (*name).to_owned(),
+        person_change,
         &mut found,
     );
     compare(
@@ -107,6 +111,14 @@ pub fn diff(old: &Bundle, new: &Bundle) -> Vec<Difference> {
         &roles(new),
         |()| "a role".to_owned(),
         |(), ()| String::new(),
+        &mut found,
+    );
+    compare(
+        Kind::Calendar,
+        &calendars(old),
+        &calendars(new),
+        |hours| format!("open hours by the clock of {}", hours.zone()),
+        |_, _| "its hours or holidays changed".to_owned(),
         &mut found,
     );
     found
@@ -159,7 +171,10 @@ impl RuleText<'_> {
     fn change(&self, new: &Self) -> String {
         let mut parts = Vec::new();
         if self.effect != new.effect || self.rule.ask != new.rule.ask {
-            parts.push(format!("was `{}`, now `{}`", self.words(), new.words()));
+            parts.push(match (self.words(), new.words()) {
+                (old, new) if old == new => "asks with other times or ways than before".to_owned(),
+                (old, new) => format!("was `{old}`, now `{new}`"),
+            });
         }
         if self.matches != new.matches {
             parts.push("matches other calls than before".to_owned());
@@ -269,15 +284,48 @@ fn agent_change(old: &AgentEntry, new: &AgentEntry) -> String {
     }
 }
 
-fn people(bundle: &Bundle) -> BTreeMap<String, &str> {
-    let people = bundle.directory.people();
-    let named = people.map(|id| {
-        (
-            id.to_string(),
-            bundle.directory.person(id).unwrap_or_default(),
-        )
-    });
-    named.collect()
+/// The names of people, and in whose place each may vote.
+type Person<'b> = (&'b str, Vec<&'b Delegation>);
+
+fn people(bundle: &Bundle) -> BTreeMap<String, Person<'_>> {
+    let directory = &bundle.directory;
+    let entry = |id: &countersign_schemas::PersonId| {
+        let name = directory.person(id).unwrap_or_default();
+        let votes_for = directory.delegations_to(id).collect();
+        (id.to_string(), (name, votes_for))
+    };
+    directory.people().map(entry).collect()
+}
+
+fn person_change(old: &Person<'_>, new: &Person<'_>) -> String {
+    let mut parts = Vec::new();
+    if old.0 != new.0 {
+        parts.push("has another name".to_owned());
+    }
+    if old.1 != new.1 {
+        let one = |delegation: &&Delegation| {
+            let Delegation {
+                person,
+                from,
+                until,
+                ..
+            } = delegation;
+            format!("for {person} from {from} until {until}")
+        };
+        let all: Vec<String> = new.1.iter().map(one).collect();
+        parts.push(match all.is_empty() {
+            true => "no longer votes for others".to_owned(),
+            false => format!("votes {}", all.join(" and ")),
+        });
+    }
+    parts.join("; ")
+}
+
+fn calendars(bundle: &Bundle) -> BTreeMap<String, &Hours> {
+    let calendars = bundle.directory.calendars();
+    calendars
+        .map(|(name, hours)| (name.to_string(), hours))
+        .collect()
 }
 
 fn teams(bundle: &Bundle) -> BTreeMap<String, &BTreeSet<countersign_schemas::PersonId>> {

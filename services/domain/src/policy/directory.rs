@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use countersign_schemas::{AgentId, PersonId, TeamId, Token};
 
 use super::tier::Tier;
+use crate::approvals::Delegation;
+use crate::hours::Hours;
 
 /// An agent as the company knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,9 @@ pub struct Directory {
     pub(super) people: BTreeMap<PersonId, String>,
     pub(super) teams: BTreeMap<TeamId, BTreeSet<PersonId>>,
     pub(super) roles: BTreeMap<Token, RoleEntry>,
+    pub(super) calendars: BTreeMap<Token, Hours>,
+    /// By who votes in somebody's place.
+    pub(super) delegations: BTreeMap<PersonId, Vec<DelegationEntry>>,
     pub(super) nobody: BTreeSet<PersonId>,
 }
 
@@ -34,6 +39,14 @@ pub struct Directory {
 pub(crate) struct RoleEntry {
     /// What it grants by itself; policies say what other roles are for.
     pub(crate) tier: Option<Tier>,
+    /// Its line in the file.
+    pub(crate) line: Option<usize>,
+}
+
+/// A delegation as `entities.json` says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DelegationEntry {
+    pub(crate) delegation: Delegation,
     /// Its line in the file.
     pub(crate) line: Option<usize>,
 }
@@ -71,6 +84,34 @@ impl Directory {
     /// Every person.
     pub fn people(&self) -> impl Iterator<Item = &PersonId> {
         self.people.keys()
+    }
+
+    /// The open hours of this name.
+    pub(crate) fn calendar(&self, name: &Token) -> Option<&Hours> {
+        self.calendars.get(name)
+    }
+
+    /// Every calendar.
+    pub(crate) fn calendars(&self) -> impl Iterator<Item = (&Token, &Hours)> {
+        self.calendars.iter()
+    }
+
+    /// In whose place a person may ever vote.
+    pub fn delegations_to(&self, delegate: &PersonId) -> impl Iterator<Item = &Delegation> {
+        let entries = self.delegations.get(delegate).into_iter().flatten();
+        entries.map(|entry| &entry.delegation)
+    }
+
+    /// Who may ever vote in the place of a person.
+    pub fn delegations_of(&self, person: &PersonId) -> impl Iterator<Item = &Delegation> {
+        let all = self.delegations.values().flatten();
+        let all = all.map(|entry| &entry.delegation);
+        all.filter(move |delegation| delegation.person == *person)
+    }
+
+    /// Every delegation with its place.
+    pub(crate) fn delegation_entries(&self) -> impl Iterator<Item = &DelegationEntry> {
+        self.delegations.values().flatten()
     }
 
     /// Every team with its members.

@@ -10,15 +10,19 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::directory::{AgentEntry, Directory, RoleEntry};
+use super::absence::{self, CalendarRow, DelegateRow};
+use super::directory::{AgentEntry, DelegationEntry, Directory, RoleEntry};
 use super::problem::{Place, Problems};
 use super::spots::{Spots, below};
 use super::tier::{Tier, TierWord};
+use crate::hours::Hours;
 
 /// The file's name in a bundle.
 pub(crate) const FILE: &str = "entities.json";
 
-const SECTIONS: [&str; 4] = ["teams", "people", "roles", "agents"];
+const SECTIONS: [&str; 5] = ["teams", "people", "roles", "agents", CALENDARS];
+/// The one section that may be left out.
+const CALENDARS: &str = "calendars";
 
 /// A row of a section: its keys, so that every unknown one is named at once.
 trait Row: DeserializeOwned {
@@ -56,10 +60,16 @@ struct PersonRow {
     name: String,
     #[serde(default)]
     teams: BTreeSet<TeamId>,
+    #[serde(default)]
+    delegates: Vec<DelegateRow>,
 }
 
 impl Row for PersonRow {
-    const KEYS: &'static [&'static str] = &["name", "teams"];
+    const KEYS: &'static [&'static str] = &["name", "teams", "delegates"];
+}
+
+impl Row for CalendarRow {
+    const KEYS: &'static [&'static str] = &["zone", "open", "holidays"];
 }
 
 #[derive(Deserialize)]
@@ -128,7 +138,7 @@ impl File<'_> {
                 self.fault(
                     &below("", name),
                     what,
-                    "keep teams, people, roles and agents",
+                    "keep teams, people, roles, agents and calendars",
                 );
             }
         }
@@ -149,11 +159,14 @@ impl File<'_> {
                 }
             }
         }
+        let delegations = self.delegations(&people);
         Directory {
             agents: agents.into_iter().map(entry).collect(),
             people: people.into_iter().map(|(id, row)| (id, row.name)).collect(),
             teams: members,
             roles: self.roles(roles),
+            calendars: self.calendars(sections),
+            delegations,
             nobody: BTreeSet::new(),
         }
     }
@@ -225,6 +238,47 @@ impl File<'_> {
     /// Whether a section has a row of this name, sound or not.
     fn has(&self, section: &str, name: impl Display) -> bool {
         self.spots.has(&format!("/{section}/{name}"))
+    }
+
+    fn calendars(&mut self, sections: &Map<String, Value>) -> BTreeMap<Token, Hours> {
+        if !sections.contains_key(CALENDARS) {
+            return BTreeMap::new();
+        }
+        let rows: BTreeMap<Token, CalendarRow> = self.rows(sections, CALENDARS);
+        let mut calendars = BTreeMap::new();
+        for (name, row) in rows {
+            match Hours::read(&row.zone, &row.open, &row.holidays) {
+                Ok(hours) => drop(calendars.insert(name, hours)),
+                Err(faults) => {
+                    for (what, mend) in faults {
+                        let what = format!("calendar `{name}`: {what}");
+                        self.fault(&format!("/{CALENDARS}/{name}"), what, mend);
+                    }
+                }
+            }
+        }
+        calendars
+    }
+
+    fn delegations(
+        &mut self,
+        people: &BTreeMap<PersonId, PersonRow>,
+    ) -> BTreeMap<PersonId, Vec<DelegationEntry>> {
+        let mut all: BTreeMap<PersonId, Vec<DelegationEntry>> = BTreeMap::new();
+        for (id, person) in people {
+            let at = |number: usize| format!("/people/{id}/delegates/{number}");
+            let known = |id: &PersonId| self.has("people", id);
+            let (sound, faults) = absence::delegations(id, &person.teams, &person.delegates, known);
+            for (number, (what, mend)) in faults {
+                self.fault(&at(number), what, mend);
+            }
+            for (number, delegation) in sound {
+                let line = self.spots.line(&at(number));
+                let of_delegate = all.entry(delegation.delegate.clone()).or_default();
+                of_delegate.push(DelegationEntry { delegation, line });
+            }
+        }
+        all
     }
 
     fn names_of_people(&mut self, people: &BTreeMap<PersonId, PersonRow>) {
@@ -342,6 +396,34 @@ mod tests {
             "agents": {"bot": {"owners": ["kim"], "roles": ["r"], "team": "t"}}
         }));
         assert_eq!(faults.len(), 4, "{faults:?}");
+    }
+
+    #[test]
+    fn delegates_and_calendars_are_read_and_each_fault_has_its_line() {
+        let text = r#"{
+  "teams": {"heads": {}}, "roles": {}, "agents": {},
+  "people": {
+    "kim": {},
+    "lee": {"teams": ["heads"], "delegates": [
+      {"to": "kim", "from": "2026-12-20", "until": "2026-12-31"},
+      {"to": "eve", "from": "2026-12-20", "until": "2026-12-31"}
+    ]}
+  },
+  "calendars": {
+    "office": {"zone": "Europe/Berlin", "open": ["mon-fri 09:00-17:00"]},
+    "wrong": {"zone": "Berlin", "open": ["always"], "holidays": ["soon"]}
+  }
+}"#;
+        let mut problems = Problems::default();
+        let directory = Directory::read(text.as_bytes(), &mut problems);
+        let kim: PersonId = "kim".parse().unwrap();
+        let lent: Vec<_> = directory.delegations_to(&kim).collect();
+        assert_eq!(lent.len(), 1);
+        assert_eq!(lent[0].person.as_str(), "lee");
+        assert!(directory.calendar(&"office".parse().unwrap()).is_some());
+        let faults = problems.finish().unwrap_err();
+        let lines: Vec<_> = faults.problems().iter().map(|one| one.line).collect();
+        assert_eq!(lines, [Some(7), Some(12), Some(12), Some(12)], "{faults}");
     }
 
     #[test]

@@ -47,8 +47,8 @@ pub struct LintFinding {
     pub line: Option<usize>,
     /// How serious it is.
     pub level: LintLevel,
-    /// Which check found it: `unbounded`, `review`, `retention`, `unreachable`, `shadowed`
-    /// or `unseen`.
+    /// Which check found it: `unbounded`, `review`, `retention`, `too_late`,
+    /// `delegation`, `unreachable`, `shadowed` or `unseen`.
     pub check: &'static str,
     /// What is wrong.
     pub what: String,

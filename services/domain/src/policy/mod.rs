@@ -1,5 +1,6 @@
 //! Policy: a bundle of rules, tools and people, and the judgement of one intent by it.
 
+mod absence;
 mod annotations;
 pub(crate) mod ask;
 mod bundle;
@@ -11,6 +12,7 @@ mod copies;
 mod diff;
 mod directory;
 mod entities_file;
+mod escalation;
 mod fields;
 mod import_mcp;
 mod index;
@@ -54,6 +56,7 @@ pub use cases::CaseResult;
 pub use catalog::Catalog;
 pub use diff::{Change, Difference, Kind, diff};
 pub use directory::{AgentEntry, Directory};
+pub use escalation::Chains;
 pub use fields::Shown;
 pub(crate) use fields::{Field, FieldTree};
 pub use import_mcp::{ImportError, Imported, import_mcp};

@@ -244,6 +244,7 @@ impl RulesReader {
         self.add_tiers(catalog, directory, problems);
         self.check_tiers(directory, problems);
         self.check_teams(directory, problems);
+        self.check_calendars(directory, problems);
         self.check_names(entities, problems);
         self.check_labels(catalog, problems);
         self.validate(schema, problems);
@@ -310,6 +311,20 @@ impl RulesReader {
             {
                 let what = format!("policy `{}`: {fault}", rule.id);
                 problems.add(&self.place(&rule.id), what, "name a team that can decide");
+            }
+        }
+    }
+
+    fn check_calendars(&self, directory: &Directory, problems: &mut Problems) {
+        for rule in self.said.values() {
+            let named = rule.ask.iter().flat_map(|ask| &ask.hours);
+            for name in named.filter(|name| directory.calendar(name).is_none()) {
+                let what = format!(
+                    "policy `{}`: calendar `{name}` is not in entities.json",
+                    rule.id
+                );
+                let mend = "add it to `calendars` or mend the name";
+                problems.add(&self.place(&rule.id), what, mend);
             }
         }
     }

@@ -15,6 +15,7 @@ mod replay;
 mod rules;
 mod sample;
 mod sensitive;
+mod silence;
 mod suggest;
 mod support;
 mod tiers;

@@ -58,7 +58,9 @@ impl Case<'_> {
                     .iter()
                     .filter_map(|rule| approval_need(rule))
                     .collect();
-                let ask = AskRule::merge(rules.iter().filter_map(|rule| rule.ask.clone()));
+                let asks = rules.iter().filter_map(|rule| rule.ask.clone());
+                let by_the_clock = |ask: AskRule| ask.by_the_clock(self.stored_at, self.directory);
+                let ask = AskRule::merge(asks.map(by_the_clock));
                 self.guarded(reasons, needs, ask)
             }
         }
@@ -183,8 +185,17 @@ impl Case<'_> {
             self_allowed: rule.self_allowed,
             excluded: excluded.into_iter().collect(),
             window_max_s: rule.window.map(|span| span.as_secs()),
+            remind_after_s: before_end(rule),
+            escalation: rule.escalate.steps(rule.expires),
+            business_hours: rule.hours.iter().map(ToString::to_string).collect(),
         }
     }
+}
+
+/// The reminders that come before nobody may decide any more.
+fn before_end(rule: &AskRule) -> Vec<u64> {
+    let reminders = rule.remind.iter().filter(|after| **after < rule.expires);
+    reminders.map(std::time::Duration::as_secs).collect()
 }
 
 /// What the rules and the guardrails said so far.

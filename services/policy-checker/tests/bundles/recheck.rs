@@ -53,6 +53,7 @@ fn approval(checked: &PolicyChecked, who: &[&str]) -> Result<ApprovalResolved> {
     let vote = |who: &&str| {
         Ok(CountedVote {
             approver: who.parse()?,
+            on_behalf_of: None,
             via: "self".parse()?,
             vote: VoteChoice::Approve,
             at: now,
@@ -67,6 +68,7 @@ fn approval(checked: &PolicyChecked, who: &[&str]) -> Result<ApprovalResolved> {
         intents: vec![checked.intent_id],
         state: ApprovalState::Approved,
         votes: who.iter().map(vote).collect::<Result<_>>()?,
+        asked_from: None,
         message: "approved".to_owned(),
         resolved_at: now,
     })

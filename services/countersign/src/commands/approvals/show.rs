@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use countersign_domain::approvals::{ApprovalView, Listed, Shown, visible};
-use countersign_schemas::Timestamp;
-use countersign_schemas::events::{ApprovalItem, TeamQuorum};
+use countersign_schemas::events::{ApprovalItem, ApprovalRequested, CountedVote, TeamQuorum};
+use countersign_schemas::{TeamId, Timestamp};
 
 use super::vote::Cast;
 use crate::output::{Output, pairs};
@@ -45,6 +45,34 @@ fn row(listed: &Listed, now: Timestamp) -> Vec<String> {
     ]
 }
 
+/// What comes if nobody decides, and which hours count.
+fn silence(asked: &ApprovalRequested) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    for step in &asked.escalation {
+        let teams: Vec<&str> = step.instead_of.iter().map(TeamId::as_str).collect();
+        let teams = teams.join(" and ");
+        let text = format!("at {} {} may answer for {teams}", step.at, step.team);
+        lines.push(("then", text));
+    }
+    let reminders: Vec<String> = asked.reminders.iter().map(ToString::to_string).collect();
+    if !reminders.is_empty() {
+        lines.push(("reminders", reminders.join(", ")));
+    }
+    if !asked.business_hours.is_empty() {
+        let names = asked.business_hours.join(", ");
+        lines.push(("hours", format!("only open hours of {names} were counted")));
+    }
+    lines
+}
+
+/// Who voted, and in whose place.
+fn voter(vote: &CountedVote) -> String {
+    match &vote.on_behalf_of {
+        Some(person) => format!("{} for {person}", vote.approver),
+        None => vote.approver.to_string(),
+    }
+}
+
 /// One approval, everything that the person may see.
 pub(super) fn one(shown: &Shown, now: Timestamp) -> String {
     let listed = &shown.listed;
@@ -65,6 +93,7 @@ pub(super) fn one(shown: &Shown, now: Timestamp) -> String {
             ),
         ),
     ];
+    lines.extend(silence(asked));
     let why = asked
         .reasons
         .iter()
@@ -74,7 +103,7 @@ pub(super) fn one(shown: &Shown, now: Timestamp) -> String {
         let words = vote.reason.as_deref().unwrap_or_default();
         (
             "vote",
-            format!("{} {} at {} {words}", vote.approver, vote.vote, vote.at),
+            format!("{} {} at {} {words}", voter(vote), vote.vote, vote.at),
         )
     }));
     let mut text = pairs(&lines);

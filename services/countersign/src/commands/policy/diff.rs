@@ -76,6 +76,7 @@ fn text(old: &Bundle, new: &Bundle, found: &[Difference], output: &Output) -> St
                 Kind::Person => "person",
                 Kind::Team => "team",
                 Kind::Role => "role",
+                Kind::Calendar => "calendar",
             }
             .to_owned(),
             difference.name.clone(),

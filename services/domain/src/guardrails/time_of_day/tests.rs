@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::hours::{Holiday, Span, holiday};
 use crate::guardrails::Guardrail;
 use crate::guardrails::tests::{Company, Desk, word};
+use crate::hours::{Holiday, Span, holiday};
 use countersign_schemas::Timestamp;
 use serde_json::json;
 
