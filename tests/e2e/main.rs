@@ -9,3 +9,4 @@ mod proofs;
 mod repeats;
 mod strangers;
 mod votes;
+mod workers;

@@ -4,4 +4,5 @@ mod invariants;
 mod kills;
 mod load;
 mod quota;
+mod rotation;
 mod server;

@@ -52,7 +52,7 @@ pub struct Deployment {
     files: identity::Deployment,
     settings: Vec<(String, String)>,
     journal: Journal,
-    _nats_worker: NatsWorker,
+    nats_worker: Option<NatsWorker>,
     _http_worker: HttpWorker,
     dir: TempDir,
 }
@@ -127,7 +127,7 @@ impl Deployment {
             files,
             settings: all,
             journal,
-            _nats_worker: nats_worker,
+            nats_worker: Some(nats_worker),
             _http_worker: http_worker,
             dir,
         }
@@ -138,6 +138,27 @@ impl Deployment {
         let config = self.files.config();
         let service = Service::start(name, &config, self.dir.path(), &self.settings);
         self.services.push(service);
+    }
+
+    /// Sets a `COUNTERSIGN_*` setting for the services that are launched from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Ends the worker that speaks NATS, so that another may stand in for it.
+    ///
+    /// # Panics
+    /// When it is still there after a while.
+    pub async fn dismiss_nats_worker(&mut self) {
+        self.nats_worker = None;
+        let executor = self.core("tool-executor").await;
+        let subject = format!("work.{}", NATS_TOOLS[0]);
+        eventually(PATIENCE, "the worker is gone", async || {
+            let asked = executor.client().request(subject.clone(), "{}".into());
+            asked.await.err().map(drop)
+        })
+        .await;
+        executor.close().await;
     }
 
     /// Waits until a read goes all the way to its outcome.

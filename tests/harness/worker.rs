@@ -1,6 +1,7 @@
 //! Workers: they demand permit and claim token, keep a journal and do nothing else.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use async_nats::{Client, ConnectOptions, HeaderMap, Message};
@@ -14,7 +15,7 @@ use countersign_domain::keys::KeySet;
 use countersign_domain::permit::{Admitted, SeenTokens, WorkGate, WorkHeaders};
 use countersign_runtime::bus::log_in;
 use countersign_runtime::clock::{Clock as _, SystemClock};
-use countersign_runtime::identity;
+use countersign_runtime::identity::{self, Signing};
 use countersign_schemas::JsonObject;
 use countersign_schemas::headers;
 use countersign_schemas::subjects::service::WORK_QUEUE;
@@ -33,20 +34,19 @@ pub const FAILS: &str = "fails";
 /// What every worker has: the gate and the journal.
 struct Bench {
     gate: WorkGate,
+    keys: PathBuf,
     seen: Mutex<SeenTokens>,
     journal: Journal,
 }
 
 impl Bench {
     fn new(files: &identity::Deployment, worker: &str, journal: Journal) -> Self {
-        let keys = |name: &str| {
-            let path = files.dir().join("keys").join(format!("{name}.jwks.json"));
-            let text = std::fs::read_to_string(path).expect("init wrote the public keys");
-            KeySet::from_jwks(&text).expect("init wrote a JWKS")
-        };
+        let dir = files.dir().join("keys");
+        let (permits, claims) = published(&dir);
         let worker = worker.parse().expect("a name");
         Self {
-            gate: WorkGate::new(keys("permit"), keys("claim"), NAME, worker),
+            gate: WorkGate::new(permits, claims, NAME, worker),
+            keys: dir,
             seen: Mutex::default(),
             journal,
         }
@@ -71,16 +71,21 @@ impl Bench {
         ]
         .map(header);
         let [intent, permit, claim] = &proofs;
+        let proofs = WorkHeaders {
+            intent: intent.as_deref(),
+            permit: permit.as_deref(),
+            claim: claim.as_deref(),
+        };
+        if !self.gate.knows(proofs) {
+            let (permits, claims) = published(&self.keys);
+            self.gate.trust(permits, claims);
+        }
         let mut seen = self.seen.lock().expect("no admission panicked");
         let Admitted { permit, claim } = self
             .gate
             .admit(
                 &tool.parse().map_err(|_| refuse("unknown tool"))?,
-                WorkHeaders {
-                    intent: intent.as_deref(),
-                    permit: permit.as_deref(),
-                    claim: claim.as_deref(),
-                },
+                proofs,
                 &input,
                 &mut seen,
                 SystemClock.now(),
@@ -94,6 +99,15 @@ impl Bench {
         });
         Ok(input)
     }
+}
+
+/// The public keys that lie in `dir` now: those of permits and those of claim tokens.
+fn published(dir: &Path) -> (KeySet, KeySet) {
+    let keys = |signing: Signing| {
+        let text = std::fs::read_to_string(signing.public(dir)).expect("init wrote the keys");
+        KeySet::from_jwks(&text).expect("a JWKS")
+    };
+    (keys(Signing::Permit), keys(Signing::Claim))
 }
 
 /// What a tool answers; `None` where it never does.

@@ -14,6 +14,8 @@ use countersign_domain::redact::{FingerprintKey, Redactor};
 use countersign_runtime::bus::ConsumeLimits;
 use countersign_runtime::config::Config;
 use countersign_runtime::files;
+use countersign_runtime::identity::Signing;
+use countersign_runtime::key_file::KeyFile;
 use countersign_runtime::policy::{self, InForce, Policy};
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_schemas::{PersonId, TeamId};
@@ -83,12 +85,13 @@ impl Equipment {
     /// When a key is missing or broken.
     pub async fn read(settings: &Settings, context: &ServiceContext) -> Result<Self, ServiceError> {
         let keys = &settings.keys_dir;
-        let key = files::signing_key("permit key", &keys.join("permit.pem"))?;
+        let path = Signing::Permit.private(keys);
+        let signer = PermitSigner::new(files::signing_key("permit key", &path)?);
         let fingerprint = files::secret("fingerprint key", &keys.join("fingerprint.key"))?;
         let fingerprint = FingerprintKey::parse(&fingerprint).map_err(ServiceError::configured)?;
         let redactor = Redactor::new(fingerprint);
         let deployment = context.deployment.name.as_str();
-        let signer = PermitSigner::new(key);
+        follow_key(context, path, signer.clone());
         let policy = Policy::start(context, policy::folder(&settings.policy_dir)).await;
         Ok(Self {
             desk: Desk::new(signer, deployment, settings.permit_life),
@@ -102,6 +105,14 @@ impl Equipment {
             },
         })
     }
+}
+
+/// A rotation needs no restart.
+fn follow_key(context: &ServiceContext, path: PathBuf, signer: PermitSigner) {
+    KeyFile::follow(context, "permit-key", path, move |path| {
+        signer.rotate(files::signing_key("permit key", path)?);
+        Ok(())
+    });
 }
 
 /// The people of the bundle in force; nobody without one, so that nothing is approved.

@@ -1,6 +1,8 @@
 //! Keys as they lie in files: Ed25519 signing keys (PKCS#8 PEM), their public halves as a
 //! JWKS, and keyed-hash secrets as one line of text.
 
+mod set;
+
 use std::fmt;
 
 use base64::Engine as _;
@@ -9,14 +11,13 @@ use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
 use ed25519_dalek::{Signer as _, VerifyingKey};
 use hmac::{Hmac, Mac as _};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+pub use set::KeySet;
+
 /// Characters of a key id: it is written into every redacted value and every token.
 const KEY_ID_CHARS_MAX: usize = 64;
-/// Keys of one JWKS: the current one and those of past rotations still in use.
-const KEYS_MAX: usize = 64;
 
 /// A key cannot be used. Never holds any part of the key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -149,104 +150,6 @@ fn thumbprint(key: &VerifyingKey) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(canonical))
 }
 
-/// Public keys that are trusted for one purpose. Rotation adds a key and keeps the old
-/// ones until what they signed has expired.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KeySet {
-    keys: Vec<PublicKey>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Jwks {
-    keys: Vec<Jwk>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Jwk {
-    kty: String,
-    crv: String,
-    x: String,
-    kid: String,
-    #[serde(rename = "use", default)]
-    usage: Option<String>,
-    #[serde(default)]
-    alg: Option<String>,
-}
-
-impl KeySet {
-    /// A set of these keys.
-    #[must_use]
-    pub fn new(keys: impl IntoIterator<Item = PublicKey>) -> Self {
-        Self {
-            keys: keys.into_iter().collect(),
-        }
-    }
-
-    /// Reads a JWKS.
-    ///
-    /// # Errors
-    /// When it is not JSON, is empty or too long, or holds a key of another type or with
-    /// a key id that is not its thumbprint: a set is trusted whole or not at all.
-    pub fn from_jwks(text: &str) -> Result<Self, KeyError> {
-        let jwks: Jwks =
-            serde_json::from_str(text).map_err(|_| KeyError::Jwks("it is not a JWKS"))?;
-        if jwks.keys.is_empty() || jwks.keys.len() > KEYS_MAX {
-            return Err(KeyError::Jwks("expected 1 to 64 keys"));
-        }
-        let keys: Result<Vec<_>, _> = jwks.keys.iter().map(read_jwk).collect();
-        keys.map(|keys| Self { keys })
-    }
-
-    /// The set as a JWKS.
-    #[must_use]
-    pub fn to_jwks(&self) -> String {
-        let keys = self.keys.iter().map(write_jwk).collect();
-        serde_json::to_string_pretty(&Jwks { keys }).unwrap_or_default()
-    }
-
-    /// The key with this id.
-    #[must_use]
-    pub fn get(&self, id: &str) -> Option<&PublicKey> {
-        self.keys.iter().find(|key| key.id == id)
-    }
-
-    /// The keys, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &PublicKey> {
-        self.keys.iter()
-    }
-}
-
-fn write_jwk(key: &PublicKey) -> Jwk {
-    Jwk {
-        kty: "OKP".to_owned(),
-        crv: "Ed25519".to_owned(),
-        x: URL_SAFE_NO_PAD.encode(key.to_bytes()),
-        kid: key.id.clone(),
-        usage: Some("sig".to_owned()),
-        alg: Some("EdDSA".to_owned()),
-    }
-}
-
-fn read_jwk(jwk: &Jwk) -> Result<PublicKey, KeyError> {
-    let signs = jwk.usage.as_deref().is_none_or(|usage| usage == "sig")
-        && jwk.alg.as_deref().is_none_or(|alg| alg == "EdDSA");
-    if jwk.kty != "OKP" || jwk.crv != "Ed25519" || !signs {
-        return Err(KeyError::Jwks("a key is not for Ed25519 signatures"));
-    }
-    let bytes: [u8; 32] = URL_SAFE_NO_PAD
-        .decode(&jwk.x)
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or(KeyError::Jwks("a key is not 32 bytes of base64url"))?;
-    let key = PublicKey::from_bytes(&bytes)?;
-    if key.id != jwk.kid {
-        return Err(KeyError::Jwks(
-            "a key id is not the RFC 7638 thumbprint of its key",
-        ));
-    }
-    Ok(key)
-}
-
 /// A secret for keyed hashes, with the id under which its results are known.
 #[derive(Clone)]
 pub struct HmacKey {
@@ -356,36 +259,6 @@ mod tests {
         ] {
             assert_eq!(SigningKey::from_pem(bad).unwrap_err(), KeyError::Pem);
         }
-    }
-
-    #[test]
-    fn jwks_round_trips_with_several_keys() {
-        let keys = [1_u8, 2, 3].map(|n| SigningKey::from_seed(&[n; 32]).public());
-        let set = KeySet::new(keys.clone());
-        let read = KeySet::from_jwks(&set.to_jwks()).unwrap();
-        assert_eq!(read, set);
-        assert_eq!(read.get(keys[1].id()), Some(&keys[1]));
-        assert_eq!(read.get("other"), None);
-        assert_eq!(read.iter().count(), 3);
-    }
-
-    #[test]
-    fn a_jwks_is_trusted_whole_or_not_at_all() {
-        let good = KeySet::new([SigningKey::from_seed(&[1; 32]).public()]).to_jwks();
-        for (from, to) in [
-            ("OKP", "RSA"),
-            ("Ed25519", "X25519"),
-            ("\"sig\"", "\"enc\""),
-            ("EdDSA", "HS256"),
-            ("\"kid\": \"", "\"kid\": \"x"),
-            ("\"x\": \"", "\"x\": \"AA"),
-            ("keys", "sleutels"),
-        ] {
-            let bad = good.replacen(from, to, 1);
-            assert_ne!(bad, good, "{from}");
-            assert!(KeySet::from_jwks(&bad).is_err(), "{from} -> {to}");
-        }
-        assert!(KeySet::from_jwks(r#"{"keys":[]}"#).is_err());
     }
 
     #[test]

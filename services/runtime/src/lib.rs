@@ -8,6 +8,7 @@ pub mod config;
 pub mod files;
 pub mod health;
 pub mod identity;
+pub mod key_file;
 pub mod nats_server;
 pub mod policy;
 pub mod service;

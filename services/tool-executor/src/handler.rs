@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_domain::decision;
-use countersign_domain::permit::{ClaimSigner, PermitVerifier};
+use countersign_domain::permit::ClaimSigner;
 use countersign_domain::policy::{Bundle, Tool};
 use countersign_domain::redact::Redactor;
 use countersign_runtime::bus::{
@@ -23,6 +23,7 @@ use tracing::{Instrument as _, Span};
 use crate::call::Workers;
 use crate::chain::{self, Link, Stored};
 use crate::examine::{Examined, Refusal, Trust, examine, read_approved};
+use crate::keys::Keys;
 use crate::metrics;
 use crate::recheck;
 use crate::run::Run;
@@ -47,8 +48,7 @@ pub(crate) struct Executor {
     source: ServiceId,
     policy: Policy,
     redactor: Redactor,
-    permits: PermitVerifier,
-    claims: ClaimSigner,
+    keys: Keys,
     workers: Workers,
     spool: Spool,
     slots: Arc<Semaphore>,
@@ -71,6 +71,7 @@ impl Executor {
         policy: Policy,
     ) -> Result<Self, ServiceError> {
         let client = context.bus.client().clone();
+        let keys = Keys::follow(&context, &settings);
         Ok(Self {
             source: context
                 .bus
@@ -81,8 +82,7 @@ impl Executor {
             id: settings.id,
             policy,
             redactor: settings.redactor,
-            permits: PermitVerifier::new(settings.permit_keys),
-            claims: ClaimSigner::new(settings.claim_key),
+            keys,
             workers: Workers::new(client, settings.http).map_err(ServiceError::Failed)?,
             spool: Spool::open(&settings.spool_dir)?,
             slots: Arc::new(Semaphore::new(settings.max_running)),
@@ -103,7 +103,7 @@ impl Executor {
     }
 
     pub(crate) fn claims(&self) -> &ClaimSigner {
-        &self.claims
+        self.keys.claims()
     }
 
     pub(crate) fn workers(&self) -> &Workers {
@@ -240,14 +240,14 @@ impl Executor {
         }
     }
 
-    fn checked<'b>(
+    async fn checked<'b>(
         &'b self,
         bundle: &'b Bundle,
         approved: &ToolApproved,
         stored: Option<&StoredMessage>,
     ) -> Result<Examined<'b>, Refusal> {
         let trust = Trust {
-            permits: &self.permits,
+            permits: self.keys.permits_for(&approved.permit).await,
             deployment: self.context.0.deployment.name.as_str(),
             bundle,
             redactor: &self.redactor,
@@ -320,7 +320,7 @@ impl Decisions {
             permitted,
             tool,
             recheck,
-        } = match executor.checked(bundle, &approved, stored.as_ref()) {
+        } = match executor.checked(bundle, &approved, stored.as_ref()).await {
             Ok(examined) => examined,
             Err(refusal) => return executor.revoke(&approved, seq, &refusal, trace).await,
         };

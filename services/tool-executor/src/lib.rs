@@ -12,6 +12,7 @@ mod call;
 mod chain;
 mod examine;
 mod handler;
+mod keys;
 mod metrics;
 mod outcome;
 mod output;

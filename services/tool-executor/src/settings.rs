@@ -7,6 +7,7 @@ use countersign_domain::keys::{KeySet, SigningKey};
 use countersign_domain::policy::{Bundle, Worker};
 use countersign_domain::redact::{FingerprintKey, Redactor};
 use countersign_runtime::config::Config;
+use countersign_runtime::identity::Signing;
 use countersign_runtime::service::ServiceError;
 use countersign_runtime::{files, policy};
 use countersign_schemas::ServiceId;
@@ -31,6 +32,9 @@ pub struct Settings {
     pub permit_keys: KeySet,
     /// The key that signs claim tokens.
     pub claim_key: SigningKey,
+    /// The folder that both are read from again when they change; `None` for keys that
+    /// stay.
+    pub keys_dir: Option<PathBuf>,
 }
 
 impl Settings {
@@ -39,8 +43,8 @@ impl Settings {
     /// # Errors
     /// When a file cannot be used, or a tool's `http` service has no base URL.
     pub fn load(config: &Config) -> Result<Self, ServiceError> {
-        let key = |name: &str| config.keys.dir.join(name);
-        let line = files::secret("fingerprint key", &key("fingerprint.key"))?;
+        let keys = &config.keys.dir;
+        let line = files::secret("fingerprint key", &keys.join("fingerprint.key"))?;
         let fingerprint = FingerprintKey::parse(&line).map_err(ServiceError::configured)?;
         let own = &config.tool_executor;
         let settings = Self {
@@ -49,8 +53,9 @@ impl Settings {
             max_running: own.max_running,
             http: own.http.clone(),
             redactor: Redactor::new(fingerprint),
-            permit_keys: files::key_set("permit keys", &key("permit.jwks.json"))?,
-            claim_key: files::signing_key("claim key", &key("claim.pem"))?,
+            permit_keys: files::key_set("permit keys", &Signing::Permit.public(keys))?,
+            claim_key: files::signing_key("claim key", &Signing::Claim.private(keys))?,
+            keys_dir: Some(keys.clone()),
             folder: policy::folder(&config.policy.dir),
         };
         settings.warn_of_missing_services();

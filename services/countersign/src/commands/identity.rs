@@ -1,6 +1,9 @@
-//! `countersign identity`: who may connect, changed on a running system.
+//! `countersign identity`: who may connect and what signs, changed on a running system.
+
+mod signing_keys;
 
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 use countersign_runtime::bus::{Bus, ConnectOptions};
 use countersign_runtime::config::Config;
@@ -33,8 +36,9 @@ enum Command {
     Add(AddArgs),
     /// Remove an identity; its connections are cut at once
     Remove(NamedArgs),
-    /// Give an identity a fresh key; connections with the old one are cut at once
-    Rotate(NamedArgs),
+    /// Give an identity a fresh key; connections with the old one are cut at once. With the
+    /// role `key`: a fresh key that signs permits or claim tokens
+    Rotate(RotateArgs),
     /// Have every server read its accounts again, after they were copied to its machine
     Reload,
     /// List the identities
@@ -71,6 +75,48 @@ struct NamedArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct RotateArgs {
+    /// service, agent, approver, operator, worker or bridge; or key
+    role: Rotated,
+    /// Its name; of a key, permit or claim
+    name: String,
+    /// Publish the new key and sign with the old one still: for workers and executors on
+    /// other machines, which need the public keys first (keys only)
+    #[arg(long, group = "step")]
+    publish: bool,
+    /// The old key was stolen: what it signed no longer counts, and approved intents that
+    /// nobody has claimed are revoked (keys only)
+    #[arg(long, group = "step")]
+    stolen: bool,
+    /// Only remove old keys whose last token has ended (keys only)
+    #[arg(long, group = "step")]
+    prune: bool,
+    #[command(flatten)]
+    by: By,
+}
+
+/// What is given a fresh key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rotated {
+    /// Somebody who connects.
+    Identity(Role),
+    /// What signs permits or claim tokens.
+    Key,
+}
+
+impl FromStr for Rotated {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "key" {
+            return Ok(Self::Key);
+        }
+        let role = text.parse::<Role>().map_err(|error| error.to_string())?;
+        Ok(Self::Identity(role))
+    }
+}
+
+#[derive(Debug, clap::Args)]
 struct By {
     /// Whose key signs this off in the audit log; needed only where there are several
     #[arg(long, value_name = "OPERATOR")]
@@ -102,18 +148,38 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             let change = identity::remove(&deployment, &access, args.role, &args.name).await?;
             (change, args.by)
         }
-        Command::Rotate(args) => {
-            let change = identity::rotate(&deployment, &access, args.role, &args.name).await?;
-            (change, args.by)
-        }
+        Command::Rotate(args) => match args.identity()? {
+            Some(role) => {
+                let change = identity::rotate(&deployment, &access, role, &args.name).await?;
+                (change, args.by)
+            }
+            None => return signing_keys::change(&args, &config, &deployment, output).await,
+        },
     };
-    if let Err(reason) = tell(&config, &deployment, &change, by.operator).await {
-        output.progress(&format!(
-            "the change is made; it is not in the audit log, because {reason}"
-        ));
-    }
+    let told = Told {
+        change: change.kind.name(),
+        role: change.principal.role().name(),
+        name: change.principal.name(),
+        public_key: change.public_key.clone(),
+    };
+    put_on_record(&config, &deployment, told, by.operator, output).await;
     output.answer(&change_json(&change), || change_text(&change))?;
     Ok(Exit::Done)
+}
+
+impl RotateArgs {
+    /// The role of the identity that is rotated; `None` for a signing key.
+    fn identity(&self) -> Result<Option<Role>, CliError> {
+        let of_keys = self.publish || self.stolen || self.prune;
+        match self.role {
+            Rotated::Key => Ok(None),
+            Rotated::Identity(role) if !of_keys => Ok(Some(role)),
+            Rotated::Identity(_) => Err(CliError::usage(
+                "--publish, --stolen and --prune are for `rotate key permit` and `rotate key \
+                 claim`; an old key of an identity is cut off at once",
+            )),
+        }
+    }
 }
 
 fn principal(args: &AddArgs) -> Result<Principal, CliError> {
@@ -173,20 +239,43 @@ fn list(deployment: &Deployment, output: &Output) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
+/// A change as the audit log has it.
+struct Told<'a> {
+    change: &'a str,
+    role: &'a str,
+    name: &'a str,
+    public_key: Option<String>,
+}
+
+/// Puts a change into the audit log, or says why it is not there.
+async fn put_on_record(
+    config: &Config,
+    deployment: &Deployment,
+    told: Told<'_>,
+    by: Option<PersonId>,
+    output: &Output,
+) {
+    if let Err(reason) = tell(config, deployment, told, by).await {
+        output.progress(&format!(
+            "the change is made; it is not in the audit log, because {reason}"
+        ));
+    }
+}
+
 /// Tells the coordinator, which writes the change into the log as that operator's deed.
 async fn tell(
     config: &Config,
     deployment: &Deployment,
-    change: &Change,
+    told: Told<'_>,
     by: Option<PersonId>,
 ) -> Result<(), String> {
     let (operator, seed) = operator(deployment, by)?;
     let event = IdentityChanged {
         schema_version: 1,
-        change: change.kind.name().to_owned(),
-        role: change.principal.role().name().to_owned(),
-        name: change.principal.name().to_owned(),
-        public_key: change.public_key.clone(),
+        change: told.change.to_owned(),
+        role: told.role.to_owned(),
+        name: told.name.to_owned(),
+        public_key: told.public_key,
         operator: operator.clone(),
     };
     let body = serde_json::to_vec(&event).map_err(|error| error.to_string())?;

@@ -126,6 +126,20 @@ impl WorkGate {
         }
     }
 
+    /// Trusts these keys from now on: the published ones, after a rotation.
+    pub fn trust(&self, permits: KeySet, claims: KeySet) {
+        self.permits.trust(permits);
+        self.claims.trust(claims);
+    }
+
+    /// Whether the keys of both tokens are known. Where they are not, read the published
+    /// keys again before [`Self::admit`].
+    #[must_use]
+    pub fn knows(&self, headers: WorkHeaders<'_>) -> bool {
+        headers.permit.is_none_or(|token| self.permits.knows(token))
+            && headers.claim.is_none_or(|token| self.claims.knows(token))
+    }
+
     /// Admits one call of `tool` with `body`, once.
     ///
     /// # Errors

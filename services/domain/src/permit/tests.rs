@@ -247,6 +247,38 @@ fn rotation_keeps_old_keys_until_they_are_taken_out() {
     );
 }
 
+#[test]
+fn a_rotation_reaches_every_clone_of_signer_and_verifier() {
+    let (signer, verifier) = (signer(), verifier());
+    let (aud, claims) = (audience(DEPLOYMENT, &tool()), claims_for(&raw()));
+    let (desk, executor) = (signer.clone(), verifier.clone());
+    let open = |token: &str| verifier.verify(token, &aud, DEPLOYMENT, now());
+
+    signer.rotate(key(2));
+    let token = desk.sign(&claims).unwrap();
+    assert!(!executor.knows(&token), "published too late");
+    assert_eq!(open(&token), Err(TokenError::UnknownKey));
+    executor.trust(permit_keys().with(key(2).public()).unwrap());
+    assert!(verifier.knows(&token));
+    assert_eq!(open(&token), Ok(claims));
+    for no_token in ["", "x", "e30.e30.e30"] {
+        assert!(!verifier.knows(no_token));
+    }
+}
+
+#[test]
+fn what_a_retired_key_signed_counts_until_the_keys_end() {
+    let token = signer().sign(&claims_for(&raw())).unwrap();
+    let aud = audience(DEPLOYMENT, &tool());
+    let end = now().plus(Duration::from_secs(60));
+    let keys = permit_keys().with(key(2).public()).unwrap();
+    let keys = keys.retiring_all_but(key(2).id(), end);
+    let verifier = PermitVerifier::new(keys);
+    let open = |at| verifier.verify(&token, &aud, DEPLOYMENT, at);
+    assert!(open(now()).is_ok());
+    assert_eq!(open(end), Err(TokenError::UnknownKey));
+}
+
 proptest! {
     #[test]
     fn no_changed_byte_survives(position in 0_usize..2_000, flip in 1_u8..=127) {

@@ -1,5 +1,7 @@
-//! Signers and verifiers of the two kinds of token.
+//! Signers and verifiers of the two kinds of token. Clones of one share its keys, so that a
+//! rotation reaches all of them.
 
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use countersign_schemas::{ServiceId, Timestamp, limits};
@@ -13,15 +15,46 @@ use crate::keys::{KeySet, SigningKey};
 const PERMIT_TYPE: &str = "permit+jwt";
 const CLAIM_TYPE: &str = "claim+jwt";
 
-/// Signs permits.
+/// What can be replaced as a whole while others use it.
 #[derive(Debug)]
-pub struct PermitSigner(jws::Signer);
+struct Slot<T>(Arc<RwLock<Arc<T>>>);
+
+impl<T> Slot<T> {
+    fn new(value: T) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(value))))
+    }
+
+    fn get(&self) -> Arc<T> {
+        // The value is whole after every statement, so a panic elsewhere cannot tear it.
+        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&held)
+    }
+
+    fn put(&self, value: T) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
+    }
+}
+
+impl<T> Clone for Slot<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+/// Signs permits.
+#[derive(Debug, Clone)]
+pub struct PermitSigner(Slot<jws::Signer>);
 
 impl PermitSigner {
     /// A signer with this key.
     #[must_use]
     pub fn new(key: SigningKey) -> Self {
-        Self(jws::Signer::new(key, PERMIT_TYPE))
+        Self(Slot::new(jws::Signer::new(key, PERMIT_TYPE)))
+    }
+
+    /// Signs with `key` from now on.
+    pub fn rotate(&self, key: SigningKey) {
+        self.0.put(jws::Signer::new(key, PERMIT_TYPE));
     }
 
     /// The permit with these claims.
@@ -29,21 +62,36 @@ impl PermitSigner {
     /// # Errors
     /// When the claims cannot be written as JSON, which they always can.
     pub fn sign(&self, claims: &PermitClaims) -> Result<String, TokenError> {
-        self.0.sign(claims)
+        self.0.get().sign(claims)
     }
 }
 
 /// Verifies permits.
 #[derive(Debug, Clone)]
 pub struct PermitVerifier {
-    keys: KeySet,
+    keys: Slot<KeySet>,
 }
 
 impl PermitVerifier {
     /// A verifier that trusts these keys.
     #[must_use]
     pub fn new(keys: KeySet) -> Self {
-        Self { keys }
+        Self {
+            keys: Slot::new(keys),
+        }
+    }
+
+    /// Trusts `keys` from now on, and no others.
+    pub fn trust(&self, keys: KeySet) {
+        self.keys.put(keys);
+    }
+
+    /// Whether the key that `token` names is known. Where it is not, the published keys may
+    /// be newer than these.
+    #[must_use]
+    pub fn knows(&self, token: &str) -> bool {
+        let id = jws::key_id(token);
+        id.is_some_and(|id| self.keys.get().get(&id).is_some())
     }
 
     /// The claims of a permit that was issued by `issuer` for `audience` and is valid now.
@@ -57,7 +105,7 @@ impl PermitVerifier {
         issuer: &str,
         now: Timestamp,
     ) -> Result<PermitClaims, TokenError> {
-        let claims: PermitClaims = jws::open(token, PERMIT_TYPE, &self.keys)?;
+        let claims: PermitClaims = jws::open(token, PERMIT_TYPE, &self.keys.get(), now)?;
         check_parties(&claims.iss, issuer, &claims.aud, audience)?;
         jws::check_times(claims.iat, claims.exp, PERMIT_LIFE_MAX, now)?;
         Ok(claims)
@@ -76,14 +124,19 @@ pub struct Claim {
 }
 
 /// Signs claim tokens.
-#[derive(Debug)]
-pub struct ClaimSigner(jws::Signer);
+#[derive(Debug, Clone)]
+pub struct ClaimSigner(Slot<jws::Signer>);
 
 impl ClaimSigner {
     /// A signer with this key.
     #[must_use]
     pub fn new(key: SigningKey) -> Self {
-        Self(jws::Signer::new(key, CLAIM_TYPE))
+        Self(Slot::new(jws::Signer::new(key, CLAIM_TYPE)))
+    }
+
+    /// Signs with `key` from now on.
+    pub fn rotate(&self, key: SigningKey) {
+        self.0.put(jws::Signer::new(key, CLAIM_TYPE));
     }
 
     /// A claim token for a permitted run, valid for [`CLAIM_LIFE_MAX`].
@@ -97,7 +150,7 @@ impl ClaimSigner {
         now: Timestamp,
     ) -> Result<String, TokenError> {
         let permit = permitted.claims();
-        self.0.sign(&ClaimClaims {
+        self.0.get().sign(&ClaimClaims {
             iss: permit.iss.clone(),
             aud: permit.aud.clone(),
             jti: permit.jti,
@@ -113,14 +166,29 @@ impl ClaimSigner {
 /// Verifies claim tokens.
 #[derive(Debug, Clone)]
 pub struct ClaimVerifier {
-    keys: KeySet,
+    keys: Slot<KeySet>,
 }
 
 impl ClaimVerifier {
     /// A verifier that trusts these keys.
     #[must_use]
     pub fn new(keys: KeySet) -> Self {
-        Self { keys }
+        Self {
+            keys: Slot::new(keys),
+        }
+    }
+
+    /// Trusts `keys` from now on, and no others.
+    pub fn trust(&self, keys: KeySet) {
+        self.keys.put(keys);
+    }
+
+    /// Whether the key that `token` names is known. Where it is not, the published keys may
+    /// be newer than these.
+    #[must_use]
+    pub fn knows(&self, token: &str) -> bool {
+        let id = jws::key_id(token);
+        id.is_some_and(|id| self.keys.get().get(&id).is_some())
     }
 
     /// The claims of a claim token that was issued by `issuer` for `audience` and is
@@ -135,7 +203,7 @@ impl ClaimVerifier {
         issuer: &str,
         now: Timestamp,
     ) -> Result<ClaimClaims, TokenError> {
-        let claims: ClaimClaims = jws::open(token, CLAIM_TYPE, &self.keys)?;
+        let claims: ClaimClaims = jws::open(token, CLAIM_TYPE, &self.keys.get(), now)?;
         check_parties(&claims.iss, issuer, &claims.aud, audience)?;
         // A claim token carries no `iat`: how far it reaches ahead is bounded instead.
         let skew = Duration::from_secs(limits::CLOCK_SKEW_SECONDS);

@@ -89,6 +89,15 @@ pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileEr
         .map_err(error())
 }
 
+/// Gives the file `from` the name `to`, in place of what had it.
+pub(super) fn put_in_place(from: &Path, to: &Path) -> Result<(), FileError> {
+    let error = FileError::on("replace", to);
+    let dir = to.parent().unwrap_or(to);
+    fs::rename(from, to)
+        .and_then(|()| File::open(dir)?.sync_all())
+        .map_err(error)
+}
+
 /// Removes a file if it is there.
 pub(super) fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {

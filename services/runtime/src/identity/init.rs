@@ -10,6 +10,7 @@ use super::keys::{self, KeyError};
 use super::principal::{Principal, Service};
 use super::registry::{Entry, Registry, RegistryError};
 use super::server_conf::{Cluster, ServerConf, Tls};
+use super::signing::Signing;
 
 /// What to make.
 #[derive(Debug, Clone)]
@@ -197,10 +198,11 @@ fn make_identities(deployment: &Deployment, options: &InitOptions) -> Result<Reg
 fn make_keys(dir: &Path) -> Result<(), InitError> {
     let write =
         |name: &str, text: &str, mode| files::create(&dir.join(name), text.as_bytes(), mode);
-    for name in ["permit", "claim"] {
+    for signing in [Signing::Permit, Signing::Claim] {
         let key = keys::signing()?;
-        write(&format!("{name}.pem"), &key.private_pem, files::PRIVATE)?;
-        write(&format!("{name}.jwks.json"), &key.jwks, files::PUBLIC)?;
+        let pem = key.private_pem.as_bytes();
+        files::create(&signing.private(dir), pem, files::PRIVATE)?;
+        files::create(&signing.public(dir), key.jwks.as_bytes(), files::PUBLIC)?;
     }
     let manifest = keys::signing()?;
     write("manifest.pem", &manifest.private_pem, files::PRIVATE)?;

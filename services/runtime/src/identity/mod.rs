@@ -6,7 +6,7 @@
 //! - [`ServerConf`] and [`render_accounts`] write the server's configuration;
 //! - [`Registry`] is `identities.json`; [`Deployment`] is the directory around it;
 //! - [`init()`] makes a deployment; [`add`], [`remove`], [`rotate`] and [`reload`] change
-//!   it while it runs.
+//!   it while it runs, and [`change_key`] the keys that sign permits and claim tokens.
 
 mod change;
 mod crossings;
@@ -19,6 +19,7 @@ mod principal;
 mod registry;
 mod server_conf;
 mod servers;
+mod signing;
 
 pub use change::{Change, ChangeError, InForce, Kind, add, reload, remove, rotate};
 pub use crossings::{Crossing, crossings};
@@ -31,3 +32,4 @@ pub use principal::{Account, OWN_KEY, Principal, PrincipalError, Role, Service};
 pub use registry::{Entry, Registry, RegistryError};
 pub use server_conf::{Cluster, ServerConf, Tls, render_accounts};
 pub use servers::{ServerAccess, ServersError, Verified};
+pub use signing::{KeyChange, KeyStep, Signing, SigningError, change_key};

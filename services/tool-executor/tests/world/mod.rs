@@ -98,6 +98,7 @@ impl World {
             redactor: fixture::redactor(),
             permit_keys: fixture::permit_keys(),
             claim_key: fixture::claim_key(),
+            keys_dir: None,
         }
     }
 
