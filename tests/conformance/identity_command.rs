@@ -122,6 +122,17 @@ async fn a_change_is_made_told_and_put_on_record() {
     assert_eq!(recorded().await["change"], "removed");
     let registry = site.files.registry().unwrap();
     assert!(registry.find(Role::Agent, "hr").is_err());
+
+    let (rotated, told) = site.done("rotate key permit");
+    assert_eq!((told.as_str(), &rotated["change"]), ("", &"rotated".into()));
+    let record = recorded().await;
+    assert_eq!(
+        (&record["role"], &record["name"]),
+        (&"key".into(), &"permit".into())
+    );
+    assert_eq!(record["public_key"], rotated["signs"]);
+    let (pruned, _) = site.done("rotate key permit --prune");
+    assert_eq!(pruned["retired"].as_array().unwrap().len(), 1, "{pruned}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,6 +150,9 @@ async fn what_makes_no_sense_is_a_usage_error_and_changes_nothing() {
         "remove agent nobody",
         "remove service policy-checker",
         "rotate agent nobody",
+        "rotate agent billing --stolen",
+        "rotate key manifest",
+        "rotate key permit --publish --prune",
     ] {
         let output = site.command(words);
         assert_eq!(output.status.code(), Some(2), "{words}: {output:?}");

@@ -3,12 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use countersign_domain::approvals::People;
+use countersign_domain::approvals::{Delegation, People};
 use countersign_domain::input::{input_digest, salt_text};
-use countersign_schemas::events::{
-    Ask, CheckedRequester, Operation, PolicyChecked, RequestRef, Requester, TeamQuorum,
-    ToolRequested, Verdict,
-};
+use countersign_schemas::events::{PolicyChecked, Requester, ToolRequested, Verdict};
 use countersign_schemas::{Digest, IntentId, JsonObject, PersonId, TeamId, Timestamp};
 use serde_json::json;
 
@@ -72,57 +69,42 @@ pub(crate) fn checked(number: u8, scenario: &Scenario) -> PolicyChecked {
     let asked = request(number, Input::Judged);
     let salt = salt_text([number; 16]);
     let digest = input_digest(asked.intent_id, &asked.tool, &asked.input, &salt);
-    let ask = Ask {
-        approvers: vec![TeamQuorum {
-            team: "support".parse().expect("a team"),
-            quorum: scenario.quorum,
-        }],
-        expires_in_s: ASK_S,
-        chat_may_approve: false,
-        self_allowed: false,
-        excluded: vec![REQUESTER.parse().expect("a person")],
-        window_max_s: None,
-    };
-    PolicyChecked {
-        schema_version: 1,
-        intent_id: asked.intent_id,
-        request: RequestRef {
-            stream: "CS_INTENTS".to_owned(),
-            incarnation: "abc".parse().expect("an incarnation"),
-            seq: u64::from(number) + 1,
-        },
-        agent: "billing".parse().expect("an agent"),
-        requester: CheckedRequester {
-            id: asked.requester.id.clone(),
-            verified: false,
-        },
-        tool: asked.tool.clone(),
-        operation: Some(Operation::Update),
-        purpose: asked.purpose.clone(),
-        bundle: None,
-        session_id: None,
-        expires_at: None,
-        dry_run: None,
-        verdict,
-        reasons: Vec::new(),
-        needs: Vec::new(),
-        ask: (verdict == Verdict::Ask).then_some(ask),
-        guardrails: Vec::new(),
-        input_redacted: asked.input.clone(),
-        input_shown: asked.input.clone(),
-        amount: None,
-        summary: "change a contact".to_owned(),
-        changes: Vec::new(),
-        input_digest: digest.expect("a canonical input"),
-        salt,
-        input_match: "match".to_owned(),
-        policy_digest: Digest::of_bytes(b"policy"),
-        tool_digest: Some(Digest::of_bytes(b"tool")),
-        expose: Vec::new(),
-        helper: None,
-        charges: Vec::new(),
-        requested_at: at(0),
-    }
+    let ask = json!({
+        "approvers": [{"team": "support", "quorum": scenario.quorum}],
+        "expires_in_s": ASK_S,
+        "chat_may_approve": false,
+        "self_allowed": false,
+        "excluded": [REQUESTER],
+    });
+    // As it is read from the stream: what it leaves out has its default.
+    let read = serde_json::from_value(json!({
+        "schema_version": 1,
+        "intent_id": asked.intent_id,
+        "request": {"stream": "CS_INTENTS", "incarnation": "abc", "seq": number + 1},
+        "agent": "billing",
+        "requester": {"id": asked.requester.id, "verified": false},
+        "tool": asked.tool,
+        "operation": "update",
+        "purpose": asked.purpose,
+        "verdict": verdict,
+        "reasons": [],
+        "needs": [],
+        "ask": (verdict == Verdict::Ask).then_some(ask),
+        "guardrails": [],
+        "input_redacted": asked.input,
+        "input_shown": asked.input,
+        "summary": "change a contact",
+        "changes": [],
+        "input_digest": digest.expect("a canonical input"),
+        "salt": salt,
+        "input_match": "match",
+        "policy_digest": Digest::of_bytes(b"policy"),
+        "tool_digest": Digest::of_bytes(b"tool"),
+        "expose": [],
+        "charges": [],
+        "requested_at": at(0),
+    }));
+    read.expect("a verdict")
 }
 
 /// Who is in which team.
@@ -150,5 +132,13 @@ impl People for Company {
 
     fn name(&self, _: &PersonId) -> Option<&str> {
         None
+    }
+
+    fn delegations_to(&self, _: &PersonId) -> Vec<&Delegation> {
+        Vec::new()
+    }
+
+    fn delegations_of(&self, _: &PersonId) -> Vec<&Delegation> {
+        Vec::new()
     }
 }
