@@ -84,9 +84,9 @@ impl Office {
             let forms = r#"ask {"op":"list"} or {"op":"show","approval_id":"a-…"}"#;
             refusal(400, forms)
         })?;
-        let reply = match asked {
-            ViewRequest::List { mine } => self.list(&person, mine).await,
-            ViewRequest::Show { approval_id } => self.show(&person, &approval_id).await,
+        let reply = match &asked {
+            ViewRequest::List { .. } => self.list(&person, &asked).await,
+            ViewRequest::Show { approval_id } => self.show(&person, approval_id).await,
         };
         let reply = reply.map_err(|failure| {
             tracing::warn!(%failure, "a question about approvals is not answered");
@@ -111,10 +111,14 @@ impl Office {
         }))
     }
 
-    async fn list(&self, person: &PersonId, mine: bool) -> Result<Option<ViewReply>, Failure> {
-        let ids = match mine {
-            true => self.ids_that_may_concern(person),
-            false => self.pending.ids(),
+    async fn list(
+        &self,
+        person: &PersonId,
+        asked: &ViewRequest,
+    ) -> Result<Option<ViewReply>, Failure> {
+        let ids = match asked {
+            ViewRequest::List { mine: true, .. } => self.ids_that_may_concern(person),
+            ViewRequest::List { .. } | ViewRequest::Show { .. } => self.pending.ids(),
         };
         let all = ids.len();
         let mut list = List::default();
@@ -125,7 +129,7 @@ impl Office {
             let Some(listed) = found? else {
                 continue;
             };
-            if mine && !listed.may_vote {
+            if !asked.wants(&listed) {
                 continue;
             }
             if !list.take(listed)? {

@@ -254,6 +254,50 @@ async fn claim(world: &World, intent: IntentId, expected: u64) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn people_are_told_of_an_unknown_outcome_that_an_executor_found() -> Result<()> {
+    let world = World::start().await?;
+    let running = world.coordinator().await?;
+    let mut told = Vec::new();
+    for outcome in [Outcome::Failed, Outcome::Unknown] {
+        let intent = world.judge(Verdict::Allow, json!({})).await?;
+        world
+            .event::<ToolApproved>(&format!("tool.approved.billing.{intent}"))
+            .await?;
+        let seq = world.head(intent).await?.context("approved")?.seq;
+        claim(&world, intent, seq).await?;
+        let claimed = world.head(intent).await?.context("claimed")?.seq;
+        let completed = ToolCompleted {
+            schema_version: 1,
+            intent_id: intent,
+            agent: "billing".parse()?,
+            tool: "mail.send".parse()?,
+            outcome,
+            output: None,
+            output_summary: "The connection broke after it was sent.".to_owned(),
+            changes: Vec::new(),
+            error: None,
+            duration_ms: 10,
+        };
+        let address = Address::ToolCompleted {
+            agent: "billing".parse()?,
+            intent,
+        };
+        let out = Outgoing::event(&address, &completed, &world.meta("tool-executor")?)?;
+        let filter = Address::chain_filter(&completed.agent, intent);
+        let stored = world.executor.append(out, &filter, claimed).await?;
+        ensure!(matches!(stored, Append::Stored(_)));
+        told.push(format!("handoff.outcome.support.{intent}"));
+    }
+    let [failed, unknown] = told.as_slice() else {
+        anyhow::bail!("two outcomes");
+    };
+    let handoff: Handoff = world.event(unknown).await?;
+    ensure!(handoff.code == "unknown" && handoff.title.starts_with("Did it happen?"));
+    ensure!(world.count(failed).await? == 0, "that one is known");
+    running.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_approved_intent_gets_an_end() -> Result<()> {
     let world = World::start().await?;
     let running = world.coordinator().await?;

@@ -1,16 +1,15 @@
 //! What is asked and answered on `cs.approval.view.<person>`, as JSON.
 
-use countersign_schemas::ApprovalId;
 use countersign_schemas::events::{ApprovalRequested, ApprovalState, CountedVote};
-use countersign_schemas::{Digest, JsonObject, PersonId, Timestamp};
+use countersign_schemas::{AgentId, ApprovalId, Digest, JsonObject, PersonId, TeamId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::People;
 use super::approval::{Approval, Resolution};
 use super::view::ApprovalView;
 
-/// A question: `{"op":"list"}`, `{"op":"list","mine":true}` or
-/// `{"op":"show","approval_id":"a-…"}`.
+/// A question: `{"op":"list"}`, narrowed by `"mine":true`, `"team":"finance"` and
+/// `"agent":"billing"`, or `{"op":"show","approval_id":"a-…"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ViewRequest {
@@ -19,12 +18,39 @@ pub enum ViewRequest {
         /// Only those on which the person may vote.
         #[serde(default)]
         mine: bool,
+        /// Only those that ask this team.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        team: Option<TeamId>,
+        /// Only those of this agent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<AgentId>,
     },
     /// One approval, whatever its state.
     Show {
         /// Which.
         approval_id: ApprovalId,
     },
+}
+
+impl ViewRequest {
+    /// Whether a list holds this one.
+    #[must_use]
+    pub fn wants(&self, listed: &Listed) -> bool {
+        match self {
+            Self::List { mine, team, agent } => {
+                let asks = |team: &TeamId| {
+                    let mut asked = listed.asked.approvers.iter();
+                    asked.any(|entry| entry.team == *team)
+                };
+                (!mine || listed.may_vote)
+                    && team.as_ref().is_none_or(asks)
+                    && agent
+                        .as_ref()
+                        .is_none_or(|agent| listed.asked.agent == *agent)
+            }
+            Self::Show { approval_id } => listed.asked.approval_id == *approval_id,
+        }
+    }
 }
 
 /// One approval without anything that only approvers may see. In a list it has no copy of
@@ -172,11 +198,43 @@ mod tests {
     }
 
     #[test]
+    fn a_list_holds_what_was_asked_for() {
+        let ask = |text: &str| serde_json::from_str::<ViewRequest>(text).unwrap();
+        for (question, who, wants) in [
+            (r#"{"op":"list"}"#, "kim", true),
+            (r#"{"op":"list","mine":true}"#, "lee", true),
+            (r#"{"op":"list","mine":true}"#, "dana", false),
+            (
+                r#"{"op":"list","team":"support","agent":"billing"}"#,
+                "kim",
+                true,
+            ),
+            (r#"{"op":"list","team":"security"}"#, "kim", false),
+            (r#"{"op":"list","agent":"crm"}"#, "lee", false),
+            (
+                r#"{"op":"list","mine":true,"agent":"billing"}"#,
+                "kim",
+                false,
+            ),
+        ] {
+            let wanted = ask(question).wants(&shown(who).listed);
+            assert_eq!(wanted, wants, "{question} for {who}");
+        }
+        let id = shown("lee").listed.asked.approval_id;
+        let show = ViewRequest::Show { approval_id: id };
+        assert!(show.wants(&shown("lee").listed));
+    }
+
+    #[test]
     fn questions_and_answers_have_their_forms() {
         let read = |text: &str| serde_json::from_str::<ViewRequest>(text);
         assert_eq!(
             read(r#"{"op":"list"}"#).unwrap(),
-            ViewRequest::List { mine: false }
+            ViewRequest::List {
+                mine: false,
+                team: None,
+                agent: None
+            }
         );
         let id = ApprovalId::for_intent(checked().intent_id);
         let show = json!({"op": "show", "approval_id": id.as_str()}).to_string();
@@ -186,6 +244,8 @@ mod tests {
             "{}",
             r#"{"op":"purge"}"#,
             r#"{"op":"show","approval_id":"x"}"#,
+            r#"{"op":"list","team":"a.b"}"#,
+            r#"{"op":"list","tool":"crm.read"}"#,
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }

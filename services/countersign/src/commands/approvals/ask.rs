@@ -3,19 +3,28 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign_domain::approvals::{Shown, ViewReply, ViewRequest};
+use countersign_domain::approvals::{Listed, Shown, ViewReply, ViewRequest};
 use countersign_runtime::bus::Bus;
 use countersign_schemas::subjects::service;
 use countersign_schemas::{ApprovalId, PersonId, headers};
 
+use super::Filter;
 use crate::exit::CliError;
 
 /// How long the coordinator may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pending approvals.
-pub(super) async fn list(bus: &Bus, person: &PersonId, mine: bool) -> Result<ViewReply, CliError> {
-    ask(bus, person, &ViewRequest::List { mine }).await
+/// The pending approvals, and how many more there are than fit into one answer.
+pub(super) async fn list(
+    bus: &Bus,
+    person: &PersonId,
+    filter: Filter,
+) -> Result<(Vec<Listed>, usize), CliError> {
+    let Filter { mine, team, agent } = filter;
+    match ask(bus, person, &ViewRequest::List { mine, team, agent }).await? {
+        ViewReply::Listed { approvals, more } => Ok((approvals, more)),
+        ViewReply::Shown { .. } => Err(something_else()),
+    }
 }
 
 /// One approval.
@@ -27,10 +36,12 @@ pub(super) async fn show(
     let id = approval_id.clone();
     match ask(bus, person, &ViewRequest::Show { approval_id }).await? {
         ViewReply::Shown { approval } if approval.listed.asked.approval_id == id => Ok(*approval),
-        ViewReply::Shown { .. } | ViewReply::Listed { .. } => Err(CliError::unexpected(
-            "the coordinator answered something else than was asked",
-        )),
+        ViewReply::Shown { .. } | ViewReply::Listed { .. } => Err(something_else()),
     }
+}
+
+fn something_else() -> CliError {
+    CliError::unexpected("the coordinator answered something else than was asked")
 }
 
 async fn ask(bus: &Bus, person: &PersonId, question: &ViewRequest) -> Result<ViewReply, CliError> {

@@ -1,68 +1,186 @@
-//! Approvals as people read them.
+//! One approval as a person reads it: everything that its digest covers.
 
-use std::time::Duration;
+use countersign_domain::approvals::{ApprovalView, Shown};
+use countersign_schemas::Timestamp;
+use countersign_schemas::events::{ApprovalItem, ApprovalState, CountedVote};
+use serde_json::Value;
 
-use countersign_domain::approvals::{ApprovalView, Listed, Shown, visible};
-use countersign_schemas::events::{ApprovalItem, ApprovalRequested, CountedVote, TeamQuorum};
-use countersign_schemas::{TeamId, Timestamp};
+use super::fields::{Fields, indented};
+use super::tables::{span, teams};
+use crate::output::{fold, pairs};
 
-use super::vote::Cast;
-use crate::output::{Output, pairs};
-
-/// The table of what waits.
-pub(super) fn list(approvals: &[Listed], more: usize, now: Timestamp, output: &Output) -> String {
-    if approvals.is_empty() {
-        return "nothing waits for people".to_owned();
+/// One approval, everything that the person may see, folded at `columns`.
+pub(super) fn one(shown: &Shown, now: Timestamp, columns: Option<usize>) -> String {
+    let mut text = match &shown.view {
+        Some(view) => seen(view, shown, now),
+        None => unseen(shown, now),
+    };
+    text.push_str(&format!("\ndigest: {}\n", shown.digest));
+    match columns {
+        Some(columns) => fold(&text, columns),
+        None => text,
     }
-    let head = [
-        "ID", "AGENT", "TOOL", "WHAT", "ASKED", "WAITING", "LEFT", "VOTE",
+}
+
+/// What only members of the teams asked see. The digest covers all of it, so all of it is
+/// printed: what has no line of its own here stands at the end.
+fn seen(view: &ApprovalView, shown: &Shown, now: Timestamp) -> String {
+    let mut fields = Fields::of(view);
+    // Not for people: it keeps values from being guessed from the digest.
+    drop(fields.take("salt"));
+    let mut lines = vec![
+        ("approval", fields.text("approval_id")),
+        ("about", fields.text("kind")),
+        ("state", shown.listed.state.to_string()),
+        ("agent", fields.text("agent")),
+        ("requester", requester(&mut fields)),
+        ("purpose", fields.text("purpose")),
+        ("session", fields.text("session_id")),
+        ("asked", quorums(&mut fields)),
+        ("in a chat", chat(&mut fields).to_owned()),
+        ("since", fields.text("created_at")),
+        ("expires", expiry(&fields.text("expires_at"), shown, now)),
+        ("policy", fields.text("policy_digest")),
     ];
-    let rows: Vec<_> = approvals.iter().map(|listed| row(listed, now)).collect();
-    let mut text = output.table(&head, &rows);
-    if more > 0 {
-        text.push_str(&format!("\nand {more} more"));
+    lines.extend(silence(&mut fields));
+    lines.extend(
+        fields
+            .list("reasons")
+            .into_iter()
+            .map(|one| ("why", reason(one))),
+    );
+    lines.extend(
+        fields
+            .list("guardrails")
+            .into_iter()
+            .map(|one| ("checked", found(one))),
+    );
+    lines.extend(votes(shown));
+    let mut text = pairs(&lines);
+    let items = fields.list("items");
+    let count = items.len();
+    for (index, item) in items.into_iter().enumerate() {
+        text.push_str(&seen_item(item, index, count));
+    }
+    let rest = fields.rest();
+    if !rest.is_empty() {
+        text.push('\n');
+        text.push_str(&rest);
     }
     text
 }
 
-fn row(listed: &Listed, now: Timestamp) -> Vec<String> {
-    let asked = &listed.asked;
-    let first = asked.items.first();
-    let more = asked.items.len().saturating_sub(1);
-    let summary = first.map(|item| item.summary.clone()).unwrap_or_default();
-    vec![
-        asked.approval_id.to_string(),
-        asked.agent.to_string(),
-        first.map(|item| item.tool.to_string()).unwrap_or_default(),
-        match more {
-            0 => summary,
-            more => format!("{summary} (+{more})"),
-        },
-        teams(&asked.approvers),
-        span(now.since(asked.created_at)),
-        span(asked.expires_at.since(now)),
-        if listed.may_vote { "you" } else { "others" }.to_owned(),
-    ]
+fn seen_item(mut item: Fields, index: usize, count: usize) -> String {
+    let place = match count {
+        1 => String::new(),
+        _ => format!("{} of {count}: ", index + 1),
+    };
+    let (tool, operation) = (item.text("tool"), item.text("operation"));
+    let lines = [
+        ("intent", item.text("intent_id")),
+        ("what", item.text("summary")),
+        ("amount", item.text("amount")),
+        ("exact input", item.text("input_digest")),
+    ];
+    let input = item.take("input_shown").unwrap_or_default();
+    let changes = item.list("changes");
+    let mut text = format!(
+        "\n{place}{tool} ({operation})\n{}input:\n{}\n",
+        pairs(&lines),
+        indented(&input)
+    );
+    text.extend(
+        changes
+            .into_iter()
+            .map(|one| format!("  {}\n", change(one))),
+    );
+    text.push_str(&item.rest());
+    text
 }
 
-/// What comes if nobody decides, and which hours count.
-fn silence(asked: &ApprovalRequested) -> Vec<(&'static str, String)> {
-    let mut lines = Vec::new();
-    for step in &asked.escalation {
-        let teams: Vec<&str> = step.instead_of.iter().map(TeamId::as_str).collect();
-        let teams = teams.join(" and ");
-        let text = format!("at {} {} may answer for {teams}", step.at, step.team);
-        lines.push(("then", text));
+fn requester(fields: &mut Fields) -> String {
+    let mut requester = Fields::from(fields.take("requester").unwrap_or_default());
+    let (id, note) = (requester.text("id"), fields.text("requester_note"));
+    // What the note says in words.
+    let verified = requester.take("verified") == Some(Value::Bool(true));
+    match verified == note.starts_with("proved") {
+        true => format!("{id} ({note})"),
+        false => format!("{id} ({note}; verified: {verified})"),
     }
-    let reminders: Vec<String> = asked.reminders.iter().map(ToString::to_string).collect();
-    if !reminders.is_empty() {
-        lines.push(("reminders", reminders.join(", ")));
+}
+
+fn quorums(fields: &mut Fields) -> String {
+    let each = |mut entry: Fields| {
+        let (team, quorum) = (entry.text("team"), entry.text("quorum"));
+        match quorum.as_str() {
+            "1" => team,
+            _ => format!("{team}:{quorum}"),
+        }
+    };
+    let all: Vec<String> = fields.list("approvers").into_iter().map(each).collect();
+    all.join(" & ")
+}
+
+fn chat(fields: &mut Fields) -> &'static str {
+    match fields.take("chat_may_approve") {
+        Some(Value::Bool(true)) => "may be decided",
+        _ => "may not be decided",
     }
-    if !asked.business_hours.is_empty() {
-        let names = asked.business_hours.join(", ");
-        lines.push(("hours", format!("only open hours of {names} were counted")));
+}
+
+fn expiry(at: &str, shown: &Shown, now: Timestamp) -> String {
+    let left = span(shown.listed.asked.expires_at.since(now));
+    format!("{at} (in {left})")
+}
+
+/// `message [code, rule]`.
+fn reason(mut reason: Fields) -> String {
+    let (message, code) = (reason.text("message"), reason.text("code"));
+    let rule = reason.text("policy_id");
+    let mark = match rule.as_str() {
+        "" => format!("[{code}]"),
+        rule => format!("[{code}, rule {rule}]"),
+    };
+    with_rest(format!("{message} {mark}"), reason)
+}
+
+fn found(mut result: Fields) -> String {
+    let text = format!(
+        "{}: {}: {}",
+        result.text("name"),
+        result.text("result"),
+        result.text("message")
+    );
+    with_rest(text, result)
+}
+
+fn change(mut change: Fields) -> String {
+    let mut value = |name: &str| match change.take(name) {
+        Some(Value::String(text)) => text,
+        _ => "?".to_owned(),
+    };
+    let (before, after) = (value("before"), value("after"));
+    let (resource, field) = (change.text("resource"), change.text("field"));
+    with_rest(format!("{resource} {field}: {before} → {after}"), change)
+}
+
+fn with_rest(text: String, fields: Fields) -> String {
+    match fields.inline().as_str() {
+        "" => text,
+        rest => format!("{text} ({rest})"),
     }
-    lines
+}
+
+fn votes(shown: &Shown) -> Vec<(&'static str, String)> {
+    let listed = &shown.listed;
+    let vote = |vote: &CountedVote| {
+        let words = vote.reason.as_deref().unwrap_or_default();
+        let text = format!("{} {} at {} {words}", voter(vote), vote.vote, vote.at);
+        ("vote", text)
+    };
+    let end = listed.resolution.as_ref();
+    let end = end.map(|end| ("ended", format!("{} at {}", end.message, end.at)));
+    listed.votes.iter().map(vote).chain(end).collect()
 }
 
 /// Who voted, and in whose place.
@@ -73,231 +191,66 @@ fn voter(vote: &CountedVote) -> String {
     }
 }
 
-/// One approval, everything that the person may see.
-pub(super) fn one(shown: &Shown, now: Timestamp) -> String {
-    let listed = &shown.listed;
-    let asked = &listed.asked;
-    let mut lines = vec![
-        ("approval", asked.approval_id.to_string()),
-        ("state", listed.state.to_string()),
-        ("agent", asked.agent.to_string()),
-        ("requester", requester(shown)),
-        ("purpose", asked.purpose.clone()),
-        ("asked", teams(&asked.approvers)),
-        (
-            "expires",
-            format!(
-                "{} (in {})",
-                asked.expires_at,
-                span(asked.expires_at.since(now))
-            ),
-        ),
-    ];
-    lines.extend(silence(asked));
-    let why = asked
-        .reasons
-        .iter()
-        .map(|reason| ("why", reason.message.clone()));
-    lines.extend(why);
-    lines.extend(listed.votes.iter().map(|vote| {
-        let words = vote.reason.as_deref().unwrap_or_default();
-        (
-            "vote",
-            format!("{} {} at {} {words}", voter(vote), vote.vote, vote.at),
-        )
-    }));
-    let mut text = pairs(&lines);
-    match &shown.view {
-        Some(view) => text.push_str(&seen(view)),
-        None => text.extend(asked.items.iter().map(unseen)),
+/// What comes if nobody decides, and which hours count.
+fn silence(fields: &mut Fields) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    for mut step in fields.list("escalation") {
+        let (at, team) = (step.text("at"), step.text("team"));
+        let text = format!("at {at} {team} may answer for {}", step.words("instead_of"));
+        lines.push(("then", with_rest(text, step)));
     }
-    text.push_str(&format!("\ndigest: {}\n", shown.digest));
-    text
+    let hours = fields.words("business_hours");
+    lines.push(("reminders", fields.words("reminders")));
+    if !hours.is_empty() {
+        let text = format!("only open hours of {hours} were counted");
+        lines.push(("hours", text));
+    }
+    lines
 }
 
-fn requester(shown: &Shown) -> String {
-    let requester = &shown.listed.asked.requester;
-    let note = match requester.verified {
+/// What anybody sees who may ask.
+fn unseen(shown: &Shown, now: Timestamp) -> String {
+    let asked = &shown.listed.asked;
+    let note = match asked.requester.verified {
         true => "proved by a mandate",
         false => "claimed, not proved",
     };
-    format!("{} ({note})", requester.id)
-}
-
-/// What only members of the teams asked see. The digest covers all of it.
-fn seen(view: &ApprovalView) -> String {
-    let mut text = String::new();
-    for item in &view.items {
-        text.push_str(&format!(
-            "\n{} ({})\n{}input:\n{}\n",
-            item.tool,
-            item.operation,
-            pairs(&[
-                ("intent", item.intent_id.to_string()),
-                ("what", item.summary.clone()),
-                ("amount", item.amount.clone().unwrap_or_default()),
-            ]),
-            indented(&item.input_shown),
-        ));
-        text.extend(item.changes.iter().map(|change| {
-            let value = |text: &Option<String>| visible(text.as_deref().unwrap_or("?"));
-            let (before, after) = (value(&change.before), value(&change.after));
-            format!(
-                "  {} {}: {before} → {after}\n",
-                change.resource, change.field
-            )
-        }));
+    let mut lines = vec![
+        ("approval", asked.approval_id.to_string()),
+        ("about", asked.kind.to_string()),
+        ("state", shown.listed.state.to_string()),
+        ("agent", asked.agent.to_string()),
+        ("requester", format!("{} ({note})", asked.requester.id)),
+        ("purpose", asked.purpose.clone()),
+        ("asked", teams(&asked.approvers)),
+        ("since", asked.created_at.to_string()),
+        ("expires", expiry(&asked.expires_at.to_string(), shown, now)),
+    ];
+    lines.extend(silence(&mut Fields::of(asked)));
+    lines.extend(asked.reasons.iter().map(|one| ("why", one.message.clone())));
+    lines.extend(votes(shown));
+    let mut text = pairs(&lines);
+    text.extend(asked.items.iter().map(unseen_item));
+    if shown.listed.state == ApprovalState::Pending {
+        text.push_str("\nThis is not all: only members of the teams asked see the input.\n");
     }
-    text.extend(view.guardrails.iter().map(|guardrail| {
-        format!(
-            "{}: {} {}\n",
-            guardrail.name,
-            guardrail.result,
-            visible(&guardrail.message)
-        )
-    }));
     text
 }
 
-fn unseen(item: &ApprovalItem) -> String {
+fn unseen_item(item: &ApprovalItem) -> String {
+    let input = Value::Object(item.input_redacted.0.clone());
     format!(
         "\n{} ({})\n{}input, redacted:\n{}\n",
         item.tool,
         item.operation,
-        pairs(&[("what", item.summary.clone())]),
-        indented(&item.input_redacted)
+        pairs(&[
+            ("intent", item.intent_id.to_string()),
+            ("what", item.summary.clone())
+        ]),
+        indented(&input)
     )
 }
 
-fn indented(input: &countersign_schemas::JsonObject) -> String {
-    let text = serde_json::to_string_pretty(&input.0).unwrap_or_default();
-    let lines = text.lines().map(|line| format!("  {}", visible(line)));
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// What became of each vote.
-pub(super) fn results(cast: &[Cast], output: &Output) -> String {
-    let rows: Vec<_> = cast
-        .iter()
-        .map(|cast| {
-            vec![
-                cast.approval_id.to_string(),
-                cast.vote.to_string(),
-                cast.code.clone(),
-                cast.state.to_string(),
-                cast.message.clone(),
-            ]
-        })
-        .collect();
-    output.table(&["ID", "VOTE", "RESULT", "STATE", ""], &rows)
-}
-
-fn teams(approvers: &[TeamQuorum]) -> String {
-    let each = |team: &TeamQuorum| match team.quorum {
-        1 => team.team.to_string(),
-        quorum => format!("{}:{quorum}", team.team),
-    };
-    approvers.iter().map(each).collect::<Vec<_>>().join(" & ")
-}
-
-/// A span in its two largest units at most: `2d 3h`, `14m`, `8s`.
-fn span(span: Duration) -> String {
-    let seconds = span.as_secs();
-    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
-    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{rest}s"),
-        (0, 0, minutes) => format!("{minutes}m {rest}s"),
-        (0, hours, minutes) => format!("{hours}h {minutes}m"),
-        (days, hours, _) => format!("{days}d {hours}h"),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn golden<E: countersign_schemas::Event>() -> E {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/golden");
-        let file = format!("{folder}/{}/v1.json", E::NAME);
-        countersign_schemas::codec::decode(&std::fs::read(file).unwrap()).unwrap()
-    }
-
-    fn listed() -> Listed {
-        Listed {
-            asked: golden(),
-            state: countersign_schemas::events::ApprovalState::Pending,
-            votes: Vec::new(),
-            resolution: None,
-            may_vote: true,
-        }
-    }
-
-    fn now() -> Timestamp {
-        "2026-11-22T10:14:31Z".parse().unwrap()
-    }
-
-    #[test]
-    fn spans_are_short() {
-        let table = [
-            (8, "8s"),
-            (61, "1m 1s"),
-            (3_600 * 5 + 60, "5h 1m"),
-            (90_000, "1d 1h"),
-        ];
-        for (seconds, text) in table {
-            assert_eq!(span(Duration::from_secs(seconds)), text);
-        }
-    }
-
-    #[test]
-    fn the_list_says_what_waits_and_how_long() {
-        let output = Output::new(false);
-        let text = list(&[listed()], 3, now(), &output);
-        insta::assert_snapshot!(text);
-        assert_eq!(list(&[], 0, now(), &output), "nothing waits for people");
-    }
-
-    #[test]
-    fn one_approval_is_told_whole_and_harmless() {
-        let mut view = json!({
-            "approval_id": "a-019aab6e-5c00-7a10-8000-00000000c0de",
-            "kind": "action",
-            "items": [{
-                "intent_id": "019aab6e-5c00-7a10-8000-00000000c0de",
-                "tool": "billing.refund", "operation": "update",
-                "summary": "Refund 120.50 EUR on invoice I-2231.",
-                "input_shown": {"amount": "120.50", "note": "\u{202e}evil"},
-                "input_digest": format!("sha256:{}", "0".repeat(64)),
-                "amount": "120.50",
-                "changes": [{"resource": "invoice/I-2231", "field": "status", "after": "refunded"}],
-            }],
-            "agent": "billing", "requester": {"id": "maria@example.com", "verified": false},
-            "requester_note": "claimed, not proved", "purpose": "Charged twice.",
-            "reasons": [], "guardrails": [
-                {"name": "invoice_total", "result": "pass", "message": "The lines add up."},
-            ],
-            "approvers": [{"team": "finance", "quorum": 2}], "chat_may_approve": false,
-            "created_at": "2026-11-22T10:00:01Z", "expires_at": "2026-11-22T10:30:01Z",
-            "policy_digest": format!("sha256:{}", "0".repeat(64)), "salt": "c2FsdA",
-        });
-        let shown = Shown {
-            listed: listed(),
-            view: Some(serde_json::from_value(view.take()).unwrap()),
-            digest: golden::<countersign_schemas::events::ApprovalRequested>().digest,
-        };
-        let text = one(&shown, now());
-        assert!(!text.contains('\u{202e}'), "{text:?}");
-        insta::assert_snapshot!(text);
-        let outsider = Shown {
-            view: None,
-            ..shown
-        };
-        let text = one(&outsider, now());
-        assert!(
-            text.contains("redacted") && !text.contains("evil"),
-            "{text}"
-        );
-    }
-}
+#[path = "show/tests.rs"]
+mod tests;

@@ -28,7 +28,8 @@ pub(super) struct Cast {
     /// As in `approval.voted`, or `stored` where no answer came in time.
     pub(super) code: String,
     pub(super) message: String,
-    pub(super) state: ApprovalState,
+    /// `None` where the approval could not be looked at.
+    pub(super) state: Option<ApprovalState>,
     /// How the process ends where nobody could be asked.
     #[serde(skip)]
     pub(super) failed: Option<Exit>,
@@ -38,6 +39,14 @@ impl Cast {
     /// A vote that came to an error: a row like the others, so that what became of those
     /// is told all the same.
     pub(super) fn failed(shown: &Shown, vote: VoteChoice, error: &CliError) -> Self {
+        Self {
+            state: Some(shown.listed.state),
+            ..Self::unseen(shown.listed.asked.approval_id.clone(), vote, error)
+        }
+    }
+
+    /// A vote on what could not even be looked at.
+    pub(super) fn unseen(approval_id: ApprovalId, vote: VoteChoice, error: &CliError) -> Self {
         let code = match error {
             CliError::NotKnown(_) => "not_known",
             CliError::Usage(_)
@@ -47,29 +56,32 @@ impl Cast {
             | CliError::Unexpected(_) => "not_sent",
         };
         Self {
-            approval_id: shown.listed.asked.approval_id.clone(),
+            approval_id,
             vote,
             counted: false,
             code: code.to_owned(),
             message: error.to_string(),
-            state: shown.listed.state,
+            state: None,
             failed: Some(error.exit()),
         }
     }
 
-    /// How the process ends on it. The same decision twice is a success.
+    /// How the process ends on it. The same decision twice is a success; that it was decided
+    /// otherwise meanwhile is not, whatever this person said before.
     pub(super) fn exit(&self) -> Exit {
         if let Some(failed) = self.failed {
             return failed;
         }
-        let wanted = match self.vote {
-            VoteChoice::Approve => ApprovalState::Approved,
-            VoteChoice::Deny => ApprovalState::Denied,
+        let decided = match (self.vote, self.state) {
+            (VoteChoice::Approve, Some(ApprovalState::Approved | ApprovalState::Partial)) => true,
+            (VoteChoice::Deny, Some(ApprovalState::Denied)) => true,
+            (_, Some(ApprovalState::Pending)) => self.counted,
+            _ => false,
         };
-        match self.code.as_str() {
-            _ if self.counted || self.state == wanted => Exit::Done,
-            "stored" => Exit::Pending,
-            _ if self.state == ApprovalState::Expired => Exit::Expired,
+        match (self.code.as_str(), self.state) {
+            _ if decided => Exit::Done,
+            ("stored", _) => Exit::Pending,
+            (_, Some(ApprovalState::Expired)) => Exit::Expired,
             _ => Exit::Denied,
         }
     }
@@ -150,23 +162,28 @@ fn digest(shown: &Shown) -> Result<Digest, CliError> {
 }
 
 /// A vote that need not be sent: the person said the same before, or it is over.
-fn already(person: &PersonId, shown: &Shown, choice: VoteChoice) -> Option<Cast> {
+pub(super) fn already(person: &PersonId, shown: &Shown, choice: VoteChoice) -> Option<Cast> {
     let listed = &shown.listed;
     let mine = listed.votes.iter().find(|vote| vote.approver == *person);
-    let (code, message) = match (listed.state, mine) {
-        (_, Some(mine)) if mine.vote == choice => {
+    let mine = mine.filter(|vote| vote.vote == choice);
+    let (code, message) = match (listed.state, mine, &listed.resolution) {
+        (ApprovalState::Pending, None, _) => return None,
+        (ApprovalState::Pending, Some(mine), _) => {
             ("already_voted", format!("you voted so at {}", mine.at))
         }
-        (ApprovalState::Pending, _) => return None,
-        (state, _) => ("already_resolved", format!("it is {state} already")),
+        (state, _, Some(end)) => {
+            let how = format!("it was already {state} at {}: {}", end.at, end.message);
+            ("already_resolved", how)
+        }
+        (state, _, None) => ("already_resolved", format!("it is {state} already")),
     };
     Some(Cast {
         approval_id: listed.asked.approval_id.clone(),
         vote: choice,
-        counted: mine.is_some_and(|mine| mine.vote == choice),
+        counted: mine.is_some(),
         code: code.to_owned(),
         message,
-        state: listed.state,
+        state: Some(listed.state),
         failed: None,
     })
 }
@@ -217,7 +234,7 @@ fn read(
             counted: voted.counted,
             code: voted.code,
             message: voted.message,
-            state: voted.state,
+            state: Some(voted.state),
             failed: None,
         },
         None => Cast {
@@ -228,7 +245,7 @@ fn read(
             message: "your vote is stored, but nobody has answered it yet; look again with \
                       `approvals show`"
                 .to_owned(),
-            state,
+            state: Some(state),
             failed: None,
         },
     }
@@ -245,7 +262,7 @@ mod tests {
             counted,
             code: code.to_owned(),
             message: String::new(),
-            state,
+            state: Some(state),
             failed: None,
         }
         .exit()
@@ -253,7 +270,7 @@ mod tests {
 
     #[test]
     fn the_same_decision_twice_is_a_success_and_another_is_not() {
-        use ApprovalState::{Approved, Denied, Expired, Pending};
+        use ApprovalState::{Approved, Cancelled, Denied, Expired, Partial, Pending};
         use VoteChoice::{Approve, Deny};
         let table = [
             (Approve, true, "counted", Pending, Exit::Done),
@@ -264,6 +281,12 @@ mod tests {
             (Approve, false, "expired", Expired, Exit::Expired),
             (Approve, false, "not_a_member", Pending, Exit::Denied),
             (Approve, false, "stored", Pending, Exit::Pending),
+            (Approve, true, "counted", Partial, Exit::Done),
+            (Deny, false, "already_resolved", Partial, Exit::Denied),
+            (Approve, false, "already_resolved", Cancelled, Exit::Denied),
+            // Somebody else ended it after this person had said so.
+            (Approve, true, "already_resolved", Denied, Exit::Denied),
+            (Approve, true, "already_voted", Pending, Exit::Done),
         ];
         for (vote, counted, code, state, exit) in table {
             assert_eq!(
@@ -282,7 +305,7 @@ mod tests {
             counted: code == "counted",
             code: code.to_owned(),
             message: String::new(),
-            state: ApprovalState::Pending,
+            state: Some(ApprovalState::Pending),
             failed,
         };
         let counted = cast("counted", None);
@@ -301,6 +324,44 @@ mod tests {
         );
         assert_eq!(worst(&[counted.clone(), waiting]), Exit::Pending);
         assert_eq!(worst(&[counted]), Exit::Done);
+    }
+
+    #[test]
+    fn what_is_over_says_who_and_when_and_is_not_sent_again() {
+        use super::super::tables::tests::listed;
+        let lee: PersonId = "lee".parse().unwrap();
+        let mut shown = Shown {
+            digest: listed().asked.digest,
+            listed: listed(),
+            view: None,
+        };
+        assert_eq!(already(&lee, &shown, VoteChoice::Approve), None);
+        let resolved: countersign_schemas::events::ApprovalResolved =
+            super::super::tables::tests::golden();
+        shown.listed.votes = resolved.votes;
+        let same = already(&lee, &shown, VoteChoice::Approve).unwrap();
+        assert_eq!(
+            (same.code.as_str(), same.exit()),
+            ("already_voted", Exit::Done)
+        );
+        assert_eq!(
+            already(&lee, &shown, VoteChoice::Deny),
+            None,
+            "the coordinator says no"
+        );
+        shown.listed.state = ApprovalState::Denied;
+        shown.listed.resolution = Some(countersign_domain::approvals::Resolution {
+            at: "2026-11-22T10:05:00Z".parse().unwrap(),
+            message: "denied by sam: not this one".to_owned(),
+            by: None,
+            code: None,
+        });
+        let conflict = already(&lee, &shown, VoteChoice::Approve).unwrap();
+        assert_eq!(conflict.exit(), Exit::Denied);
+        let words = "it was already denied at 2026-11-22T10:05:00Z: denied by sam: not this one";
+        assert_eq!(conflict.message, words);
+        let same = already(&lee, &shown, VoteChoice::Deny).unwrap();
+        assert_eq!(same.exit(), Exit::Done);
     }
 
     fn voted() -> ApprovalVoted {

@@ -1,0 +1,216 @@
+//! Several approvals, or what became of them, as a table.
+
+use std::time::Duration;
+
+use countersign_domain::approvals::{Listed, Shown};
+use countersign_schemas::Timestamp;
+use countersign_schemas::events::{ApprovalItem, TeamQuorum};
+
+use super::vote::Cast;
+use crate::output::Output;
+
+/// The table of what waits.
+pub(super) fn list(approvals: &[Listed], more: usize, now: Timestamp, output: &Output) -> String {
+    if approvals.is_empty() {
+        return "nothing waits for people".to_owned();
+    }
+    let head = [
+        "ID", "AGENT", "TOOL", "WHAT", "ASKED", "WAITING", "LEFT", "VOTE",
+    ];
+    let rows: Vec<_> = approvals.iter().map(|listed| row(listed, now)).collect();
+    let mut text = output.table(&head, &rows);
+    if more > 0 {
+        text.push_str(&format!("\nand {more} more"));
+    }
+    text
+}
+
+fn row(listed: &Listed, now: Timestamp) -> Vec<String> {
+    let asked = &listed.asked;
+    vec![
+        asked.approval_id.to_string(),
+        asked.agent.to_string(),
+        tools(&asked.items),
+        what(&asked.items),
+        teams(&asked.approvers),
+        span(now.since(asked.created_at)),
+        span(asked.expires_at.since(now)),
+        if listed.may_vote { "you" } else { "others" }.to_owned(),
+    ]
+}
+
+/// What is about to be decided, one line for each thing.
+pub(super) fn before(shown: &[&Shown], output: &Output) -> String {
+    let rows: Vec<_> = shown.iter().flat_map(|shown| before_rows(shown)).collect();
+    output.table(
+        &["ID", "AGENT", "FOR", "TOOL", "WHAT", "AMOUNT", "SO FAR"],
+        &rows,
+    )
+}
+
+fn before_rows(shown: &Shown) -> Vec<Vec<String>> {
+    let asked = &shown.listed.asked;
+    let so_far = match shown.listed.votes.len() {
+        0 => "nobody".to_owned(),
+        votes => format!("{votes} voted"),
+    };
+    let row = |item: &ApprovalItem| {
+        vec![
+            asked.approval_id.to_string(),
+            asked.agent.to_string(),
+            asked.requester.id.to_string(),
+            item.tool.to_string(),
+            item.summary.clone(),
+            item.amount.clone().unwrap_or_default(),
+            so_far.clone(),
+        ]
+    };
+    asked.items.iter().map(row).collect()
+}
+
+/// What became of each vote.
+pub(super) fn results(cast: &[Cast], output: &Output) -> String {
+    let rows: Vec<_> = cast
+        .iter()
+        .map(|cast| {
+            vec![
+                cast.approval_id.to_string(),
+                cast.vote.to_string(),
+                cast.code.clone(),
+                cast.state
+                    .map_or_else(|| "?".to_owned(), |state| state.to_string()),
+                cast.message.clone(),
+            ]
+        })
+        .collect();
+    output.table(&["ID", "VOTE", "RESULT", "STATE", ""], &rows)
+}
+
+fn tools(items: &[ApprovalItem]) -> String {
+    let mut tools: Vec<&str> = items.iter().map(|item| item.tool.as_str()).collect();
+    tools.dedup();
+    tools.join(", ")
+}
+
+fn what(items: &[ApprovalItem]) -> String {
+    let first = items.first();
+    let summary = first.map(|item| item.summary.clone()).unwrap_or_default();
+    match items.len().saturating_sub(1) {
+        0 => summary,
+        more => format!("{summary} (+{more})"),
+    }
+}
+
+pub(super) fn teams(approvers: &[TeamQuorum]) -> String {
+    let each = |team: &TeamQuorum| match team.quorum {
+        1 => team.team.to_string(),
+        quorum => format!("{}:{quorum}", team.team),
+    };
+    approvers.iter().map(each).collect::<Vec<_>>().join(" & ")
+}
+
+/// A span in its two largest units at most: `2d 3h`, `14m`, `8s`.
+pub(super) fn span(span: Duration) -> String {
+    let seconds = span.as_secs();
+    let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
+    let (minutes, rest) = (seconds / 60 % 60, seconds % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{rest}s"),
+        (0, 0, minutes) => format!("{minutes}m {rest}s"),
+        (0, hours, minutes) => format!("{hours}h {minutes}m"),
+        (days, hours, _) => format!("{days}d {hours}h"),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use countersign_schemas::events::{ApprovalState, VoteChoice};
+
+    pub(in super::super) fn golden<E: countersign_schemas::Event>() -> E {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/golden");
+        let file = format!("{folder}/{}/v1.json", E::NAME);
+        countersign_schemas::codec::decode(&std::fs::read(file).unwrap()).unwrap()
+    }
+
+    pub(in super::super) fn listed() -> Listed {
+        Listed {
+            asked: golden(),
+            state: ApprovalState::Pending,
+            votes: Vec::new(),
+            resolution: None,
+            may_vote: true,
+        }
+    }
+
+    pub(in super::super) fn now() -> Timestamp {
+        "2026-11-22T10:14:31Z".parse().unwrap()
+    }
+
+    fn several() -> Listed {
+        let mut listed = listed();
+        let mut other = listed.asked.items[0].clone();
+        other.tool = "billing.note".parse().unwrap();
+        listed.asked.items.push(other);
+        listed.asked.items[0].summary = "line\u{1b}[31m two".to_owned();
+        listed.may_vote = false;
+        listed
+    }
+
+    #[test]
+    fn spans_are_short() {
+        let table = [
+            (8, "8s"),
+            (61, "1m 1s"),
+            (3_600 * 5 + 60, "5h 1m"),
+            (90_000, "1d 1h"),
+        ];
+        for (seconds, text) in table {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn the_list_says_what_waits_and_how_long() {
+        let approvals = [listed(), several()];
+        let plain = list(&approvals, 3, now(), &Output::new(false));
+        let framed = list(&approvals, 0, now(), &Output::framed(120));
+        insta::assert_snapshot!(format!("{plain}\n\n{framed}"));
+        let none = list(&[], 0, now(), &Output::new(false));
+        assert_eq!(none, "nothing waits for people");
+    }
+
+    #[test]
+    fn what_is_about_to_be_decided_and_what_became_of_it() {
+        let shown = Shown {
+            listed: several(),
+            view: None,
+            digest: listed().asked.digest,
+        };
+        let output = Output::framed(120);
+        let cast = |code: &str, state, message: &str| Cast {
+            approval_id: listed().asked.approval_id,
+            vote: VoteChoice::Approve,
+            counted: code == "counted",
+            code: code.to_owned(),
+            message: message.to_owned(),
+            state,
+            failed: None,
+        };
+        let cast = [
+            cast(
+                "counted",
+                Some(ApprovalState::Approved),
+                "counted; it is approved",
+            ),
+            cast("not_found", None, "there is no such approval"),
+        ];
+        let text = format!(
+            "{}\n\n{}",
+            before(&[&shown], &output),
+            results(&cast, &output)
+        );
+        assert!(!text.contains('\u{1b}'), "{text:?}");
+        insta::assert_snapshot!(text);
+    }
+}
