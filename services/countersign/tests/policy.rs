@@ -165,6 +165,69 @@ mod checks {
         assert_eq!(judged(dir.path(), "@nowhere", READ).0, 2);
     }
 
+    const GUARDED: &str = r#"
+[[tools."ledger.book".guardrails]]
+kind = "match_fact"
+field = "/account"
+key = "agents.{agent}.account"
+
+[[tools."ledger.book".guardrails]]
+kind = "budget"
+name = "bookings"
+window = "1d"
+amount = "/amount"
+max = "1000.00"
+"#;
+    const SEEN: &str = r#"
+@id("after-reading")
+@ask("finance:2")
+@because("The agent has read customer data.")
+forbid (principal, action == Action::"crm.read_contact", resource)
+when { context.labels.contains("customer_pii") };
+"#;
+
+    #[test]
+    fn what_a_server_would_tell_can_be_said() {
+        let dir = tempfile::tempdir().unwrap();
+        copy(&bundle(), dir.path());
+        let append = |file: &str, more: &str| {
+            let path = dir.path().join(file);
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(path, text + more).unwrap();
+        };
+        let labels = "[tools.\"crm.read_contact\"]\n";
+        let catalog = dir.path().join("catalog/company.toml");
+        let text = std::fs::read_to_string(&catalog).unwrap();
+        let marked = text.replacen(labels, &format!("{labels}labels = [\"customer_pii\"]\n"), 1);
+        assert_ne!(text, marked);
+        std::fs::write(&catalog, marked).unwrap();
+        append("catalog/company.toml", GUARDED);
+        append("policies/company.cedar", SEEN);
+        let book = ["billing", "ledger.book", r#"{"account":"A-1","amount":10}"#];
+        let own = r#"agents.billing.account="A-1""#;
+        for (call, more, exit) in [
+            (READ, &[][..], 0),
+            (READ, &["--seen", "customer_pii"], 21),
+            (READ, &["--label", "customer_pii"], 21),
+            (READ, &["--label", "other"], 0),
+            (book, &[], 20),
+            (book, &["--fact", own], 0),
+            (book, &["--fact", r#"agents.billing.account="A-2""#], 20),
+            (book, &["--fact", r#"agents.crm.account="A-1""#], 20),
+            (book, &["--fact", own, "--used", "bookings=990"], 0),
+            (book, &["--fact", own, "--used", "bookings=990.01"], 20),
+            (book, &["--fact", "no-value"], 2),
+            (book, &["--fact", "a={"], 2),
+            (book, &["--used", "bookings=many"], 2),
+        ] {
+            let (ended, _, told) = check(dir.path(), call, more);
+            assert_eq!(ended, exit, "{more:?}: {told}");
+        }
+        let over = ["--json", "--fact", own, "--used", "bookings=990.01"];
+        let (_, json, told) = check(dir.path(), book, &over);
+        assert_eq!(json["reasons"][0]["code"], "budget_exceeded", "{told}");
+    }
+
     #[test]
     fn what_cannot_be_judged_is_told_apart() {
         let not_an_object = ["billing", "crm.read_contact", "[]"];

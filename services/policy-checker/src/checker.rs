@@ -26,7 +26,7 @@ use crate::external;
 use crate::facts::Facts;
 use crate::intake::{self, Refusal};
 use crate::judge::{Judge, Stored};
-use crate::labels::Labels;
+use crate::labels::{Labels, Marked};
 use crate::lanes::Lanes;
 use crate::ledgers::Ledgers;
 use crate::mandates::Keeper;
@@ -41,6 +41,9 @@ const FOREIGN_HEADS_MAX: usize = 3;
 /// How long an intent waits for those before it that may still set labels: shorter than
 /// the 30 s after which the server gives an intent to another checker.
 const LANE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Deliveries of an intent whose labels cannot be stored before it is denied: a moment's
+/// trouble of the server passes, and nobody waits for ever for a bucket that is full.
+const MARKINGS_MAX: u64 = 4;
 
 /// The checker's handler.
 pub(crate) struct Checker {
@@ -90,7 +93,11 @@ impl Checker {
             raw_retention: Duration::from_secs(context.deployment.raw_retention_s),
             encoding: context.deployment.encoding,
             source: NAME.parse().map_err(ServiceError::failed)?,
-            labels: Labels::new(&context.bus, label_life),
+            labels: Labels::new(
+                &context.bus,
+                label_life,
+                Duration::from_secs(context.deployment.raw_retention_s),
+            ),
             facts: Facts::new(&context.bus),
             lanes: Arc::default(),
             bus: context.bus,
@@ -118,7 +125,7 @@ impl Checker {
     }
 
     /// Whose mandates count.
-    pub(crate) fn mandates(&self) -> &Keeper {
+    pub(crate) fn mandates(&self) -> &Arc<Keeper> {
         &self.mandates
     }
 
@@ -156,14 +163,31 @@ impl Checker {
             salt: rand::random(),
             issuers: &issuers,
         };
-        let judgement = self.judge_by(&by, &request, &stored, Parts::Taken).await;
-        metrics::judged(judgement.checked.verdict, started.elapsed());
-        if let Some(marking) = &judgement.labels {
-            let seen = self.seen_at_the_latest(&judgement.checked, stored.at);
-            self.labels.mark(marking, stored.at, seen).await?;
+        let mut judgement = self.judge_by(&by, &request, &stored, Parts::Taken).await;
+        if !self.mark(message, &judgement).await? {
+            judgement.checked = policy::without_labels(judgement.checked);
         }
+        metrics::judged(judgement.checked.verdict, started.elapsed());
         drop(place);
         self.store(message, agent, judgement).await
+    }
+
+    /// Stores what the agent will have seen; `false` where it cannot be, so that the agent
+    /// may not see it.
+    async fn mark(&self, message: &Incoming, judgement: &Judgement) -> Result<bool, Failure> {
+        let Some(marking) = &judgement.labels else {
+            return Ok(true);
+        };
+        let at = message.stored_at;
+        let seen = self.seen_at_the_latest(&judgement.checked, at);
+        match self.labels.mark(marking, at, seen).await {
+            Ok(marked) => Ok(marked == Marked::Stored),
+            Err(failure) if message.deliveries < MARKINGS_MAX => Err(failure),
+            Err(failure) => {
+                alarm("labels_not_stored", &failure.to_string());
+                Ok(false)
+            }
+        }
     }
 
     /// When a tool may have run at the latest that is allowed or asked now: after an outage

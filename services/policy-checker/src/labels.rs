@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use countersign_domain::policy::{Holder, Learnt, Marking, Seen};
+use countersign_domain::policy::{Holder, Learnt, Marking, Seen, TooManyLabels};
 use countersign_runtime::bus::layout::LABELS;
 use countersign_runtime::bus::{Bucket, Bus, Cas, Entry, Failure};
 use countersign_schemas::Timestamp;
@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 /// How long the labels of one judgement may be waited for.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
-/// How much longer than its last label an entry stays: what was stored before the end may
-/// be judged after it.
-const ENTRY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// How much longer than raw messages ended labels stay: clocks differ, and what is judged
+/// again was read a moment before.
+const KEPT_LONGER: Duration = Duration::from_secs(60 * 60);
 /// Tries to change one entry: whoever loses so often meets a thousand others that mark
 /// the same, and after one of them there is nothing left to mark.
 const TRIES_MAX: usize = 20;
@@ -24,14 +24,27 @@ const TRIES_MAX: usize = 20;
 pub(crate) struct Labels {
     bucket: Bucket,
     life: Duration,
+    kept: Duration,
+}
+
+/// What came of a marking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Marked {
+    /// It is stored.
+    Stored,
+    /// The agent carries as many labels as one entry holds.
+    TooMany,
 }
 
 impl Labels {
-    /// The bucket on this connection; `life` is that of a label without a mandate.
-    pub(crate) fn new(bus: &Bus, life: Duration) -> Self {
+    /// The bucket on this connection; `life` is that of a label without a mandate. What
+    /// is stored raw for `raw_retention` may be judged again for so long, by what held
+    /// when it was stored.
+    pub(crate) fn new(bus: &Bus, life: Duration, raw_retention: Duration) -> Self {
         Self {
             bucket: Bucket::new(bus, LABELS),
             life,
+            kept: raw_retention + KEPT_LONGER,
         }
     }
 
@@ -67,11 +80,13 @@ impl Labels {
         marking: &Marking,
         at: Timestamp,
         seen: Timestamp,
-    ) -> Result<(), Failure> {
+    ) -> Result<Marked, Failure> {
         for (key, end) in marking.holder.writes(seen, self.life) {
-            self.mark_entry(&key, marking, end, at).await?;
+            if self.mark_entry(&key, marking, end, at).await? == Marked::TooMany {
+                return Ok(Marked::TooMany);
+            }
         }
-        Ok(())
+        Ok(Marked::Stored)
     }
 
     async fn mark_entry(
@@ -80,23 +95,23 @@ impl Labels {
         marking: &Marking,
         end: Timestamp,
         at: Timestamp,
-    ) -> Result<(), Failure> {
+    ) -> Result<Marked, Failure> {
         for _ in 0..TRIES_MAX {
             let entry = self.bucket.get(key).await?;
             let revision = entry.as_ref().map_or(0, |entry| entry.revision);
             let seen = read(entry.as_ref())?;
-            let marked = seen.mark(&marking.labels, end, at);
-            let marked = marked.map_err(|error| Failure::transient(error.to_string()))?;
-            let Some(marked) = marked else {
-                return Ok(());
+            let marked = match seen.mark(&marking.labels, end, at, self.kept) {
+                Ok(Some(marked)) => marked,
+                Ok(None) => return Ok(Marked::Stored),
+                Err(TooManyLabels) => return Ok(Marked::TooMany),
             };
             let value = serde_json::to_vec(&marked)
                 .map_err(|error| Failure::transient(format!("cannot write labels: {error}")))?;
             // One entry for each mandate: they leave by themselves, or they fill the bucket.
-            let life = marked.end().unwrap_or(end).since(at) + ENTRY_KEPT;
+            let life = marked.end().unwrap_or(end).since(at) + self.kept;
             let stored = self.bucket.update_for(key, value.into(), revision, life);
             match stored.await? {
-                Cas::Stored(_) => return Ok(()),
+                Cas::Stored(_) => return Ok(Marked::Stored),
                 Cas::Conflict => {}
             }
         }

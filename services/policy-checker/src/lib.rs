@@ -89,6 +89,8 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
     let shutdown = context.shutdown.clone();
     let bus = context.bus.clone();
     let mandates = Arc::new(Keeper::new(&settings.mandates)?);
+    // Before the first intent: a mandate that meets no keys is refused for good.
+    mandates.read_all().await;
     let reading = {
         let (mandates, shutdown) = (Arc::clone(&mandates), shutdown.clone());
         async move { mandates.run(shutdown).await }

@@ -1,5 +1,6 @@
 //! Whose mandates count, with their keys: read at the start, read again now and then, and
-//! once more for a key that nobody knows yet.
+//! once more for a key that nobody knows yet. Whoever forges key ids gains nothing by it:
+//! an issuer is asked once in a while, and few intents wait for its answer, not for long.
 //!
 //! An issuer whose keys cannot be had proves nothing: its mandates are refused until they
 //! are there again.
@@ -11,18 +12,24 @@ use std::time::Duration;
 use countersign_domain::mandate::{Issuer, IssuerKeys, Issuers, JWKS_BYTES_MAX};
 use countersign_runtime::config::{MandateIssuer, Mandates};
 use countersign_runtime::service::ServiceError;
-use tokio::sync::Mutex;
+use futures::future::join_all;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
 
-/// How long one reading of keys may take: an intent may be waiting for it, and the server
-/// gives an intent to another checker after 30 s.
+/// How long one reading of keys may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often at most an unknown key makes an issuer be asked again: whoever makes up key
 /// ids must not be able to flood it.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// How long an intent waits for a reading: a key that was just made is worth a moment, and
+/// an intent of a slow issuer keeps its place from others meanwhile.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// Intents that wait for a reading at once: the places of a checker are for everybody, and
+/// agents choose the key ids that they send.
+const WAITING_MAX: usize = 16;
 /// How long keys count that cannot be read again: an issuer may restart, but a key that it
 /// has withdrawn must not live on because its address is cut off.
 const KEPT_FOR_MAX: Duration = Duration::from_secs(60 * 60);
@@ -55,6 +62,7 @@ pub struct Keeper {
     issuers: RwLock<Arc<Issuers>>,
     every: Duration,
     kept_for: Duration,
+    seats: Arc<Semaphore>,
 }
 
 impl Keeper {
@@ -83,27 +91,44 @@ impl Keeper {
             issuers: RwLock::new(Arc::new(Issuers::new(issuers.collect()))),
             every: Duration::from_secs(settings.refresh_s),
             kept_for: KEPT_FOR_MAX,
+            seats: Arc::new(Semaphore::new(WAITING_MAX)),
         })
     }
 
     /// Whose mandates count, ready to judge this one: a key of an issuer of ours that is
-    /// not known yet is asked for first.
-    pub async fn issuers_for(&self, mandate: Option<&str>) -> Arc<Issuers> {
+    /// not known yet is asked for first, for a moment and while few others wait. What does
+    /// not come by then is not known.
+    pub async fn issuers_for(self: &Arc<Self>, mandate: Option<&str>) -> Arc<Issuers> {
         let known = self.known();
         let lacking = mandate.and_then(|token| known.lacking(token));
         let Some(number) = lacking.filter(|number| *number < self.sources.len()) else {
             return known;
         };
-        self.ask(number, ASK_AGAIN_AFTER).await;
+        let Ok(seat) = Arc::clone(&self.seats).try_acquire_owned() else {
+            return known;
+        };
+        let keeper = Arc::clone(self);
+        // In a task of its own: a reading is not given up because nobody waits any more,
+        // and until its end it keeps the seat.
+        let reading = tokio::spawn(async move {
+            keeper.ask(number, ASK_AGAIN_AFTER).await;
+            drop(seat);
+        });
+        // Whatever came of it, what is known now is what counts.
+        timeout(WAIT_MAX, reading).await.ok();
         self.known()
+    }
+
+    /// Reads the keys of every issuer, all at once.
+    pub async fn read_all(&self) {
+        let pause = self.every.min(ASK_AGAIN_AFTER);
+        join_all((0..self.sources.len()).map(|number| self.ask(number, pause))).await;
     }
 
     /// Reads the keys of every issuer now and again until shutdown.
     pub async fn run(&self, shutdown: CancellationToken) {
         while !self.sources.is_empty() {
-            for number in 0..self.sources.len() {
-                self.ask(number, self.every.min(ASK_AGAIN_AFTER)).await;
-            }
+            self.read_all().await;
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(self.every) => {}

@@ -11,19 +11,15 @@ mod test;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use countersign_domain::ledger::Answer;
 use countersign_domain::mandate::Issuers;
-use countersign_domain::policy::{
-    Bundle, Judging, Known, Learnt, MatchKey, Outcome, Seen, Wish, judge,
-};
-use countersign_domain::redact::{FingerprintKey, Redactor};
+use countersign_domain::policy::{Bundle, Premises, Rehearsal};
 use countersign_policy_checker::mandates::Keeper;
 use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_runtime::{config, files};
-use countersign_schemas::events::{
-    PolicyChecked, RequestRef, Requester, TeamQuorum, ToolRequested, Verdict,
-};
-use countersign_schemas::{AgentId, IntentId, RequesterId, Stream, Token, ToolName};
+use countersign_schemas::events::{PolicyChecked, Requester, TeamQuorum, ToolRequested, Verdict};
+use countersign_schemas::json::parse_strict;
+use countersign_schemas::{AgentId, IntentId, RequesterId, Token, ToolName};
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use super::request::{object, token};
@@ -83,8 +79,14 @@ struct CheckArgs {
     #[arg(long, value_name = "JWT")]
     mandate: Option<String>,
     /// A label of what the agent has seen before; may be repeated
-    #[arg(long, value_name = "LABEL")]
+    #[arg(long, visible_alias = "label", value_name = "LABEL")]
     seen: Vec<Token>,
+    /// An entry of the bucket CS_FACTS, such as orders.O-1={"customer":"C-1"}; may be repeated, and there are no others
+    #[arg(long, value_name = "KEY=JSON", value_parser = fact)]
+    fact: Vec<(String, Value)>,
+    /// What others have taken of a rate or budget, such as mails=19; may be repeated, and else nothing is taken
+    #[arg(long, value_name = "NAME=AMOUNT", value_parser = used)]
+    used: Vec<(String, Decimal)>,
     /// Why
     #[arg(long, value_name = "TEXT", default_value = "not stated")]
     purpose: String,
@@ -159,58 +161,32 @@ impl CheckArgs {
             expires_at: None,
             dry_run: None,
         };
-        // Nothing of this leaves the process, so keys of the moment will do.
-        let key = FingerprintKey::new("k0", rand::random()).map_err(CliError::unexpected)?;
-        let redactor = Redactor::new(key);
-        let name = "m0".parse().map_err(CliError::unexpected)?;
-        let match_key = MatchKey::new(name, rand::random());
-        let request_ref = RequestRef {
-            stream: Stream::Intents.name().to_owned(),
-            incarnation: "check".parse().map_err(CliError::unexpected)?,
-            seq: 1,
+        let premises = Premises {
+            labels: self.seen.iter().map(ToString::to_string).collect(),
+            facts: self.fact.iter().cloned().collect(),
+            used: self.used.iter().cloned().collect(),
+            ..Premises::default()
         };
-        let mut known = Known::default();
-        loop {
-            let judging = Judging {
-                agent: &self.agent,
-                request: &request,
-                request_ref: request_ref.clone(),
-                stored_at: now,
-                salt: rand::random(),
-                match_key: &match_key,
-                issuers: &issuers,
-                known: &known,
-            };
-            match judge(bundle, &redactor, judging) {
-                Outcome::Judged(judged) => return Ok(judged.checked),
-                Outcome::Wants(wishes) => {
-                    for wish in wishes {
-                        let learnt = self.learn(&wish);
-                        known.learn(wish, learnt);
-                    }
-                }
-            }
-        }
+        // What is shown may hold fingerprints of the input: a key of the moment, so that
+        // nobody guesses a value from one.
+        let rehearsal = Rehearsal::with_key(bundle, rand::random());
+        let rehearsal = rehearsal.map_err(CliError::unexpected)?;
+        Ok(rehearsal.judge_trusting(&issuers, &self.agent, &request, now, &premises))
     }
 }
 
-impl CheckArgs {
-    /// What a server would tell; there is none here, so the agent has seen what is said.
-    fn learn(&self, wish: &Wish) -> Learnt {
-        match wish {
-            Wish::Labels(_) => {
-                let seen = Seen::of(self.seen.iter().cloned());
-                let seen = serde_json::to_value([seen]);
-                seen.map_err(|_| "it cannot be written down".to_owned())
-            }
-            // Nobody else takes from it.
-            Wish::Charge(order) => serde_json::to_value(Answer::of_empty(order.terms))
-                .map_err(|error| error.to_string()),
-            Wish::Fact { .. } | Wish::External { .. } => {
-                Err("nothing is looked up here".to_owned())
-            }
-        }
-    }
+/// A rate or budget, and what is taken of it.
+fn used(text: &str) -> Result<(String, Decimal), String> {
+    let (name, amount) = text.split_once('=').ok_or("write NAME=AMOUNT")?;
+    let amount = Decimal::from_str_exact(amount).map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), amount))
+}
+
+/// A key of the bucket of facts, and the JSON that stands there.
+fn fact(text: &str) -> Result<(String, Value), String> {
+    let (key, json) = text.split_once('=').ok_or("write KEY=JSON")?;
+    let value = parse_strict(json.as_bytes()).map_err(|error| error.to_string())?;
+    Ok((key.to_owned(), value))
 }
 
 /// Whose mandates count: the issuers of the deployment's settings, where there are any.
@@ -221,6 +197,8 @@ async fn issuers(place: &Place, mandate: Option<&str>) -> Result<Arc<Issuers>, C
     }
     let keeper = Keeper::new(&place.config()?.mandates);
     let keeper = keeper.map_err(|error| CliError::Configured(error.to_string()))?;
+    let keeper = Arc::new(keeper);
+    keeper.read_all().await;
     Ok(keeper.issuers_for(mandate).await)
 }
 

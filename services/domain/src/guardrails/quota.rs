@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::asking::AskKeys;
 use super::setup::{Faults, Setup};
 use super::{Case, Fault, Finding, Guardrail, GuardrailError, money};
-use crate::ledger::{Answer, Dimension, LedgerKey, Order, Terms};
+use crate::ledger::{Answer, Counted, Dimension, LedgerKey, Order, Terms};
 use crate::policy::{AskRule, Pointer, Wish, ask};
 
 pub(super) const RATE: &str = "rate";
@@ -184,12 +184,11 @@ impl QuotaGuard {
             None => Decimal::ONE,
             Some(pointer) => self.amount_at(pointer, case)?,
         };
-        let requester = case.requester.id.as_str();
         let value = |dimension: &Dimension| {
-            let value = dimension.of(case.agent, case.tool, requester);
+            let value = dimension.of(case.agent, case.tool, case.requester);
             (*dimension, value)
         };
-        let values: Vec<(Dimension, &str)> = quota.per.iter().map(value).collect();
+        let values: Vec<(Dimension, Counted<'_>)> = quota.per.iter().map(value).collect();
         let start = window_start(case.at, quota.window)
             .ok_or_else(|| self.error("the intent's time is out of range"))?;
         Ok(Order {

@@ -40,6 +40,13 @@ pub fn fate(ledger: &LedgerKey, mark: u64, checked: Option<&PolicyChecked>, head
     if !relies_on(checked, ledger.as_str(), mark) {
         return Fate::GivenBack;
     }
+    fate_of_relied(head)
+}
+
+/// The fate of an entry that the stored verdict on its intent relies on, which never
+/// changes, by the head of its chain.
+#[must_use]
+pub fn fate_of_relied(head: &Head) -> Fate {
     match head {
         Head::None | Head::Decided { .. } | Head::Claimed { .. } | Head::NotOurs { .. } => {
             Fate::Open

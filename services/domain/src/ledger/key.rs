@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use countersign_schemas::digest::canonical_json;
+use countersign_schemas::events::CheckedRequester;
 use countersign_schemas::{AgentId, Timestamp, Token, ToolName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -19,8 +20,22 @@ pub enum Dimension {
     Agent,
     /// Each tool.
     Tool,
-    /// Each requester, as claimed or proved.
+    /// Each requester whom a mandate proves; those whom an agent only names, together.
     Requester,
+}
+
+/// Whose count it is in one dimension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Counted<'v> {
+    /// This agent's, tool's or proved requester's.
+    One(&'v str),
+    /// Everybody's whom this agent names without proof: it could name somebody new each
+    /// time.
+    Unproved {
+        /// The agent.
+        unproved: &'v str,
+    },
 }
 
 /// The key of one ledger: `<name>.<26 base32>.<start of the window in Unix seconds>`.
@@ -38,7 +53,7 @@ impl LedgerKey {
         name: &Token,
         window: Duration,
         start: Timestamp,
-        values: &[(Dimension, &str)],
+        values: &[(Dimension, Counted<'_>)],
     ) -> Self {
         let said = (kind, name.as_str(), window.as_secs(), values);
         // Text and numbers always have a canonical form.
@@ -48,6 +63,12 @@ impl LedgerKey {
             .to_ascii_lowercase();
         digest.truncate(DIGEST_CHARS);
         Self(format!("{name}.{digest}.{}", start.seconds()))
+    }
+
+    /// The name of the rate or budget.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.split('.').next().unwrap_or_default()
     }
 
     /// As it stands in a bucket and in a verdict.
@@ -66,11 +87,19 @@ impl fmt::Display for LedgerKey {
 impl Dimension {
     /// The value of an intent in this dimension.
     #[must_use]
-    pub fn of<'v>(self, agent: &'v AgentId, tool: &'v ToolName, requester: &'v str) -> &'v str {
+    pub fn of<'v>(
+        self,
+        agent: &'v AgentId,
+        tool: &'v ToolName,
+        requester: &'v CheckedRequester,
+    ) -> Counted<'v> {
         match self {
-            Self::Agent => agent.as_str(),
-            Self::Tool => tool.as_str(),
-            Self::Requester => requester,
+            Self::Agent => Counted::One(agent.as_str()),
+            Self::Tool => Counted::One(tool.as_str()),
+            Self::Requester if requester.verified => Counted::One(requester.id.as_str()),
+            Self::Requester => Counted::Unproved {
+                unproved: agent.as_str(),
+            },
         }
     }
 }

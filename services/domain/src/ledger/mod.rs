@@ -20,8 +20,8 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 pub use book::{Charged, Ending, Ledger, LedgerError, Page, PageKey, Pages, Terms};
-pub use fate::{Fate, fate, relies_on};
-pub use key::{Dimension, LedgerKey};
+pub use fate::{Fate, fate, fate_of_relied, relies_on};
+pub use key::{Counted, Dimension, LedgerKey};
 
 /// What a judgement wants to take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,15 +69,14 @@ impl From<Charged> for Answer {
 }
 
 impl Answer {
-    /// What a ledger answers from which nobody has taken anything: where no ledger can be
-    /// asked, an intent that would not even fit then does not fit at all.
+    /// What a ledger answers from which others have taken `used`, where no ledger can be
+    /// asked: even of an empty one, an intent that would not fit then does not fit at all.
     #[must_use]
-    pub fn of_empty(terms: Terms) -> Self {
-        let over = terms.amount > terms.limit;
+    pub fn of_used(used: Decimal, terms: Terms) -> Self {
+        let total = used.checked_add(terms.amount);
+        let over = total.is_none_or(|total| total > terms.limit);
         match over && !terms.beyond {
-            true => Self::Exceeded {
-                used: Decimal::ZERO,
-            },
+            true => Self::Exceeded { used },
             false => Self::Held { mark: 0, over },
         }
     }

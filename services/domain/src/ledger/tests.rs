@@ -238,7 +238,7 @@ fn without_a_page_that_may_hold_it_nothing_is_charged() {
 
 #[test]
 fn a_key_names_one_ledger_and_no_value() {
-    let key = |kind, name: &str, window, start, values: &[(Dimension, &str)]| {
+    let key = |kind, name: &str, window, start, values: &[(Dimension, Counted<'_>)]| {
         LedgerKey::new(
             kind,
             &name.parse().unwrap(),
@@ -248,10 +248,12 @@ fn a_key_names_one_ledger_and_no_value() {
         )
     };
     let start: Timestamp = at("10:00:00");
-    let kim = [(Dimension::Requester, "kim@x.example")];
+    let one = Counted::One;
+    let kim = [(Dimension::Requester, one("kim@x.example"))];
     let first = key("rate", "mail", 60, start, &kim);
     let text = first.to_string();
     assert!(text.starts_with("mail.") && text.ends_with(&format!(".{}", start.seconds())));
+    assert_eq!(first.name(), "mail");
     assert!(!text.contains("kim"));
     assert!(
         text.split('.')
@@ -269,9 +271,27 @@ fn a_key_names_one_ledger_and_no_value() {
             "mail",
             60,
             start,
-            &[(Dimension::Agent, "kim@x.example")],
+            &[(Dimension::Agent, one("kim@x.example"))],
         ),
-        key("rate", "mail", 60, start, &[(Dimension::Requester, "lee")]),
+        key(
+            "rate",
+            "mail",
+            60,
+            start,
+            &[(Dimension::Requester, one("lee"))],
+        ),
+        key(
+            "rate",
+            "mail",
+            60,
+            start,
+            &[(
+                Dimension::Requester,
+                Counted::Unproved {
+                    unproved: "kim@x.example",
+                },
+            )],
+        ),
     ];
     for other in others {
         assert_ne!(first, other);

@@ -6,6 +6,7 @@ use countersign_schemas::events::{Ask, PolicyChecked, Requester, ToolRequested, 
 use countersign_schemas::{
     AgentId, IntentId, JsonObject, RequesterId, TeamId, Timestamp, ToolName,
 };
+use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::Value;
 use toml::Spanned;
@@ -49,6 +50,8 @@ struct Row {
     facts: BTreeMap<String, toml::Value>,
     #[serde(default)]
     external: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    used: BTreeMap<String, Decimal>,
     verdict: Verdict,
     #[serde(default)]
     reasons: Vec<String>,
@@ -64,7 +67,7 @@ enum AskRow {
     Parts(AskParts),
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AskParts {
     teams: Option<String>,
@@ -186,6 +189,7 @@ impl Row {
                 facts: values(self.facts)?,
                 mandate: self.mandate,
                 external: values(self.external)?,
+                used: self.used,
             },
             expected: Expected::of(self.verdict, self.reasons, self.needs, self.ask)?,
             name,
@@ -237,15 +241,10 @@ impl Expected {
         let parts = match ask {
             Some(AskRow::Teams(teams)) => AskParts {
                 teams: Some(teams),
-                expires: None,
-                chat: None,
+                ..AskParts::default()
             },
             Some(AskRow::Parts(parts)) => parts,
-            None => AskParts {
-                teams: None,
-                expires: None,
-                chat: None,
-            },
+            None => AskParts::default(),
         };
         let words = |error: super::ask::AskError| error.to_string();
         let teams = parts.teams.as_deref().map(parse_teams).transpose();

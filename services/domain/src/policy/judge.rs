@@ -151,16 +151,33 @@ pub fn without_input(checked: PolicyChecked) -> PolicyChecked {
         "an input of plain JSON values",
     );
     PolicyChecked {
-        verdict: finding.verdict,
-        reasons: finding.reasons,
-        needs: finding.needs,
-        ask: None,
         guardrails: Vec::new(),
-        charges: Vec::new(),
         input_redacted: JsonObject::default(),
         input_shown: JsonObject::default(),
         changes: Vec::new(),
         amount: None,
+        ..denied(checked, finding)
+    }
+}
+
+/// The same intent denied because nobody can note what the agent would have seen.
+#[must_use]
+pub fn without_labels(checked: PolicyChecked) -> PolicyChecked {
+    let finding = Finding::deny(
+        BlockedCode::Unavailable,
+        "what the agent would have seen cannot be stored",
+        "a new intent later; an operator gives labels more room, see docs/policy.md",
+    );
+    denied(checked, finding)
+}
+
+fn denied(checked: PolicyChecked, finding: Finding) -> PolicyChecked {
+    PolicyChecked {
+        verdict: finding.verdict,
+        reasons: finding.reasons,
+        needs: finding.needs,
+        ask: None,
+        charges: Vec::new(),
         ..checked
     }
 }

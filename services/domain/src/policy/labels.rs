@@ -19,9 +19,6 @@ pub(crate) const TOOL_LABELS_MAX: usize = 16;
 pub(crate) const BUNDLE_LABELS_MAX: usize = 64;
 /// Labels of one entry: those of several bundles, one after the other.
 const ENTRY_LABELS_MAX: usize = 512;
-/// How long an ended label stays: a message that was stored before the end may be judged
-/// after it.
-const ENDED_KEPT: Duration = Duration::from_secs(60 * 60);
 
 /// The last second that RFC 3339 can write, in microseconds.
 const NO_END: i64 = 253_402_300_799_000_000;
@@ -123,6 +120,9 @@ impl Seen {
     /// that holds for nearly as long is left as it is, so that an agent that reads all
     /// day writes now and then: a label holds at least as long as it should.
     ///
+    /// An ended label stays for `kept`: as long as anything that was stored before its end
+    /// may still be judged, for the first time or again.
+    ///
     /// # Errors
     /// When there would be too many.
     pub fn mark(
@@ -130,6 +130,7 @@ impl Seen {
         labels: &BTreeSet<Token>,
         end: Timestamp,
         at: Timestamp,
+        kept: Duration,
     ) -> Result<Option<Self>, TooManyLabels> {
         let held = |label: &Token| self.labels.get(label).is_some_and(|until| *until >= end);
         if labels.iter().all(held) {
@@ -137,10 +138,11 @@ impl Seen {
         }
         // A sixteenth more than is due, so that the next markings find enough.
         let until = end.plus(end.since(at) / 16);
-        let kept = self.labels.iter();
-        let kept = kept.filter(|(_, until)| until.plus(ENDED_KEPT) > at);
-        let mut marked: BTreeMap<Token, Timestamp> =
-            kept.map(|(label, until)| (label.clone(), *until)).collect();
+        let needed = self.labels.iter();
+        let needed = needed.filter(|(_, until)| until.plus(kept) > at);
+        let mut marked: BTreeMap<Token, Timestamp> = needed
+            .map(|(label, until)| (label.clone(), *until))
+            .collect();
         for label in labels {
             let entry = marked.entry(label.clone()).or_insert(until);
             *entry = until.max(*entry);
@@ -206,6 +208,8 @@ mod tests {
         labels.iter().map(|label| token(label)).collect()
     }
 
+    const KEPT: Duration = Duration::from_secs(3_600);
+
     fn names(seen: &Seen, seconds: i64) -> Vec<String> {
         seen.at(at(seconds)).map(ToString::to_string).collect()
     }
@@ -213,22 +217,22 @@ mod tests {
     #[test]
     fn a_label_holds_until_its_end_and_a_marking_only_prolongs() {
         let one = Seen::default()
-            .mark(&set(&["pii"]), at(1_600), at(0))
+            .mark(&set(&["pii"]), at(1_600), at(0), KEPT)
             .unwrap()
             .unwrap();
         assert_eq!(names(&one, 0), ["pii"]);
         assert_eq!(names(&one, 1_599), ["pii"]);
         assert!(names(&one, 1_700).is_empty());
         // Nothing is written while what is there holds long enough.
-        assert_eq!(one.mark(&set(&["pii"]), at(1_700), at(100)), Ok(None));
+        assert_eq!(one.mark(&set(&["pii"]), at(1_700), at(100), KEPT), Ok(None));
         let later = one
-            .mark(&set(&["pii"]), at(1_701), at(101))
+            .mark(&set(&["pii"]), at(1_701), at(101), KEPT)
             .unwrap()
             .unwrap();
         assert_eq!(names(&later, 1_701), ["pii"]);
-        assert_eq!(later.mark(&set(&["pii"]), at(200), at(0)), Ok(None));
+        assert_eq!(later.mark(&set(&["pii"]), at(200), at(0), KEPT), Ok(None));
         let two = later
-            .mark(&set(&["money"]), at(500), at(400))
+            .mark(&set(&["money"]), at(500), at(400), KEPT)
             .unwrap()
             .unwrap();
         assert_eq!(names(&two, 450), ["money", "pii"]);
@@ -241,15 +245,15 @@ mod tests {
             .map(|n| token(&format!("l{n}")))
             .collect();
         let full = Seen::default()
-            .mark(&many, at(100), at(0))
+            .mark(&many, at(100), at(0), KEPT)
             .unwrap()
             .unwrap();
         assert_eq!(
-            full.mark(&set(&["x"]), at(200), at(100)),
+            full.mark(&set(&["x"]), at(200), at(100), KEPT),
             Err(TooManyLabels)
         );
         let after = full
-            .mark(&set(&["x"]), at(10_000), at(5_000))
+            .mark(&set(&["x"]), at(10_000), at(5_000), KEPT)
             .unwrap()
             .unwrap();
         assert_eq!(names(&after, 5_000), ["x"]);
@@ -308,11 +312,29 @@ mod tests {
             for (pause, life) in steps {
                 now += pause;
                 due = due.max(now + life);
-                if let Some(next) = seen.mark(&set(&["pii"]), at(now + life), at(now)).unwrap() {
+                if let Some(next) = seen.mark(&set(&["pii"]), at(now + life), at(now), KEPT).unwrap() {
                     seen = next;
                 }
             }
             prop_assert_eq!(names(&seen, due - 1), ["pii"]);
+        }
+
+        #[test]
+        fn whatever_is_marked_later_what_held_is_found_again_for_as_long_as_it_is_kept(
+            held in 1_i64..5_000,
+            later in proptest::collection::vec((1_i64..1_000, 1_i64..5_000), 0..20)
+        ) {
+            let marked = Seen::default().mark(&set(&["pii"]), at(held), at(0), KEPT).unwrap();
+            let (mut seen, mut now) = (marked.unwrap(), 0);
+            for (pause, life) in later {
+                now += pause;
+                if now >= held + 3_600 {
+                    break;
+                }
+                let next = seen.mark(&set(&["other"]), at(now + life), at(now), KEPT).unwrap();
+                seen = next.unwrap_or(seen);
+                prop_assert!(names(&seen, held - 1).contains(&"pii".to_owned()));
+            }
         }
     }
 }

@@ -60,7 +60,9 @@ pub use escalation::Chains;
 pub use fields::Shown;
 pub(crate) use fields::{Field, FieldTree};
 pub use import_mcp::{ImportError, Imported, import_mcp};
-pub use judge::{Judgement, Judging, Outcome, judge, judge_without_bundle, without_input};
+pub use judge::{
+    Judgement, Judging, Outcome, judge, judge_without_bundle, without_input, without_labels,
+};
 pub use known::{Known, Learnt, Wish};
 pub use labels::{Holder, Marking, Seen, TooManyLabels};
 pub use lint::{LintFinding, LintLevel, LintLimits, lint};

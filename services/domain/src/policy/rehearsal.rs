@@ -3,11 +3,11 @@
 //! `policy check`, the tests of a bundle and `policy replay` judge this way. The judgement
 //! is the very one of the checker; only the keys are of no value, since nothing leaves.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use countersign_schemas::events::{PolicyChecked, RequestRef, ToolRequested};
 use countersign_schemas::{AgentId, Timestamp};
+use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::bundle::Bundle;
@@ -34,6 +34,8 @@ pub struct Premises {
     pub mandate: Option<Stated>,
     /// Answers of guardrails outside, by their name; all others do not answer.
     pub external: BTreeMap<String, Value>,
+    /// What others have taken of rates and budgets, by their name; of all others nothing.
+    pub used: BTreeMap<String, Decimal>,
 }
 
 impl Premises {
@@ -47,9 +49,11 @@ impl Premises {
                     .cloned()
                     .ok_or_else(|| "it was not asked in a rehearsal".to_owned())
             }
-            // Nobody else takes from it.
-            Wish::Charge(order) => serde_json::to_value(Answer::of_empty(order.terms))
-                .map_err(|error| error.to_string()),
+            Wish::Charge(order) => {
+                let used = self.used.get(order.ledger.name()).copied();
+                let answer = Answer::of_used(used.unwrap_or_default(), order.terms);
+                serde_json::to_value(answer).map_err(|error| error.to_string())
+            }
         }
     }
 }
@@ -69,12 +73,20 @@ pub struct Rehearsal<'b> {
 pub struct RehearsalError;
 
 impl<'b> Rehearsal<'b> {
-    /// By `bundle`.
+    /// By `bundle`, with keys that everybody knows: for verdicts that nobody is shown.
     ///
     /// # Errors
     /// Never with the names that stand here.
     pub fn of(bundle: &'b Bundle) -> Result<Self, RehearsalError> {
-        let key = FingerprintKey::new("k0", [0; 32]).map_err(|_| RehearsalError)?;
+        Self::with_key(bundle, [0; 32])
+    }
+
+    /// By `bundle`; fingerprints in what it shows are by this key.
+    ///
+    /// # Errors
+    /// Never with the names that stand here.
+    pub fn with_key(bundle: &'b Bundle, key: [u8; 32]) -> Result<Self, RehearsalError> {
+        let key = FingerprintKey::new("k0", key).map_err(|_| RehearsalError)?;
         let name = "m0".parse().map_err(|_| RehearsalError)?;
         Ok(Self {
             bundle,
@@ -97,22 +109,32 @@ impl<'b> Rehearsal<'b> {
         at: Timestamp,
         premises: &Premises,
     ) -> PolicyChecked {
-        let (issuers, request) = match &premises.mandate {
-            None => (Issuers::default(), Cow::Borrowed(request)),
+        match &premises.mandate {
+            None => self.judge_trusting(&Issuers::default(), agent, request, at, premises),
             Some(stated) => {
                 let (issuers, token) = stated.signed(agent, &request.requester.id, at);
                 let mut request = request.clone();
                 request.requester.mandate = Some(token);
-                (issuers, Cow::Owned(request))
+                self.judge_trusting(&issuers, agent, &request, at, premises)
             }
-        };
+        }
+    }
+
+    /// The same with the mandate that the request itself brings, if one of `issuers` made
+    /// it; what `premises` say of a mandate is not read.
+    #[must_use]
+    pub fn judge_trusting(
+        &self,
+        issuers: &Issuers,
+        agent: &AgentId,
+        request: &ToolRequested,
+        at: Timestamp,
+        premises: &Premises,
+    ) -> PolicyChecked {
         let mut known = Known::default();
         for _ in 0..ROUNDS_MAX {
-            match judge(
-                self.bundle,
-                &self.redactor,
-                self.judging(agent, &request, at, (&issuers, &known)),
-            ) {
+            let judging = self.judging(agent, request, at, (issuers, &known));
+            match judge(self.bundle, &self.redactor, judging) {
                 Outcome::Judged(judgement) => return judgement.checked,
                 Outcome::Wants(wishes) => {
                     for wish in wishes {
@@ -122,7 +144,7 @@ impl<'b> Rehearsal<'b> {
                 }
             }
         }
-        let judging = self.judging(agent, &request, at, (&issuers, &known));
+        let judging = self.judging(agent, request, at, (issuers, &known));
         judge_without_bundle(&self.redactor, judging, "a judgement never ends")
     }
 

@@ -85,7 +85,7 @@ impl Ledgers {
             let found = lock(&self.accounts).get(&charge.ledger).cloned();
             let Some(account) = found else { continue };
             if relies_on(by, &charge.ledger, charge.mark) {
-                lock(&account.watch).own(intent, charge.mark, Instant::now());
+                lock(&account.watch).own(intent, charge.mark, &by.agent, Instant::now());
             } else if !account.end(intent, charge.mark, Ending::GivenBack).await {
                 tracing::warn!(%intent, ledger = charge.ledger, "a part is given back later");
             }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_domain::chain::{Head, Last};
-use countersign_domain::ledger::{Ending, Fate, fate, relies_on};
+use countersign_domain::ledger::{Ending, Fate, fate, fate_of_relied, relies_on};
 use countersign_runtime::bus::{BusError, Failure};
 use countersign_schemas::events::PolicyChecked;
 use countersign_schemas::headers::CE_TYPE;
-use countersign_schemas::{Address, IntentId, Stream};
+use countersign_schemas::{Address, AgentId, IntentId, Stream};
 use futures::StreamExt as _;
+use futures::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -94,37 +95,35 @@ impl Ledgers {
             lock(&account.watch).list(&open, now);
         }
         let due = lock(&account.watch).due(all, now);
-        futures::stream::iter(due)
-            .for_each_concurrent(READS_AT_ONCE, async |(intent, mark)| {
-                if let Err(error) = self.look(account, intent, mark).await {
-                    tracing::debug!(%intent, %error, "looked at later");
-                }
-            })
+        let looks = due.into_iter().map(async |(intent, mark)| {
+            let fate = self.look(account, intent, mark).await;
+            (intent, mark, fate)
+        });
+        let looks: Vec<_> = futures::stream::iter(looks)
+            .buffer_unordered(READS_AT_ONCE)
+            .collect()
             .await;
+        // All at once: so they become few writes.
+        let ends = looks
+            .into_iter()
+            .map(|(intent, mark, fate)| end(account, intent, mark, fate));
+        join_all(ends).await;
         Ok(())
     }
 
-    async fn look(&self, account: &Account, intent: IntentId, mark: u64) -> Result<(), Failure> {
+    async fn look(&self, account: &Account, intent: IntentId, mark: u64) -> Result<Fate, Failure> {
+        let relied = lock(&account.watch).relied(intent, mark);
+        if let Some(agent) = relied {
+            return Ok(fate_of_relied(&self.head(&agent, intent).await?));
+        }
         let checked = self.verdict(intent).await?;
         let head = match &checked {
             Some(checked) if relies_on(checked, account.key.as_str(), mark) => {
-                self.head(checked).await?
+                self.head(&checked.agent, intent).await?
             }
             Some(_) | None => Head::None,
         };
-        let ending = match fate(&account.key, mark, checked.as_ref(), &head) {
-            Fate::Open => {
-                lock(&account.watch).stays(intent, Instant::now());
-                return Ok(());
-            }
-            Fate::Kept => Ending::Kept,
-            Fate::GivenBack => Ending::GivenBack,
-        };
-        if account.end(intent, mark, ending).await {
-            metrics::ledger_end(ending);
-            lock(&account.watch).ended(intent, mark);
-        }
-        Ok(())
+        Ok(fate(&account.key, mark, checked.as_ref(), &head))
     }
 
     async fn verdict(&self, intent: IntentId) -> Result<Option<PolicyChecked>, Failure> {
@@ -133,8 +132,7 @@ impl Ledgers {
         Ok(found.and_then(|message| genuine(&message, intent)))
     }
 
-    async fn head(&self, checked: &PolicyChecked) -> Result<Head, Failure> {
-        let (agent, intent) = (&checked.agent, checked.intent_id);
+    async fn head(&self, agent: &AgentId, intent: IntentId) -> Result<Head, Failure> {
         let filter = Address::chain_filter(agent, intent);
         let last = self.bus.last_by_subject(Stream::Events, &filter).await?;
         let last = last.as_ref().map(|last| Last {
@@ -162,5 +160,19 @@ impl Ledgers {
             }
         }
         accounts.values().map(Arc::clone).collect()
+    }
+}
+
+/// Ends an entry by what was found, or leaves it for a later look.
+async fn end(account: &Account, intent: IntentId, mark: u64, found: Result<Fate, Failure>) {
+    let ending = match found {
+        Ok(Fate::Kept) => Ending::Kept,
+        Ok(Fate::GivenBack) => Ending::GivenBack,
+        Ok(Fate::Open) => return lock(&account.watch).stays(intent, Instant::now()),
+        Err(error) => return tracing::debug!(%intent, %error, "looked at later"),
+    };
+    if account.end(intent, mark, ending).await {
+        metrics::ledger_end(ending);
+        lock(&account.watch).ended(intent, mark);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use countersign_schemas::IntentId;
+use countersign_schemas::{AgentId, IntentId};
 use tokio::time::Instant;
 
 /// When this checker first looks whether an intent that it charged has ended: most tools
@@ -18,9 +18,11 @@ const LIST_EVERY: Duration = Duration::from_secs(15);
 /// Looks in one go, so that one ledger cannot hold up the others.
 const LOOKS_MAX: usize = 2_000;
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Watched {
     mark: u64,
+    /// Whose intent it is, where this checker knows that its stored verdict relies on it.
+    relied: Option<AgentId>,
     looks: u32,
     looked: Option<Instant>,
     next: Instant,
@@ -49,9 +51,21 @@ impl Watch {
     }
 
     /// An entry that this checker made, and that a stored verdict relies on.
-    pub(super) fn own(&mut self, intent: IntentId, mark: u64, now: Instant) {
-        let next = now + OWN_AFTER;
-        self.entries.insert(intent, Watched::new(mark, next));
+    pub(super) fn own(&mut self, intent: IntentId, mark: u64, agent: &AgentId, now: Instant) {
+        let own = Watched {
+            relied: Some(agent.clone()),
+            ..Watched::new(mark, now + OWN_AFTER)
+        };
+        self.entries.insert(intent, own);
+    }
+
+    /// Whose intent it is, if a stored verdict is known to rely on this entry.
+    pub(super) fn relied(&self, intent: IntentId, mark: u64) -> Option<AgentId> {
+        let watched = self.entries.get(&intent);
+        watched
+            .filter(|watched| watched.mark == mark)?
+            .relied
+            .clone()
     }
 
     /// All that is open, as the leader holds it.
@@ -107,6 +121,7 @@ impl Watched {
     fn new(mark: u64, next: Instant) -> Self {
         Self {
             mark,
+            relied: None,
             looks: 0,
             looked: None,
             next,
@@ -122,13 +137,30 @@ mod tests {
         format!("019a0000-0000-7000-8000-{n:012x}").parse().unwrap()
     }
 
+    fn agent() -> AgentId {
+        "billing".parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_known_of_an_entry_is_of_that_one_alone() {
+        let now = Instant::now();
+        let mut watch = Watch::default();
+        watch.own(intent(1), 7, &agent(), now);
+        watch.list(&[(intent(1), 7), (intent(2), 8)], now);
+        assert_eq!(watch.relied(intent(1), 7), Some(agent()));
+        assert_eq!(watch.relied(intent(1), 9), None, "another entry");
+        assert_eq!(watch.relied(intent(2), 8), None, "another checker's");
+        watch.list(&[(intent(1), 9)], now);
+        assert_eq!(watch.relied(intent(1), 9), None);
+    }
+
     #[test]
     fn own_entries_come_first_and_each_look_waits_longer() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut watch = Watch::default();
         assert!(watch.is_empty() && watch.wants_list(start, start));
-        watch.own(intent(1), 7, start);
+        watch.own(intent(1), 7, &agent(), start);
         watch.list(&[(intent(1), 7), (intent(2), 8)], start);
         assert!(!watch.wants_list(start, at(14)) && watch.wants_list(start, at(15)));
         assert_eq!(watch.due(false, at(1)), []);
@@ -150,8 +182,8 @@ mod tests {
     fn what_is_open_no_more_is_watched_no_more() {
         let now = Instant::now();
         let mut watch = Watch::default();
-        watch.own(intent(1), 7, now);
-        watch.own(intent(2), 8, now);
+        watch.own(intent(1), 7, &agent(), now);
+        watch.own(intent(2), 8, &agent(), now);
         watch.ended(intent(1), 6);
         assert_eq!(watch.due(true, now).len(), 2, "another entry ended");
         watch.ended(intent(1), 7);

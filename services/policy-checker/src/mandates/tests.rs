@@ -92,7 +92,7 @@ async fn later(keeper: &Keeper) {
     keeper.sources[0].times.lock().await.asked = None;
 }
 
-async fn judged(keeper: &Keeper, seed: u8) -> Option<MandateError> {
+async fn judged(keeper: &Arc<Keeper>, seed: u8) -> Option<MandateError> {
     let token = token(seed);
     let issuers = keeper.issuers_for(Some(&token)).await;
     let agent: AgentId = "support".parse().unwrap();
@@ -102,7 +102,7 @@ async fn judged(keeper: &Keeper, seed: u8) -> Option<MandateError> {
 #[tokio::test]
 async fn keys_of_an_address_are_asked_for_once_and_rotate() {
     let (desk, url) = desk().await;
-    let keeper = Keeper::new(&settings(None, Some(url))).unwrap();
+    let keeper = Arc::new(Keeper::new(&settings(None, Some(url))).unwrap());
     desk.says(200, jwks(&[1]));
     assert_eq!(judged(&keeper, 1).await, None);
     assert_eq!(judged(&keeper, 1).await, None);
@@ -132,7 +132,7 @@ async fn what_an_address_answers_wrongly_gives_no_keys() {
     let (desk, url) = desk().await;
     let elsewhere = settings(None, Some("http://127.0.0.1:1/none".to_owned()));
     assert_eq!(
-        judged(&Keeper::new(&elsewhere).unwrap(), 1).await,
+        judged(&Arc::new(Keeper::new(&elsewhere).unwrap()), 1).await,
         Some(MandateError::NoKeys)
     );
     let table: [(u16, Vec<u8>); 6] = [
@@ -145,7 +145,7 @@ async fn what_an_address_answers_wrongly_gives_no_keys() {
     ];
     for (status, body) in table {
         desk.says(status, body);
-        let keeper = Keeper::new(&settings(None, Some(url.clone()))).unwrap();
+        let keeper = Arc::new(Keeper::new(&settings(None, Some(url.clone()))).unwrap());
         assert_eq!(
             judged(&keeper, 1).await,
             Some(MandateError::NoKeys),
@@ -157,20 +157,59 @@ async fn what_an_address_answers_wrongly_gives_no_keys() {
 #[tokio::test]
 async fn keys_outlive_a_short_outage_and_no_long_one() {
     let (desk, url) = desk().await;
-    let mut keeper = Keeper::new(&settings(None, Some(url))).unwrap();
+    let mut keeper = Arc::new(Keeper::new(&settings(None, Some(url))).unwrap());
     desk.says(200, jwks(&[1]));
     assert_eq!(judged(&keeper, 1).await, None);
     desk.says(503, "");
     later(&keeper).await;
     keeper.ask(0, ASK_AGAIN_AFTER).await;
     assert_eq!((judged(&keeper, 1).await, desk.asked()), (None, 2));
-    keeper.kept_for = Duration::ZERO;
+    Arc::get_mut(&mut keeper).unwrap().kept_for = Duration::ZERO;
     later(&keeper).await;
     keeper.ask(0, ASK_AGAIN_AFTER).await;
     assert_eq!(judged(&keeper, 1).await, Some(MandateError::NoKeys));
     desk.says(200, jwks(&[1]));
     later(&keeper).await;
     assert_eq!(judged(&keeper, 1).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn forged_key_ids_at_a_slow_issuer_hold_few_places_and_not_for_long() {
+    // An address that takes connections and never answers.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let slow = format!("http://{}/jwks.json", listener.local_addr().unwrap());
+    let mut keeper = Keeper::new(&settings(None, Some(slow))).unwrap();
+    let keys = IssuerKeys::from_jwks(jwks(&[1]).as_bytes()).unwrap();
+    keeper.put(0, Some(keys));
+    keeper.sources[0].times.lock().await.had = Some(Instant::now());
+    keeper.seats = Arc::new(Semaphore::new(2));
+    let keeper = Arc::new(keeper);
+    let began = Instant::now();
+    let forged = (2..200).map(|seed| {
+        let keeper = Arc::clone(&keeper);
+        async move { (judged(&keeper, seed).await, Instant::now() - began) }
+    });
+    let found = join_all(forged).await;
+    let unknown = Some(MandateError::UnknownKey);
+    assert!(found.iter().all(|(error, _)| *error == unknown));
+    let waited = found.iter().filter(|(_, took)| !took.is_zero());
+    assert_eq!(waited.count(), 2, "the others are answered at once");
+    let at_most = WAIT_MAX + Duration::from_millis(10);
+    assert!(found.iter().all(|(_, took)| *took <= at_most), "{found:?}");
+    // Whom a known key proves waits for nobody, and after the reading the seats are free.
+    let before = Instant::now();
+    assert_eq!(
+        (judged(&keeper, 1).await, before.elapsed()),
+        (None, Duration::ZERO)
+    );
+    tokio::time::sleep(READ_TIMEOUT).await;
+    assert_eq!(keeper.seats.available_permits(), 2);
+    // Nor does the next forged one make the issuer be asked again so soon.
+    let before = Instant::now();
+    assert_eq!(
+        (judged(&keeper, 3).await, before.elapsed()),
+        (unknown, Duration::ZERO)
+    );
 }
 
 #[tokio::test]
@@ -201,7 +240,7 @@ async fn keys_in_a_file_are_read_anew_in_the_background() {
 
 #[tokio::test]
 async fn without_issuers_nobody_is_asked_and_nothing_proves() {
-    let keeper = Keeper::new(&Mandates::default()).unwrap();
+    let keeper = Arc::new(Keeper::new(&Mandates::default()).unwrap());
     assert_eq!(judged(&keeper, 1).await, Some(MandateError::UnknownIssuer));
     keeper.run(CancellationToken::new()).await;
 }

@@ -188,6 +188,43 @@ async fn a_push_that_is_broken_at_any_stage_changes_nothing() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_bundle_before_one_that_cannot_be_loaded_serves_a_moment_and_no_longer() -> Result<()> {
+    let world = World::start().await?;
+    let checker = world.checker().await?;
+    let open = bundle_with("tests/none.toml", "")?;
+    let opened = digest(&open)?;
+    ensure!(world.push(&open, opened).await?.is_ok());
+    let bucket = Bucket::new(&world.bus, POLICY);
+    let sound = bucket
+        .get("current")
+        .await?
+        .context("nothing is published")?;
+    let absent = Digest::of_bytes(b"absent");
+    let entry = json!({"digest": absent, "parts": 1, "bytes": 5, "operator": "kim",
+                       "previous": opened, "at": "2026-11-22T10:00:00Z"});
+    bucket.put("current", entry.to_string().into()).await?;
+    eventually("the checker says that its bundle is outdated", async || {
+        let told = format!("{:?}", checker.health.report().get("policy"));
+        Ok(told.contains("outdated").then_some(()))
+    })
+    .await?;
+    let verdict = world.verdict().await?;
+    let code = verdict.reasons.first().map(|reason| reason.code.as_str());
+    ensure!(
+        verdict.verdict == Verdict::Deny && code == Some("policy_error"),
+        "{verdict:?}"
+    );
+    bucket.put("current", sound.value.clone()).await?;
+    eventually("the checker is well again", async || {
+        Ok(checker.health.is_ready().then_some(()))
+    })
+    .await?;
+    let verdict = world.verdict().await?;
+    ensure!(verdict.policy_digest == opened && verdict.verdict == Verdict::Allow);
+    checker.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_published_is_checked_again_by_whoever_loads_it() -> Result<()> {
     let world = World::start().await?;
     let checker = world.checker().await?;

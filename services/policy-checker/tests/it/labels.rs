@@ -1,5 +1,8 @@
 //! Labels through a real checker: whoever has read customer data mails nobody outside.
 
+use countersign_domain::policy::Seen;
+use countersign_schemas::Token;
+
 use super::*;
 
 const RULE: &str = r#"
@@ -144,5 +147,123 @@ async fn a_label_of_one_mandate_stays_there_and_leaving_it_out_sheds_nothing() -
         judged(mail(6), Some("b")).await? == Verdict::Ask,
         "a mandate was taken up"
     );
+    running.stop().await
+}
+
+/// The deployment's settings for the bucket of labels, changed.
+async fn with_bucket(
+    fixture: &Fixture,
+    change: impl FnOnce(&mut async_nats::jetstream::stream::Config),
+) -> Result<()> {
+    let jetstream = fixture.bus.jetstream();
+    let mut stream = jetstream.get_stream("KV_CS_LABELS").await?;
+    let mut config = stream.info().await?.config.clone();
+    change(&mut config);
+    jetstream.update_stream(config).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_can_note_is_not_seen_and_has_its_answer() -> Result<()> {
+    let fixture = Fixture::start().await?;
+    let policy = labelling_policy(fixture.dir.path())?;
+    let running = fixture.check_with(policy).await?;
+    let unavailable = |checked: &PolicyChecked| {
+        let code = checked.reasons.first().map(|reason| reason.code.as_str());
+        checked.verdict == Verdict::Deny && code == Some("unavailable")
+    };
+    // An agent that carries as many labels as an entry holds.
+    let many = (0..512).map(|n| format!("l{n}").parse());
+    let many = Seen::of(many.collect::<Result<Vec<Token>, _>>()?);
+    let bucket = Bucket::new(&fixture.bus, layout::LABELS);
+    let entry = serde_json::to_vec(&many)?;
+    bucket.create("any.support", entry.into()).await?;
+    let body = read(1);
+    fixture.send("support", body.to_string(), None).await?;
+    fixture.settle().await?;
+    let checked = verdict_of(&fixture, &body).await?;
+    ensure!(unavailable(&checked), "{checked:?}");
+    // A bucket that takes no new entry: it may pass, so the intent is tried again first.
+    let before = bucket.entries().await?.len();
+    with_bucket(&fixture, |config| {
+        config.max_messages = i64::try_from(before).unwrap_or(1)
+    })
+    .await?;
+    let mut body = read(2);
+    body["purpose"] = json!("another agent");
+    fixture.send("ops", body.to_string(), None).await?;
+    fixture.settle().await?;
+    let checked = verdict_of(&fixture, &body).await?;
+    ensure!(unavailable(&checked), "{checked:?}");
+    ensure!(bucket.get("any.ops").await?.is_none());
+    // What needs no label is judged as ever, and so is reading once there is room again.
+    let other = mail(3);
+    fixture.send("support", other.to_string(), None).await?;
+    fixture.settle().await?;
+    ensure!(!unavailable(&verdict_of(&fixture, &other).await?));
+    with_bucket(&fixture, |config| config.max_messages = -1).await?;
+    let body = read(4);
+    fixture.send("ops", body.to_string(), None).await?;
+    fixture.settle().await?;
+    ensure!(verdict_of(&fixture, &body).await?.verdict == Verdict::Allow);
+    running.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_stays_as_long_as_what_it_judges_may_be_judged_again() -> Result<()> {
+    let fixture = Fixture::start().await?;
+    let policy = labelling_policy(fixture.dir.path())?;
+    let running = fixture.check_with(policy).await?;
+    let body = read(1);
+    fixture.send("support", body.to_string(), None).await?;
+    fixture.settle().await?;
+    running.stop().await?;
+    for key in ["any.support", "bare.support"] {
+        let stream = fixture.bus.jetstream().get_stream("KV_CS_LABELS").await?;
+        let subject = format!("$KV.CS_LABELS.{key}");
+        let stored = stream.get_last_raw_message_by_subject(&subject).await?;
+        let life = stored
+            .headers
+            .get("Nats-TTL")
+            .context("it stays for ever")?;
+        let least = 3_600 + fixture.deployment.raw_retention_s;
+        ensure!(life.as_str().parse::<u64>()? > least, "{life:?}");
+    }
+    // Nor does the bucket end it before.
+    let mut stream = fixture.bus.jetstream().get_stream("KV_CS_LABELS").await?;
+    ensure!(stream.info().await?.config.max_age.is_zero());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_label_holds_from_the_last_moment_at_which_its_call_may_run() -> Result<()> {
+    const ASKED: &str = r#"
+@id("asked")
+@ask("support-leads")
+@expires("24h")
+@because("Contacts are read when a lead says so.")
+forbid(principal, action == Action::"crm.read_contact", resource);
+"#;
+    let fixture = Fixture::start().await?;
+    let policy = labelling_policy(fixture.dir.path())?;
+    std::fs::write(policy.join("policies/asked.cedar"), ASKED)?;
+    let running = fixture.check_with(policy).await?;
+    let body = read(1);
+    let before = now();
+    fixture.send("support", body.to_string(), None).await?;
+    fixture.settle().await?;
+    ensure!(verdict_of(&fixture, &body).await?.verdict == Verdict::Ask);
+    // People may take a day, the permit lasts an hour at most, its call and lease five
+    // minutes and ten seconds; from then on it holds for its life, an hour.
+    let least = Duration::from_secs(24 * 3_600 + 3_600 + 310 + 3_600);
+    let most = least + least / 16 + Duration::from_secs(60);
+    let bucket = Bucket::new(&fixture.bus, layout::LABELS);
+    for key in ["any.support", "bare.support"] {
+        let entry = bucket.get(key).await?.context("it is not marked")?;
+        let entry: Value = serde_json::from_slice(&entry.value)?;
+        let end = entry["labels"]["customer_pii"].as_str().unwrap_or_default();
+        let holds = end.parse::<Timestamp>()?.since(before);
+        ensure!((least..most).contains(&holds), "{key}: {holds:?}");
+    }
     running.stop().await
 }

@@ -29,9 +29,6 @@ pub const FACTS: &str = "CS_FACTS";
 pub const LEDGERS: &str = "CS_LEDGERS";
 /// Largest fact, in bytes: a record of a few fields, read for every intent that needs it.
 pub const FACT_BYTES_MAX: usize = 16 * 1024;
-/// How long an entry of labels stays after its last change: longer than any label holds,
-/// which is 31 days and a sixteenth at most.
-const LABELS_KEPT: Duration = Duration::from_secs(35 * 24 * 60 * 60);
 
 /// Largest size of `CS_INTENTS` and of `CS_EVENTS` unless configured, in bytes. The server
 /// sets it aside at once, so it must fit a small disk; what people say, and deadlines, get
@@ -243,12 +240,11 @@ fn buckets(options: LayoutOptions) -> [kv::Config; 5] {
             limit_markers: Some(MARKER_LIFE),
             ..base.clone()
         },
-        // A full one refuses new entries, and nothing leaves before its own end to make
-        // room: a label is never lost to a flood of others.
+        // A full one refuses new entries, and nothing leaves before its own end, which
+        // each write says, to make room: a label is never lost to a flood of others.
         kv::Config {
             bucket: LABELS.to_owned(),
             max_bytes: options.stream_bytes_max / 16,
-            max_age: LABELS_KEPT,
             limit_markers: Some(MARKER_LIFE),
             ..base.clone()
         },

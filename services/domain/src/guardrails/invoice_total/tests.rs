@@ -198,6 +198,8 @@ fn discounts_take_off_what_they_say() {
         4; 1*10; off:5 off_percent:10 => deny
         0; 1*10; off:11 => deny
         21; 1*20; off:-1 => deny
+        4.99; 1*10/off:15.01 1*10 => deny
+        4.99; 1*10 1*10; off:15.01 => pass
     ";
     all("", of_the_whole);
     let mut none = invoice("10; 1*10");

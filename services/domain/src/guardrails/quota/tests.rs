@@ -89,15 +89,40 @@ fn each_dimension_is_counted_apart_and_no_other() {
         ledger(r#"["agent"]"#, "support")
     );
     assert_eq!(
-        ledger(r#"["requester"]"#, "billing"),
-        ledger(r#"["requester"]"#, "support")
-    );
-    assert_eq!(
         ledger(r#"["tool"]"#, "billing"),
         ledger(r#"["tool"]"#, "support")
     );
     assert_eq!(ledger("[]", "billing"), ledger("[]", "support"));
     assert_ne!(ledger("[]", "billing"), ledger(r#"["tool"]"#, "billing"));
+}
+
+#[test]
+fn a_requester_is_counted_apart_once_a_mandate_proves_it_and_inventing_others_gains_nothing() {
+    let guard = build(&RATE.replace(r#"["agent", "requester"]"#, r#"["requester"]"#));
+    let ledger = |agent: &str, requester: &str, verified| {
+        let mut desk = Desk::new();
+        desk.agent = agent.parse().unwrap();
+        desk.requester.id = requester.parse().unwrap();
+        desk.requester.verified = verified;
+        order(&desk, guard.as_ref(), &json!({})).ledger
+    };
+    let claimed = ledger("billing", "kim", false);
+    for invented in ["kim-1", "lee", "billing", "support"] {
+        assert_eq!(ledger("billing", invented, false), claimed, "{invented}");
+    }
+    // One agent's claims do not use up what is another's, and nobody's proved part.
+    assert_ne!(ledger("support", "kim", false), claimed);
+    assert_ne!(ledger("billing", "kim", true), claimed);
+    assert_ne!(ledger("billing", "billing", true), claimed);
+    // A proved requester is one, whichever agent acts.
+    assert_eq!(
+        ledger("billing", "kim", true),
+        ledger("support", "kim", true)
+    );
+    assert_ne!(
+        ledger("billing", "kim", true),
+        ledger("billing", "lee", true)
+    );
 }
 
 #[test]
