@@ -20,14 +20,19 @@ use crate::stage::Stage;
 const OWN: &str = "0190b3a0-0000-7000-8000-000000000001";
 /// Stands for an intent of somebody else in the subjects aimed at.
 const AIM: &str = "0190b3a0-0000-7000-8000-0000000000ff";
-/// Streams and the bucket, by their server names.
-const STREAMS: [&str; 5] = [
+/// Streams and buckets, by their server names.
+const STREAMS: [&str; 8] = [
     "CS_INTENTS",
     "CS_CONTROL",
     "CS_EVENTS",
     "CS_TIMERS",
     "KV_CS_APPROVALS",
+    "KV_CS_FACTS",
+    "KV_CS_LABELS",
+    "KV_CS_LEDGERS",
 ];
+/// Those of them that the checker reads, and not the coordinator.
+const OF_CHECKER: [&str; 3] = ["KV_CS_FACTS", "KV_CS_LABELS", "KV_CS_LEDGERS"];
 
 /// What people may listen to.
 const PERSON_HEARS: [&str; 9] = [
@@ -63,6 +68,9 @@ fn aims() -> Vec<String> {
         format!("approval.resolved.a-{AIM}"),
         "timer.fired.aim".to_owned(),
         "$KV.CS_APPROVALS.aim".to_owned(),
+        "$KV.CS_FACTS.orders.aim".to_owned(),
+        "$KV.CS_LABELS.any.crm".to_owned(),
+        "$KV.CS_LEDGERS.aim".to_owned(),
         "work.crm.read".to_owned(),
     ]
 }
@@ -235,6 +243,8 @@ impl Reading {
 /// Looks for what the tricks left behind.
 struct Watch {
     reader: Raw,
+    checker: Raw,
+    setup: Raw,
     next: BTreeMap<&'static str, u64>,
     agent: Raw,
     person: Raw,
@@ -279,6 +289,8 @@ impl Watch {
         worker.subscribe_in(subject, WORK_QUEUE).await.unwrap();
         let mut watch = Self {
             reader: stage.raw_named(Role::Service, "approval-coordinator").await,
+            checker: stage.raw_named(Role::Service, "policy-checker").await,
+            setup: stage.raw_named(Role::Service, "setup").await,
             next: STREAMS.map(|stream| (stream, 1)).into(),
             agent,
             person,
@@ -310,8 +322,16 @@ impl Watch {
             format!("identity.changed.idle{turn}"),
             format!("timer.idle.{turn}"),
             format!("$KV.CS_APPROVALS.idle{turn}"),
+            format!("$KV.CS_FACTS.idle{turn}"),
+            format!("$KV.CS_LABELS.idle{turn}"),
+            format!("$KV.CS_LEDGERS.idle{turn}"),
         ] {
-            let ack = self.reader.request(&subject, &[], b"{}").await.unwrap();
+            let who = match subject.split('.').nth(1) {
+                Some("CS_FACTS") => &mut self.setup,
+                Some("CS_LABELS" | "CS_LEDGERS") => &mut self.checker,
+                _ => &mut self.reader,
+            };
+            let ack = who.request(&subject, &[], b"{}").await.unwrap();
             assert!(
                 !String::from_utf8_lossy(&ack.body).contains("error"),
                 "{ack:?}"
@@ -352,8 +372,11 @@ impl Watch {
             let from = self.next[stream];
             let query = json!({"seq": from, "next_by_subj": ">"}).to_string();
             let subject = format!("$JS.API.STREAM.MSG.GET.{stream}");
-            let answer = self
-                .reader
+            let reader = match OF_CHECKER.contains(&stream) {
+                true => &mut self.checker,
+                false => &mut self.reader,
+            };
+            let answer = reader
                 .request(&subject, &[], query.as_bytes())
                 .await
                 .unwrap();
