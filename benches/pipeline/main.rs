@@ -6,17 +6,16 @@
 
 mod requests;
 mod services;
-mod stage;
 
 use anyhow::Result;
 use countersign_benches::load::{self, Measured};
 use countersign_benches::relay::{self, Hop};
 use countersign_benches::report::{Ratio, median, quantile, say};
+use countersign_benches::stage::{Stage, Sync};
 use tokio_util::sync::CancellationToken;
 
 use crate::requests::Kind;
 use crate::services::Sizes;
-use crate::stage::{Stage, Sync};
 
 // As the binaries of both services, for the relay too.
 #[global_allocator]

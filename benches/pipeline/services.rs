@@ -1,29 +1,22 @@
 //! The real checker and coordinator in this process, and the sizes of what they write.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use countersign_benches::load;
-use countersign_runtime::clock::SystemClock;
-use countersign_runtime::config::{Config, Deployment};
-use countersign_runtime::files;
-use countersign_runtime::identity::{InitOptions, init};
-use countersign_runtime::service::{ServiceContext, ServiceError};
+use countersign_benches::stage::{Stage, Sync, configure};
+use countersign_runtime::service::ServiceError;
 use countersign_schemas::Stream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::requests::{self, AGENT, Kind};
-use crate::stage::{Stage, Sync};
 
 /// The sample company's policy bundle.
 const POLICY: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/../services/countersign/policy"
 );
-/// Name of the deployment that is measured.
-const DEPLOYMENT: &str = "bench";
 
 /// Bytes of the bodies that the services write, for the relay to write as many.
 #[derive(Debug, Clone, Copy)]
@@ -55,10 +48,11 @@ impl Running {
 /// Starts both, each with a connection of its own.
 pub(crate) async fn start(stage: &Stage) -> Result<Running> {
     let dir = tempfile::tempdir()?;
-    let config = configure(&dir.path().join(DEPLOYMENT))?;
+    let config = configure(dir.path(), Path::new(POLICY))?;
     let stop = CancellationToken::new();
-    let checker = context(stage, "policy-checker", &config.deployment, &stop).await?;
-    let coordinator = context(stage, "approval-coordinator", &config.deployment, &stop).await?;
+    let context = async |name| stage.context(name, &config.deployment, &stop).await;
+    let checker = context("policy-checker").await?;
+    let coordinator = context("approval-coordinator").await?;
     let judging = countersign_policy_checker::Settings::from(&config);
     let deciding = countersign_approval_coordinator::Settings::from(&config);
     let parts = vec![
@@ -93,30 +87,4 @@ pub(crate) async fn sizes(sync: Sync) -> Result<Sizes> {
 async fn size(bus: &countersign_runtime::bus::Bus, subject: &str) -> Result<usize> {
     let message = bus.last_by_subject(Stream::Events, subject).await?;
     Ok(message.context("a stored event")?.payload.len())
-}
-
-/// Keys, policy and settings as `countersign init` makes them.
-fn configure(dir: &Path) -> Result<Config> {
-    let mut options = InitOptions::local(DEPLOYMENT, "127.0.0.1:4222");
-    options.policy = files::policy_bundle(Path::new(POLICY))?
-        .into_iter()
-        .collect();
-    let made = init(dir, &options)?;
-    Ok(Config::load(&made.deployment.config())?)
-}
-
-async fn context(
-    stage: &Stage,
-    name: &str,
-    deployment: &Deployment,
-    stop: &CancellationToken,
-) -> Result<ServiceContext> {
-    let bus = stage.connect(name).await?;
-    let clock = Arc::new(SystemClock);
-    Ok(ServiceContext::new(
-        deployment.clone(),
-        bus,
-        clock,
-        stop.clone(),
-    ))
 }

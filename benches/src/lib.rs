@@ -4,3 +4,4 @@
 pub mod load;
 pub mod relay;
 pub mod report;
+pub mod stage;

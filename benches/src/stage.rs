@@ -1,18 +1,30 @@
 //! The server and the connections of one measurement: one nats-server, one identity that
 //! may do everything, so that relay and services meet the same server in the same way.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use anyhow::Result;
 use async_nats::jetstream::stream::{Config, Republish};
 use countersign_runtime::bus::layout::{self, LayoutOptions};
 use countersign_runtime::bus::{Bus, ConnectOptions};
+use countersign_runtime::clock::SystemClock;
+use countersign_runtime::config::{Config as Settings, Deployment};
+use countersign_runtime::files;
+use countersign_runtime::identity::{InitOptions, init};
 use countersign_runtime::nats_server::{
     NatsServer, Progress, ServerConfig, StartOptions, find_or_provision, plain_config,
 };
+use countersign_runtime::service::ServiceContext;
 use countersign_schemas::Stream;
+use tokio_util::sync::CancellationToken;
+
+/// Name of the deployment that is measured.
+const DEPLOYMENT: &str = "bench";
 
 /// When an ack means that the message is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sync {
+pub enum Sync {
     /// After every message, as `init` configures one server.
     Always,
     /// Every two minutes, the server's default, as on three replicas.
@@ -22,7 +34,7 @@ pub(crate) enum Sync {
 impl Sync {
     /// How figures name it.
     #[must_use]
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Always => "sync_always",
             Self::Default => "sync_default",
@@ -31,7 +43,7 @@ impl Sync {
 }
 
 /// A server with every stream of the product, and those of the bare relay.
-pub(crate) struct Stage {
+pub struct Stage {
     server: NatsServer,
     seed: String,
     _dir: tempfile::TempDir,
@@ -39,7 +51,10 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Starts it.
-    pub(crate) async fn start(sync: Sync) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When no server can be started.
+    pub async fn start(sync: Sync) -> Result<Self> {
         let binary = find_or_provision(Progress::Stderr)?;
         let dir = tempfile::tempdir()?;
         let key = nkeys::KeyPair::new_user();
@@ -67,7 +82,10 @@ impl Stage {
     }
 
     /// A new connection, called `name`.
-    pub(crate) async fn connect(&self, name: &str) -> Result<Bus> {
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn connect(&self, name: &str) -> Result<Bus> {
         let options = ConnectOptions {
             url: self.server.url(),
             name: name.to_owned(),
@@ -75,6 +93,26 @@ impl Stage {
             tls_ca: None,
         };
         Ok(Bus::connect(options).await?)
+    }
+
+    /// What a service called `name` is given, with a connection of its own.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn context(
+        &self,
+        name: &str,
+        deployment: &Deployment,
+        stop: &CancellationToken,
+    ) -> Result<ServiceContext> {
+        let bus = self.connect(name).await?;
+        let clock = Arc::new(SystemClock);
+        Ok(ServiceContext::new(
+            deployment.clone(),
+            bus,
+            clock,
+            stop.clone(),
+        ))
     }
 
     /// The same streams as the product's, under other subjects.
@@ -100,4 +138,16 @@ impl Stage {
         }
         Ok(())
     }
+}
+
+/// Keys, the policy bundle in `policy` and settings as `countersign init` makes them, in
+/// `dir`.
+///
+/// # Errors
+/// When the bundle cannot be read or the folder cannot be written.
+pub fn configure(dir: &Path, policy: &Path) -> Result<Settings> {
+    let mut options = InitOptions::local(DEPLOYMENT, "127.0.0.1:4222");
+    options.policy = files::policy_bundle(policy)?.into_iter().collect();
+    let made = init(&dir.join(DEPLOYMENT), &options)?;
+    Ok(Settings::load(&made.deployment.config())?)
 }
