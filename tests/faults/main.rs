@@ -6,3 +6,4 @@ mod load;
 mod quota;
 mod rotation;
 mod server;
+mod vanishing;

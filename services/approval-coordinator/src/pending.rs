@@ -14,6 +14,8 @@ use futures::StreamExt as _;
 use crate::counters;
 use crate::office::Office;
 
+/// Timers that are set at once at the start: each waits for the disk of the server.
+const TIMERS_AT_ONCE: usize = 64;
 /// Pause before a broken feed is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
 
@@ -196,11 +198,13 @@ fn take_in(office: &Office, message: &StoredMessage) {
 
 async fn set_timers(office: &Office) {
     let due = office.pending.lock().by_due.clone();
-    for (at, id) in due {
+    let set = async |(at, id): (Timestamp, ApprovalId)| {
         if let Err(failure) = office.set_timer(&id, at).await {
             tracing::warn!(approval = %id, %failure, "its timer is not set again");
         }
-    }
+    };
+    let all = futures::stream::iter(due);
+    all.for_each_concurrent(TIMERS_AT_ONCE, set).await;
 }
 
 #[cfg(test)]
