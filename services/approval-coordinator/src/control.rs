@@ -29,10 +29,7 @@ impl Handler for Control {
                 let what = "freezing";
                 office.not_supported(&message, &operator, what).await
             }
-            Address::OutcomeFound { operator } => {
-                let what = "recording a finding about an unknown outcome";
-                office.not_supported(&message, &operator, what).await
-            }
+            Address::OutcomeFound { operator } => office.outcome_found(&message, &operator).await,
             other => {
                 let subject = other.subject();
                 Err(Failure::poison(format!(

@@ -20,6 +20,7 @@ mod deciding;
 mod identities;
 mod office;
 mod pending;
+mod reconciling;
 mod settings;
 mod settling;
 mod sweep;

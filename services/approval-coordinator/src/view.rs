@@ -68,6 +68,13 @@ fn refusal(code: usize, status: impl Into<String>) -> Error {
     }
 }
 
+fn missing(asked: &ViewRequest) -> &'static str {
+    match asked {
+        ViewRequest::List { .. } | ViewRequest::Show { .. } => "there is no such approval",
+        ViewRequest::Outcome { .. } => "there is no such intent",
+    }
+}
+
 impl Office {
     async fn reply(&self, request: &Request) -> Result<Bytes, Error> {
         let subject = request.message.subject.as_str();
@@ -81,18 +88,19 @@ impl Office {
             return Err(refusal(413, "the question is too large"));
         }
         let asked: ViewRequest = serde_json::from_slice(body).map_err(|_| {
-            let forms = r#"ask {"op":"list"} or {"op":"show","approval_id":"a-…"}"#;
+            let forms = r#"ask {"op":"list"}, {"op":"show","approval_id":"a-…"} or {"op":"outcome","intent_id":"…"}"#;
             refusal(400, forms)
         })?;
         let reply = match &asked {
             ViewRequest::List { .. } => self.list(&person, &asked).await,
             ViewRequest::Show { approval_id } => self.show(&person, approval_id).await,
+            ViewRequest::Outcome { intent_id } => self.outcome_of(*intent_id).await,
         };
         let reply = reply.map_err(|failure| {
             tracing::warn!(%failure, "a question about approvals is not answered");
             refusal(503, "the approvals cannot be read now; try again")
         })?;
-        let reply = reply.ok_or_else(|| refusal(404, "there is no such approval"))?;
+        let reply = reply.ok_or_else(|| refusal(404, missing(&asked)))?;
         serde_json::to_vec(&reply)
             .map(Bytes::from)
             .map_err(|_| refusal(500, "the answer cannot be written"))
@@ -118,7 +126,9 @@ impl Office {
     ) -> Result<Option<ViewReply>, Failure> {
         let ids = match asked {
             ViewRequest::List { mine: true, .. } => self.ids_that_may_concern(person),
-            ViewRequest::List { .. } | ViewRequest::Show { .. } => self.pending.ids(),
+            ViewRequest::List { .. } | ViewRequest::Show { .. } | ViewRequest::Outcome { .. } => {
+                self.pending.ids()
+            }
         };
         let all = ids.len();
         let mut list = List::default();

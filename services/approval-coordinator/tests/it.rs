@@ -3,6 +3,8 @@
 
 #[path = "it/foreign.rs"]
 mod foreign;
+#[path = "it/found.rs"]
+mod found;
 #[path = "it/silence.rs"]
 mod silence;
 #[path = "it/world.rs"]

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    approvals, audit, completions, demo, doctor, identity, init, policy, request, setup, up,
-    withdraw,
+    approvals, audit, completions, demo, doctor, identity, init, policy, reconcile, request, setup,
+    up, withdraw,
 };
 
 /// Decides what AI agents may do, asks people, and keeps the proof.
@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Withdraw(withdraw::Args),
     /// See and decide what waits for people
     Approvals(approvals::Args),
+    /// Say what was found out about an outcome that nobody knew
+    Reconcile(reconcile::Args),
     /// Try, test and publish policy bundles
     Policy(policy::Args),
     /// Ask the audit archive, and verify it

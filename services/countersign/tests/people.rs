@@ -79,6 +79,7 @@ mod checks {
                         approvals: vec![shown.listed.clone()],
                         more: 0,
                     },
+                    ViewRequest::Outcome { .. } => panic!("nobody asks that here"),
                     ViewRequest::Show { .. } => ViewReply::Shown {
                         approval: Box::new(shown.clone()),
                     },

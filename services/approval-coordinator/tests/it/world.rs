@@ -125,6 +125,9 @@ impl World {
         for name in ["lee", "sam", "eve"] {
             options.identities.push(Principal::Approver(name.parse()?));
         }
+        options
+            .identities
+            .push(Principal::Operator("olga".parse()?));
         // The command line refuses this name; a registry edited by hand may have it.
         options.identities.push(Principal::Bridge {
             name: "self".parse()?,
@@ -274,6 +277,10 @@ impl World {
             Ok((info.num_redelivered > 0).then_some(()))
         };
         eventually("a withdrawal that comes again", look).await
+    }
+
+    pub(crate) async fn operator(&self) -> Result<Bus> {
+        connect(&self.server, &self.deployment, "operator", "olga").await
     }
 
     pub(crate) async fn person(&self, name: &str) -> Result<Bus> {
@@ -448,7 +455,9 @@ impl World {
         let ask = json!({"op": "show", "approval_id": id.as_str()});
         match self.ask_view(bus, who, ask).await? {
             ViewReply::Shown { approval } => Ok(approval.digest),
-            ViewReply::Listed { .. } => bail!("a list was not asked for"),
+            ViewReply::Listed { .. } | ViewReply::Outcome { .. } => {
+                bail!("something else was asked for")
+            }
         }
     }
 

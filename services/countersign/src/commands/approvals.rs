@@ -1,6 +1,6 @@
 //! `countersign approvals`: what waits for people, and their votes.
 
-mod ask;
+pub(super) mod ask;
 mod decide;
 mod fields;
 mod show;

@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod identity;
 pub(crate) mod init;
 pub(crate) mod policy;
+pub(crate) mod reconcile;
 pub(crate) mod request;
 pub(crate) mod setup;
 pub(crate) mod up;
@@ -28,6 +29,7 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<Exit, CliEr
         Command::Request(args) => request::run(args, output).await,
         Command::Withdraw(args) => withdraw::run(args, output).await,
         Command::Approvals(args) => approvals::run(args, output).await,
+        Command::Reconcile(args) => reconcile::run(args, output).await,
         Command::Audit(args) => audit::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
         Command::Policy(args) => policy::run(args, output).await,

@@ -1,6 +1,6 @@
 //! `countersign policy`: what a bundle says, and which one is in force.
 
-mod desk;
+pub(crate) mod desk;
 mod diff;
 mod import;
 mod learn;

@@ -25,7 +25,7 @@ pub use delegation::Delegation;
 pub use harmless::harmless;
 pub use item::Item;
 pub use open::{ASK_LIFE_MAX, OpenError};
-pub use protocol::{Listed, Shown, ViewReply, ViewRequest};
+pub use protocol::{IntentOutcome, Listed, Shown, ViewReply, ViewRequest};
 pub use satisfied::{Unsatisfied, satisfies};
 pub use schedule::Notice;
 pub use view::{ApprovalView, ViewItem};

@@ -1,7 +1,11 @@
 //! What is asked and answered on `cs.approval.view.<person>`, as JSON.
 
-use countersign_schemas::events::{ApprovalRequested, ApprovalState, CountedVote};
-use countersign_schemas::{AgentId, ApprovalId, Digest, JsonObject, PersonId, TeamId, Timestamp};
+use countersign_schemas::events::{
+    ApprovalRequested, ApprovalState, CountedVote, Outcome, OutcomeReconciled,
+};
+use countersign_schemas::{
+    AgentId, ApprovalId, Digest, IntentId, JsonObject, PersonId, TeamId, Timestamp, ToolName,
+};
 use serde::{Deserialize, Serialize};
 
 use super::People;
@@ -9,7 +13,8 @@ use super::approval::{Approval, Resolution};
 use super::view::ApprovalView;
 
 /// A question: `{"op":"list"}`, narrowed by `"mine":true`, `"team":"finance"` and
-/// `"agent":"billing"`, or `{"op":"show","approval_id":"a-…"}`.
+/// `"agent":"billing"`, `{"op":"show","approval_id":"a-…"}`, or
+/// `{"op":"outcome","intent_id":"…"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ViewRequest {
@@ -30,6 +35,11 @@ pub enum ViewRequest {
         /// Which.
         approval_id: ApprovalId,
     },
+    /// How one intent ended.
+    Outcome {
+        /// Which.
+        intent_id: IntentId,
+    },
 }
 
 impl ViewRequest {
@@ -49,6 +59,10 @@ impl ViewRequest {
                         .is_none_or(|agent| listed.asked.agent == *agent)
             }
             Self::Show { approval_id } => listed.asked.approval_id == *approval_id,
+            Self::Outcome { intent_id } => {
+                let mut items = listed.asked.items.iter();
+                items.any(|item| item.intent_id == *intent_id)
+            }
         }
     }
 }
@@ -84,6 +98,23 @@ pub struct Shown {
     pub digest: Digest,
 }
 
+/// How one intent ended, and what people found out about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntentOutcome {
+    /// Which intent.
+    pub intent_id: IntentId,
+    /// Who acted.
+    pub agent: AgentId,
+    /// Which tool.
+    pub tool: ToolName,
+    /// How the run ended; `None` where none has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// What was found where nobody knew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<OutcomeReconciled>,
+}
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -99,6 +130,11 @@ pub enum ViewReply {
         approvals: Vec<Listed>,
         /// How many more there are than fit into one answer.
         more: usize,
+    },
+    /// To `outcome`.
+    Outcome {
+        /// The intent.
+        outcome_of: IntentOutcome,
     },
 }
 
@@ -223,6 +259,9 @@ mod tests {
         let id = shown("lee").listed.asked.approval_id;
         let show = ViewRequest::Show { approval_id: id };
         assert!(show.wants(&shown("lee").listed));
+        let intent_id = checked().intent_id;
+        let outcome = ViewRequest::Outcome { intent_id };
+        assert!(outcome.wants(&shown("lee").listed));
     }
 
     #[test]
@@ -256,6 +295,15 @@ mod tests {
             ViewReply::Listed {
                 approvals: vec![shown("kim").listed],
                 more: 2,
+            },
+            ViewReply::Outcome {
+                outcome_of: IntentOutcome {
+                    intent_id: checked().intent_id,
+                    agent: checked().agent,
+                    tool: checked().tool,
+                    outcome: Some(Outcome::Unknown),
+                    found: None,
+                },
             },
         ];
         for reply in replies {

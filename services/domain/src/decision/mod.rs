@@ -2,10 +2,12 @@
 
 mod desk;
 mod ending;
+mod finding;
 mod words;
 
 pub use desk::{Course, Decision, Desk, blocked};
 pub use ending::{revoked, unknown};
+pub use finding::{Finding, Reconciled, reconcile};
 pub(crate) use words::sentence;
 pub use words::{Words, of_block, of_revocation, tried};
 

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use countersign_schemas::events::{
-    ApprovalVote, BlockedCode, RevokedCode, ToolBlocked, ToolStarted, VoteChoice,
+    ApprovalVote, BlockedCode, Outcome, RevokedCode, ToolBlocked, ToolStarted, VoteChoice,
 };
 use countersign_schemas::{SeqToken, TeamId};
 
@@ -198,6 +198,19 @@ fn outcome_page(book: &mut Book) {
     let company = company();
     let handoff = Writer::new(&company, &plain).outcome(&completed, &checked, &support());
     book.page("outcome, unknown", &handoff);
+    for outcome in [Outcome::Succeeded, Outcome::Failed] {
+        let found = OutcomeReconciled {
+            schema_version: 1,
+            intent_id: checked.intent_id,
+            agent: checked.agent.clone(),
+            outcome,
+            operator: person("kim"),
+            reason: "looked in the outbox, with <@lee>".to_owned(),
+            reconciled_at: at("12:00:00"),
+        };
+        let handoff = Writer::new(&company, &plain).found(&found, &checked, &support());
+        book.page(&format!("outcome, found: {outcome}"), &handoff);
+    }
 }
 
 #[test]

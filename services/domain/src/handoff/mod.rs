@@ -4,10 +4,10 @@
 mod text;
 
 use countersign_schemas::events::{
-    ApprovalState, Escalation, Handoff, HandoffKind, Need, NextAction, PolicyChecked, Reason,
-    ToolBlocked, ToolCompleted,
+    ApprovalState, Escalation, Handoff, HandoffKind, Need, NextAction, OutcomeReconciled,
+    PolicyChecked, Reason, ToolBlocked, ToolCompleted,
 };
-use countersign_schemas::{Address, ApprovalId, PersonId, TeamId, Timestamp};
+use countersign_schemas::{Address, ApprovalId, IntentId, PersonId, TeamId, Timestamp};
 
 use crate::approvals::{Approval, Item, People, harmless};
 use crate::decision::{of_block, sentence, tried};
@@ -244,8 +244,47 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
         )));
         page.line("Please look in the system itself whether it happened. It is not tried again.");
         page.helpers(team, &self.names(&helpers));
+        page.line(&format!(
+            "Then an operator says what was found: countersign reconcile {} --outcome \
+             succeeded|failed --reason TEXT",
+            checked.intent_id
+        ));
         page.line(text::NOT_AGAIN);
         self.finish(&subject, team, helpers, page)
+    }
+
+    /// Tells `team` what was found out about an outcome that nobody knew. Stored under
+    /// [`found_id`].
+    #[must_use]
+    pub fn found(
+        &self,
+        found: &OutcomeReconciled,
+        checked: &PolicyChecked,
+        team: &TeamId,
+    ) -> Handoff {
+        let (operator, outcome) = (&found.operator, found.outcome);
+        let subject = Subject {
+            kind: HandoffKind::Outcome,
+            checked,
+            approval: None,
+            code: outcome.as_str().to_owned(),
+            title: format!(
+                "Found out: {} with {} {outcome}",
+                checked.agent, checked.tool
+            ),
+            reasons: &[],
+            needs: &[],
+            until: None,
+        };
+        let mut page = self.opening(&subject);
+        page.line("Nobody knew whether it happened.");
+        page.said(&sentence(&format!(
+            "{operator} found at {} that it {outcome}: {}",
+            when(found.reconciled_at),
+            found.reason
+        )));
+        page.line(text::after_finding(outcome));
+        self.finish(&subject, team, Vec::new(), page)
     }
 
     /// Who of `team` may vote at `at`, and who may in the place of one of them.
@@ -363,6 +402,12 @@ fn clean_needs(needs: &[Need], clean: &dyn Fn(&str) -> String) -> Vec<Need> {
 fn left_out(all: usize) -> Option<String> {
     let more = all.saturating_sub(LIST_MAX);
     (more > 0).then(|| format!("and {more} more, which do not fit here"))
+}
+
+/// The id under which it is told what was found out about an intent.
+#[must_use]
+pub fn found_id(intent: IntentId) -> String {
+    format!("{intent}-found")
 }
 
 /// The id under which the `nth` reminder of an approval is stored.

@@ -125,6 +125,8 @@ fn an_unknown_outcome_sends_people_to_look() {
         "{text}"
     );
     assert!(text.contains("Please look in the system itself"), "{text}");
+    let how = format!("countersign reconcile {} --outcome", checked.intent_id);
+    assert!(text.contains(&how), "{text}");
     let mut silent = completed;
     silent.error = None;
     let handoff = Writer::new(&company(), &hide).outcome(&silent, &checked, &team);

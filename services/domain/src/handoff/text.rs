@@ -1,7 +1,8 @@
 //! The lines of a handoff.
 
 use countersign_schemas::events::{
-    ApprovalState, CountedVote, Escalation, Need, NextAction, Reason, TeamQuorum, VoteChoice,
+    ApprovalState, CountedVote, Escalation, Need, NextAction, Outcome, Reason, TeamQuorum,
+    VoteChoice,
 };
 use countersign_schemas::{ApprovalId, IntentId, TeamId, Timestamp};
 
@@ -246,6 +247,15 @@ pub(super) fn asked_next(step: &Escalation) -> String {
 fn names(teams: &[TeamId]) -> String {
     let all: Vec<&str> = teams.iter().map(TeamId::as_str).collect();
     all.join(" and ")
+}
+
+/// What a finding means for what was tried.
+pub(super) fn after_finding(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Succeeded => "It happened, once; please do not have it done again.",
+        Outcome::Failed => "It did not happen; the agent may ask again with a new intent.",
+        Outcome::Unknown => "Nobody knows yet.",
+    }
 }
 
 /// What an ended approval means for what was asked.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign_domain::approvals::{Listed, Shown, ViewReply, ViewRequest};
+use countersign_domain::approvals::{IntentOutcome, Listed, Shown, ViewReply, ViewRequest};
 use countersign_runtime::bus::Bus;
 use countersign_schemas::subjects::service;
-use countersign_schemas::{ApprovalId, PersonId, headers};
+use countersign_schemas::{ApprovalId, IntentId, PersonId, headers};
 
 use super::Filter;
 use crate::exit::CliError;
@@ -23,7 +23,7 @@ pub(super) async fn list(
     let Filter { mine, team, agent } = filter;
     match ask(bus, person, &ViewRequest::List { mine, team, agent }).await? {
         ViewReply::Listed { approvals, more } => Ok((approvals, more)),
-        ViewReply::Shown { .. } => Err(something_else()),
+        ViewReply::Shown { .. } | ViewReply::Outcome { .. } => Err(something_else()),
     }
 }
 
@@ -36,7 +36,23 @@ pub(super) async fn show(
     let id = approval_id.clone();
     match ask(bus, person, &ViewRequest::Show { approval_id }).await? {
         ViewReply::Shown { approval } if approval.listed.asked.approval_id == id => Ok(*approval),
-        ViewReply::Shown { .. } | ViewReply::Listed { .. } => Err(something_else()),
+        ViewReply::Shown { .. } | ViewReply::Listed { .. } | ViewReply::Outcome { .. } => {
+            Err(something_else())
+        }
+    }
+}
+
+/// How one intent ended.
+pub(in crate::commands) async fn outcome(
+    bus: &Bus,
+    person: &PersonId,
+    intent_id: IntentId,
+) -> Result<IntentOutcome, CliError> {
+    match ask(bus, person, &ViewRequest::Outcome { intent_id }).await? {
+        ViewReply::Outcome { outcome_of } if outcome_of.intent_id == intent_id => Ok(outcome_of),
+        ViewReply::Shown { .. } | ViewReply::Listed { .. } | ViewReply::Outcome { .. } => {
+            Err(something_else())
+        }
     }
 }
 

@@ -20,12 +20,25 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Which deployment, as which operator.
 #[derive(Debug, clap::Args)]
-pub(super) struct Operator {
+pub(crate) struct Operator {
     /// Act as this operator; may be left out where only one operator's credential is there
     #[arg(long = "as", value_name = "PERSON", env = "COUNTERSIGN_AS")]
     person: Option<PersonId>,
     #[command(flatten)]
-    pub(super) place: Place,
+    pub(crate) place: Place,
+}
+
+impl Operator {
+    /// A connection with the operator's credential, and who that is.
+    pub(crate) async fn connect(&self) -> Result<(Client, PersonId), CliError> {
+        let config = self.place.config()?;
+        let operator = match &self.person {
+            Some(person) => person.clone(),
+            None => only_operator(&config)?,
+        };
+        let client = Client::connect(&config, "operator", operator.as_str()).await?;
+        Ok((client, operator))
+    }
 }
 
 /// Why something was not done.
@@ -60,12 +73,7 @@ pub(super) struct Desk {
 impl Desk {
     /// Connects with the operator's credential.
     pub(super) async fn connect(who: &Operator) -> Result<Self, CliError> {
-        let config = who.place.config()?;
-        let operator = match &who.person {
-            Some(person) => person.clone(),
-            None => only_operator(&config)?,
-        };
-        let client = Client::connect(&config, "operator", operator.as_str()).await?;
+        let (client, operator) = who.connect().await?;
         Ok(Self { client, operator })
     }
 
