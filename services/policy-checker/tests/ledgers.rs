@@ -11,8 +11,9 @@ use bytes::Bytes;
 use countersign_domain::ledger::{Charged, Terms};
 use countersign_runtime::bus::layout::LEDGERS;
 use countersign_runtime::bus::{Bucket, Cas};
-use countersign_schemas::IntentId;
 use countersign_schemas::events::{PolicyChecked, Verdict};
+use countersign_schemas::{IntentId, codec};
+use futures::StreamExt as _;
 use rand::Rng as _;
 
 use fixture::{Fixture, allowed, eventually, new_id, tool};
@@ -139,6 +140,72 @@ async fn three_checkers_at_full_speed_share_one_budget() -> Result<()> {
     );
     let key = ledger_of(&verdicts)?;
     ensure!(fixture.total(key).await? == "2000");
+    for checker in checkers {
+        checker.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_is_exact_in_a_flow_in_which_intents_end_all_the_time() -> Result<()> {
+    const MAX: usize = 500;
+    let fixture = Fixture::start(&tool("pay", &[&budget("all", "500")])).await?;
+    let mut checkers = vec![
+        fixture.check().await?,
+        fixture.check().await?,
+        fixture.check().await?,
+    ];
+    // Every third that is allowed is blocked and gives its part back, the others run.
+    let mut verdicts = fixture
+        .bus
+        .client()
+        .subscribe("out.policy.checked.>")
+        .await?;
+    fixture.bus.client().flush().await?;
+    let ids: Vec<IntentId> = (0..1_200).map(|_| new_id()).collect();
+    let ending = async {
+        let (mut judged, mut allowed, mut ran) = (0, 0, 0);
+        while judged < ids.len() {
+            let message = verdicts.next().await.context("the connection ended")?;
+            let checked: PolicyChecked = codec::decode(&message.payload)?;
+            judged += 1;
+            if checked.verdict == Verdict::Allow {
+                allowed += 1;
+                let blocked = allowed % 3 == 0;
+                ran += usize::from(!blocked);
+                let how = if blocked { "blocked" } else { "completed" };
+                fixture.end(&checked, how).await?;
+            }
+            if judged == ids.len() / 3 {
+                checkers[0] = fixture.check().await?;
+            }
+        }
+        anyhow::Ok(ran)
+    };
+    let (sent, ran) = tokio::join!(fixture.send_many(&ids, "pay"), ending);
+    sent?;
+    let ran = ran?;
+    fixture.settle().await?;
+    ensure!(ran <= MAX, "{ran} ran");
+    let first = fixture.verdicts(&ids).await?;
+    let key = ledger_of(&first)?;
+    let text = ran.to_string();
+    eventually("what was blocked is given back", async || {
+        Ok((fixture.total(key).await? == text).then_some(()))
+    })
+    .await?;
+    // What is left is taken to the last part, and not one more.
+    let more: Vec<IntentId> = (0..MAX - ran + 40).map(|_| new_id()).collect();
+    fixture.send_many(&more, "pay").await?;
+    fixture.settle().await?;
+    let more = fixture.verdicts(&more).await?;
+    ensure!(
+        allowed(&more) == MAX - ran,
+        "{} of {}",
+        allowed(&more),
+        MAX - ran
+    );
+    ensure!(fixture.total(key).await? == MAX.to_string());
     for checker in checkers {
         checker.stop().await?;
     }

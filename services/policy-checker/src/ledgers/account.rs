@@ -25,8 +25,9 @@ use super::watch::Watch;
 pub(super) const CLOSES_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// How much longer its values are kept, so that none is gone while somebody may write it.
 const KEPT_LONGER: Duration = Duration::from_secs(60 * 60);
-/// Waiting acts that become one write: a page takes what does not fit into the head.
-const BATCH_MAX: usize = 500;
+/// Waiting acts that become one write: pages of a thousand take what does not fit into
+/// the head, so one write is a few requests to the server however many wait.
+const BATCH_MAX: usize = 2_000;
 /// How long one write is tried. Below the 30 s after which the intents come again.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 /// Longest pause after a write that another checker won, so that they do not run in step.
@@ -156,6 +157,7 @@ impl Account {
                 biased;
                 done = &mut done => return done.ok(),
                 mut view = self.view.lock() => {
+                    view.make_way().await;
                     let jobs = self.next_batch();
                     if !jobs.is_empty() {
                         self.carry_out(&mut view, jobs).await;

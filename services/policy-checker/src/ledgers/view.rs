@@ -6,8 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign_domain::ledger::{Ledger, Page, PageKey, Pages};
 use countersign_runtime::bus::{Bucket, Cas, Failure};
+use futures::future::try_join_all;
+use tokio::time::Instant;
 
 use crate::metrics;
+
+/// How long after another checker's write the ledger is taken for shared.
+const SHARED_FOR: Duration = Duration::from_secs(1);
+/// Longest pause between two writes of a shared ledger.
+const WAY_MAX: Duration = Duration::from_millis(20);
 
 /// Where one ledger lies.
 #[derive(Clone, Copy)]
@@ -32,6 +39,13 @@ impl Shelf<'_> {
         let found = self.bucket.get(&self.page_key(key)).await?;
         let read = found.map(|entry| serde_json::from_slice(&entry.value));
         read.transpose().map_err(unreadable)
+    }
+
+    /// A page that a head names.
+    async fn named_page(self, key: PageKey) -> Result<(PageKey, Arc<Page>), Failure> {
+        let page = self.page(&key).await?;
+        let page = page.ok_or_else(|| Failure::transient("a page of a ledger is gone"))?;
+        Ok((key, Arc::new(page)))
     }
 
     async fn put_page(&self, key: &PageKey, page: &Page) -> Result<(), Failure> {
@@ -83,9 +97,22 @@ pub(super) struct View {
     current: bool,
     /// Pages that no head names any more.
     rubbish: Vec<PageKey>,
+    /// When a write of another checker was met last.
+    shared: Option<Instant>,
+    /// When the next write may begin.
+    next: Option<Instant>,
 }
 
 impl View {
+    /// Waits as long as a write takes if the last one was ours and others write as well:
+    /// whoever has written knows what is stored and would win again, while they must read
+    /// first. What comes meanwhile becomes part of the same write.
+    pub(super) async fn make_way(&mut self) {
+        if let Some(next) = self.next.take() {
+            tokio::time::sleep_until(next).await;
+        }
+    }
+
     /// Whether it may be built upon without reading it first.
     pub(super) fn is_current(&self) -> bool {
         self.current
@@ -109,11 +136,8 @@ impl View {
             .filter(|key| !self.pages.contains_key(*key))
             .cloned()
             .collect();
-        for key in missing {
-            let page = shelf.page(&key).await?;
-            let page = page.ok_or_else(|| Failure::transient("a page of a ledger is gone"))?;
-            self.pages.insert(key, Arc::new(page));
-        }
+        let read = try_join_all(missing.into_iter().map(|key| shelf.named_page(key))).await?;
+        self.pages.extend(read);
         self.ledger = ledger;
         self.revision = revision;
         self.current = true;
@@ -129,6 +153,7 @@ impl View {
     ) -> Result<bool, Failure> {
         // Until the answer is there, nobody knows which of the two is stored.
         self.current = false;
+        let began = Instant::now();
         next.tidy(&self.pages);
         let mut written = Vec::new();
         loop {
@@ -143,6 +168,9 @@ impl View {
         metrics::ledger_write(stored != Cas::Conflict);
         match stored {
             Cas::Stored(revision) => {
+                let shared = self.shared.is_some_and(|met| met.elapsed() < SHARED_FOR);
+                let took = began.elapsed().min(WAY_MAX);
+                self.next = shared.then(|| Instant::now() + took);
                 self.pages.extend(written);
                 self.ledger = next;
                 self.revision = revision;
@@ -152,6 +180,7 @@ impl View {
                 Ok(true)
             }
             Cas::Conflict => {
+                self.shared = Some(Instant::now());
                 self.rubbish.extend(written.into_iter().map(|(key, _)| key));
                 Ok(false)
             }
