@@ -1,5 +1,6 @@
 //! The checker against a real nats-server: one verdict for each intent id, for ever.
 
+mod common;
 #[path = "it/external.rs"]
 mod external;
 #[path = "it/facts.rs"]
@@ -19,13 +20,11 @@ use anyhow::{Context as _, Result, ensure};
 use async_nats::HeaderMap;
 use countersign_policy_checker::{NAME, Settings, run};
 use countersign_runtime::bus::layout::{self, CHECKER_INTENTS, LayoutOptions};
-use countersign_runtime::bus::{Bucket, Bus, ConnectOptions, StoredMessage};
+use countersign_runtime::bus::{Bucket, Bus, StoredMessage};
 use countersign_runtime::clock::SystemClock;
 use countersign_runtime::config::{Deployment, Mandates};
 use countersign_runtime::health::HealthHandle;
-use countersign_runtime::nats_server::{
-    NatsServer, Progress, ServerConfig, StartOptions, find_or_provision, plain_config,
-};
+use countersign_runtime::nats_server::NatsServer;
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_schemas::events::{PolicyChecked, RefusedCode, ToolRefused, Verdict};
 use countersign_schemas::limits::BODY_BYTES_MAX;
@@ -62,37 +61,10 @@ fn sample_policy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../countersign/policy")
 }
 
-async fn connect(server: &NatsServer, name: &str) -> Result<Bus> {
-    let options = ConnectOptions {
-        url: server.url(),
-        name: name.to_owned(),
-        credential: nkeys::KeyPair::new_user().seed()?,
-        tls_ca: None,
-    };
-    Ok(Bus::connect(options).await?)
-}
-
-fn write_key(dir: &Path, name: &str) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = dir.join(name);
-    std::fs::write(&path, format!("k1:{}", "A".repeat(43)))?;
-    Ok(std::fs::set_permissions(
-        path,
-        std::fs::Permissions::from_mode(0o600),
-    )?)
-}
-
 impl Fixture {
     async fn start() -> Result<Self> {
-        let binary = find_or_provision(Progress::Quiet)?;
         let dir = tempfile::tempdir()?;
-        let store = dir.path().join("store");
-        let config = ServerConfig::Text(plain_config(&store));
-        let server = NatsServer::start(StartOptions::new(binary, config, store)).await?;
-        let bus = connect(&server, "test").await?;
-        layout::ensure(&bus, LayoutOptions::default()).await?;
-        write_key(dir.path(), "fingerprint.key")?;
-        write_key(dir.path(), "match.key")?;
+        let (server, bus) = common::start(dir.path()).await?;
         Ok(Self {
             server,
             bus,
@@ -104,7 +76,7 @@ impl Fixture {
 
     async fn check_with(&self, policy_dir: PathBuf) -> Result<Running> {
         let shutdown = CancellationToken::new();
-        let bus = connect(&self.server, NAME).await?;
+        let bus = common::connect(&self.server, NAME).await?;
         let context = ServiceContext::new(
             self.deployment.clone(),
             bus,

@@ -1,5 +1,6 @@
 //! Rates and budgets against a real server, with several checkers that die.
 
+mod common;
 #[path = "ledgers/fixture.rs"]
 mod fixture;
 

@@ -1,9 +1,42 @@
 //! Who decides where a guardrail asks: the same keys, in the same language, as the
 //! annotations of a policy.
 
+use serde::Deserialize;
+
 use super::setup::{Faults, Setup};
 use super::{Fault, Finding};
 use crate::policy::{AskRule, ask};
+
+/// What happens with an intent that a guardrail does not let pass by itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Otherwise {
+    /// People decide.
+    Ask,
+    /// It is refused.
+    #[default]
+    Block,
+}
+
+impl Otherwise {
+    /// Who decides, by `keys`; nobody where it is refused, and then the keys have no
+    /// meaning. `key` is the one that says which of the two.
+    pub(crate) fn rule(
+        self,
+        key: &str,
+        keys: AskKeys<'_>,
+        setup: &Setup<'_>,
+        faults: &mut Faults,
+    ) -> Option<AskRule> {
+        match self {
+            Self::Ask => keys.rule(setup, faults),
+            Self::Block => {
+                keys.refuse(&format!("`{key} = \"block\"` asks nobody"), faults);
+                None
+            }
+        }
+    }
+}
 
 /// The keys of a guardrail's settings that say who decides.
 #[derive(Debug, Clone, Copy)]

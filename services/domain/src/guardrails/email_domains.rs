@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use super::address;
-use super::asking::AskKeys;
+use super::asking::{AskKeys, Otherwise};
 use super::domains::{Domain, Known};
 use super::setup::{Faults, Setup, quote};
 use super::{Case, Fault, Finding, Guardrail, GuardrailError};
@@ -21,7 +21,7 @@ pub struct EmailDomainsSettings {
     /// Known domains; `*.x.example` stands for everything below `x.example`.
     pub known: Vec<String>,
     /// What happens with other domains.
-    pub unknown: Unknown,
+    pub unknown: Otherwise,
     /// Who decides on other domains, as in `@ask`.
     pub ask: Option<String>,
     /// How long they have, as in `@expires`.
@@ -41,16 +41,6 @@ impl EmailDomainsSettings {
             window: self.window.as_deref(),
         }
     }
-}
-
-/// What happens with a recipient at a domain that is not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unknown {
-    /// People decide.
-    Ask,
-    /// It is refused.
-    Block,
 }
 
 /// The guardrail, ready.
@@ -90,14 +80,8 @@ impl EmailDomains {
                 "name every field of recipients",
             );
         }
-        let ask = match settings.unknown {
-            Unknown::Ask => settings.keys().rule(setup, &mut faults),
-            Unknown::Block => {
-                let why = "`unknown = \"block\"` asks nobody";
-                settings.keys().refuse(why, &mut faults);
-                None
-            }
-        };
+        let keys = settings.keys();
+        let ask = settings.unknown.rule("unknown", keys, setup, &mut faults);
         faults.finish(Some(Self {
             pointers,
             known,

@@ -31,16 +31,17 @@ use crate::mandate::Mandate;
 use crate::policy::{AskRule, Known, Pointer, Wish};
 
 pub use amount_limit::{AmountLimit, AmountLimitSettings, LimitTable};
+pub use asking::Otherwise;
 pub use email_domains::{EmailDomains, EmailDomainsSettings};
 pub use external::{External, ExternalSettings};
 pub use invoice_total::{InvoiceTotal, InvoiceTotalSettings, Rounding};
 pub use match_fact::{MatchFact, MatchFactSettings};
 pub use money::Halves;
-pub use quota::{BudgetSettings, Over, Quota, QuotaGuard, RateSettings};
-pub use secrets_in_input::{Found, SecretsInInput, SecretsInInputSettings};
+pub use quota::{BudgetSettings, Quota, QuotaGuard, RateSettings};
+pub use secrets_in_input::{SecretsInInput, SecretsInInputSettings};
 pub use setup::Fault;
 pub(crate) use setup::{Setup, quote};
-pub use time_of_day::{Closed, TimeOfDay, TimeOfDaySettings};
+pub use time_of_day::{TimeOfDay, TimeOfDaySettings};
 pub use update_fields::{UpdateFields, UpdateFieldsSettings};
 
 /// What one guardrail found.

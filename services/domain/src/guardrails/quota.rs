@@ -13,7 +13,7 @@ use countersign_schemas::{Timestamp, Token};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 
-use super::asking::AskKeys;
+use super::asking::{AskKeys, Otherwise};
 use super::setup::{Faults, Setup};
 use super::{Case, Fault, Finding, Guardrail, GuardrailError, money};
 use crate::ledger::{Answer, Counted, Dimension, LedgerKey, Order, Terms};
@@ -46,7 +46,7 @@ pub struct RateSettings {
     pub max: u32,
     /// What happens beyond that.
     #[serde(default)]
-    pub over: Over,
+    pub over: Otherwise,
     /// Who decides beyond that, as in `@ask`.
     pub ask: Option<String>,
     /// How long they have, as in `@expires`.
@@ -72,24 +72,13 @@ pub struct BudgetSettings {
     pub max: String,
     /// What happens beyond that.
     #[serde(default)]
-    pub over: Over,
+    pub over: Otherwise,
     /// Who decides beyond that, as in `@ask`.
     pub ask: Option<String>,
     /// How long they have, as in `@expires`.
     pub expires: Option<String>,
     /// Whether they may answer in chat, as in `@chat`.
     pub chat: Option<String>,
-}
-
-/// What happens with an intent that does not fit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Over {
-    /// It is refused.
-    #[default]
-    Block,
-    /// People decide.
-    Ask,
 }
 
 /// What two guardrails of one name must have in common, since they share their ledgers.
@@ -128,7 +117,7 @@ impl QuotaGuard {
             window: None,
         };
         let window = span(&settings.window, &mut faults);
-        let ask = over(settings.over, keys, setup, &mut faults);
+        let ask = settings.over.rule("over", keys, setup, &mut faults);
         let built = window.map(|window| Self {
             quota: Quota {
                 kind: RATE,
@@ -160,7 +149,7 @@ impl QuotaGuard {
         let limit = money::plain(&settings.max).map_err(|error| error.to_string());
         let limit = limit.and_then(countable);
         let limit = faults.keep(limit, "max", "write a decimal number such as `5000.00`");
-        let ask = over(settings.over, keys, setup, &mut faults);
+        let ask = settings.over.rule("over", keys, setup, &mut faults);
         let built = window
             .zip(amount)
             .zip(limit)
@@ -302,16 +291,6 @@ fn span(text: &str, faults: &mut Faults) -> Option<Duration> {
         false => Ok(span),
     });
     faults.keep(read, "window", mend)
-}
-
-fn over(over: Over, keys: AskKeys<'_>, setup: &Setup<'_>, faults: &mut Faults) -> Option<AskRule> {
-    match over {
-        Over::Ask => keys.rule(setup, faults),
-        Over::Block => {
-            keys.refuse("`over = \"block\"` asks nobody", faults);
-            None
-        }
-    }
 }
 
 /// A number that ledgers can add exactly.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::asking::AskKeys;
+use super::asking::{AskKeys, Otherwise};
 use super::setup::{Faults, Setup, quote};
 use super::{Case, Fault, Finding, Guardrail, GuardrailError};
 use crate::policy::{AskRule, Field, FieldTree};
@@ -21,7 +21,7 @@ const FIELDS_TOLD_MAX: usize = 5;
 #[serde(deny_unknown_fields)]
 pub struct SecretsInInputSettings {
     /// What happens with an input that holds one.
-    pub found: Found,
+    pub found: Otherwise,
     /// What is looked for: `secret`, and other types of the detectors.
     #[serde(default = "secrets")]
     pub types: Vec<String>,
@@ -36,16 +36,6 @@ pub struct SecretsInInputSettings {
     pub chat: Option<String>,
     /// The longest time window that may lift it, as in `@window`.
     pub window: Option<String>,
-}
-
-/// What happens with an input that holds a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Found {
-    /// People decide.
-    Ask,
-    /// It is refused.
-    Block,
 }
 
 fn secrets() -> Vec<String> {
@@ -100,14 +90,8 @@ impl SecretsInInput {
                 faults.note(what, format!("use {}", redact::TYPES.join(", ")));
             }
         }
-        let ask = match settings.found {
-            Found::Ask => settings.keys().rule(setup, &mut faults),
-            Found::Block => {
-                let why = "`found = \"block\"` asks nobody";
-                settings.keys().refuse(why, &mut faults);
-                None
-            }
-        };
+        let keys = settings.keys();
+        let ask = settings.found.rule("found", keys, setup, &mut faults);
         faults.finish(Some(Self {
             fields,
             types: settings.types.iter().cloned().collect(),

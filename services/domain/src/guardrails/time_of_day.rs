@@ -6,7 +6,7 @@ mod tests;
 
 use serde::Deserialize;
 
-use super::asking::AskKeys;
+use super::asking::{AskKeys, Otherwise};
 use super::setup::{Faults, Setup};
 use super::{Case, Fault, Finding, Guardrail, GuardrailError};
 use crate::hours::Hours;
@@ -26,7 +26,7 @@ pub struct TimeOfDaySettings {
     #[serde(default)]
     pub holidays: Vec<String>,
     /// What happens at other times.
-    pub closed: Closed,
+    pub closed: Otherwise,
     /// Who decides at other times, as in `@ask`.
     pub ask: Option<String>,
     /// How long they have, as in `@expires`.
@@ -35,16 +35,6 @@ pub struct TimeOfDaySettings {
     pub chat: Option<String>,
     /// The longest time window that may lift it, as in `@window`.
     pub window: Option<String>,
-}
-
-/// What happens with an intent at a time that is not open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Closed {
-    /// People decide.
-    Ask,
-    /// It is refused.
-    Block,
 }
 
 impl TimeOfDaySettings {
@@ -80,14 +70,8 @@ impl TimeOfDay {
                     .for_each(|(what, mend)| faults.note(what, mend))
             })
             .ok();
-        let ask = match settings.closed {
-            Closed::Ask => settings.keys().rule(setup, &mut faults),
-            Closed::Block => {
-                let why = "`closed = \"block\"` asks nobody";
-                settings.keys().refuse(why, &mut faults);
-                None
-            }
-        };
+        let keys = settings.keys();
+        let ask = settings.closed.rule("closed", keys, setup, &mut faults);
         faults.finish(hours.map(|hours| Self { hours, ask }))
     }
 }

@@ -1,5 +1,7 @@
 //! The life of a bundle against a real nats-server.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod push;
 mod recheck;
 mod world;

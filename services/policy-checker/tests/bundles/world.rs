@@ -12,15 +12,12 @@ use bytes::Bytes;
 use countersign_domain::policy::protocol::{PushReply, PushRequest, Refused};
 use countersign_domain::policy::{Bundle, pack};
 use countersign_policy_checker::{NAME, Settings, run};
-use countersign_runtime::bus::layout::{self, LayoutOptions};
-use countersign_runtime::bus::{Bus, ConnectOptions};
+use countersign_runtime::bus::Bus;
 use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_runtime::config::{Deployment, Mandates};
 use countersign_runtime::files;
 use countersign_runtime::health::HealthHandle;
-use countersign_runtime::nats_server::{
-    NatsServer, Progress, ServerConfig, StartOptions, find_or_provision, plain_config,
-};
+use countersign_runtime::nats_server::NatsServer;
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_schemas::events::{PolicyChecked, PolicyPublished};
 use countersign_schemas::{Address, Digest, IntentId, Stream, codec, headers};
@@ -28,6 +25,8 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::common;
 
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
@@ -82,16 +81,6 @@ pub(crate) fn digest(files: &Files) -> Result<Digest> {
     Ok(bundle.digest())
 }
 
-pub(crate) async fn connect(server: &NatsServer, name: &str) -> Result<Bus> {
-    let options = ConnectOptions {
-        url: server.url(),
-        name: name.to_owned(),
-        credential: nkeys::KeyPair::new_user().seed()?,
-        tls_ca: None,
-    };
-    Ok(Bus::connect(options).await?)
-}
-
 pub(crate) async fn eventually<T>(
     what: &str,
     mut look: impl AsyncFnMut() -> Result<Option<T>>,
@@ -108,25 +97,14 @@ pub(crate) async fn eventually<T>(
 
 impl World {
     pub(crate) async fn start() -> Result<Self> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let binary = find_or_provision(Progress::Quiet)?;
         let dir = tempfile::tempdir()?;
-        let store = dir.path().join("store");
-        let config = ServerConfig::Text(plain_config(&store));
-        let server = NatsServer::start(StartOptions::new(binary, config, store)).await?;
-        let bus = connect(&server, "test").await?;
-        layout::ensure(&bus, LayoutOptions::default()).await?;
-        for name in ["fingerprint.key", "match.key"] {
-            let path = dir.path().join(name);
-            std::fs::write(&path, format!("k1:{}", "A".repeat(43)))?;
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        }
+        let (server, bus) = common::start(dir.path()).await?;
         Ok(Self { server, bus, dir })
     }
 
     pub(crate) async fn checker_with(&self, policy_dir: PathBuf) -> Result<Checker> {
         let shutdown = CancellationToken::new();
-        let bus = connect(&self.server, NAME).await?;
+        let bus = common::connect(&self.server, NAME).await?;
         let clock = Arc::new(SystemClock);
         let context = ServiceContext::new(Deployment::default(), bus, clock, shutdown.clone());
         let health = context.health.clone();

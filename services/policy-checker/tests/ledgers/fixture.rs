@@ -1,6 +1,6 @@
 //! A server, a company with rates and budgets, and as many checkers as a test wants.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,13 +9,11 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::{AckPolicy, pull};
 use countersign_domain::ledger::{Ledger, Pages};
 use countersign_policy_checker::{NAME, Settings, run};
-use countersign_runtime::bus::layout::{self, CHECKER_INTENTS, LEDGERS, LayoutOptions};
-use countersign_runtime::bus::{Bucket, Bus, ConnectOptions, Outgoing};
+use countersign_runtime::bus::layout::{CHECKER_INTENTS, LEDGERS};
+use countersign_runtime::bus::{Bucket, Bus, Outgoing};
 use countersign_runtime::clock::SystemClock;
 use countersign_runtime::config::{Deployment, Mandates};
-use countersign_runtime::nats_server::{
-    NatsServer, Progress, ServerConfig, StartOptions, find_or_provision, plain_config,
-};
+use countersign_runtime::nats_server::NatsServer;
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_schemas::events::{PolicyChecked, Verdict};
 use countersign_schemas::{Address, IntentId, Stream, Timestamp, codec};
@@ -23,6 +21,8 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::common;
 
 /// How long a test waits for what must come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -87,36 +87,11 @@ impl Drop for Running {
     }
 }
 
-async fn connect(server: &NatsServer, name: &str) -> Result<Bus> {
-    let options = ConnectOptions {
-        url: server.url(),
-        name: name.to_owned(),
-        credential: nkeys::KeyPair::new_user().seed()?,
-        tls_ca: None,
-    };
-    Ok(Bus::connect(options).await?)
-}
-
-fn write_key(dir: &Path, name: &str) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = dir.join(name);
-    std::fs::write(&path, format!("k1:{}", "A".repeat(43)))?;
-    let mode = std::fs::Permissions::from_mode(0o600);
-    Ok(std::fs::set_permissions(path, mode)?)
-}
-
 impl Fixture {
     pub(crate) async fn start(catalog: &str) -> Result<Self> {
-        let binary = find_or_provision(Progress::Quiet)?;
         let dir = tempfile::tempdir()?;
-        let store = dir.path().join("store");
-        let config = ServerConfig::Text(plain_config(&store));
-        let server = NatsServer::start(StartOptions::new(binary, config, store)).await?;
-        let bus = connect(&server, "test").await?;
-        layout::ensure(&bus, LayoutOptions::default()).await?;
+        let (server, bus) = common::start(dir.path()).await?;
         hurry_redelivery(&bus).await?;
-        write_key(dir.path(), "fingerprint.key")?;
-        write_key(dir.path(), "match.key")?;
         let policy = dir.path().join("policy");
         std::fs::create_dir_all(policy.join("catalog"))?;
         std::fs::create_dir_all(policy.join("policies"))?;
@@ -132,7 +107,7 @@ impl Fixture {
 
     pub(crate) async fn check(&self) -> Result<Running> {
         let shutdown = CancellationToken::new();
-        let bus = connect(&self.server, NAME).await?;
+        let bus = common::connect(&self.server, NAME).await?;
         let clock = Arc::new(SystemClock);
         let context = ServiceContext::new(Deployment::default(), bus, clock, shutdown.clone());
         let settings = Settings {
