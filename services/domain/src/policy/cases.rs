@@ -1,6 +1,7 @@
 //! The tests of a bundle: `tests/*.toml`, calls with the verdict that they must get.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use countersign_schemas::events::{Ask, PolicyChecked, Requester, ToolRequested, Verdict};
 use countersign_schemas::{
@@ -12,6 +13,7 @@ use serde_json::Value;
 use toml::Spanned;
 
 use super::ask::{EXPIRES_MAX, parse_flag, parse_span, parse_teams};
+use super::escalation::parse_steps;
 use super::problem::{Place, Problem, Problems};
 use super::rehearsal::{Premises, Rehearsal};
 use crate::mandate::Stated;
@@ -73,6 +75,7 @@ struct AskParts {
     teams: Option<String>,
     expires: Option<String>,
     chat: Option<String>,
+    escalate: Option<String>,
 }
 
 /// A call and what must come of it.
@@ -96,6 +99,7 @@ struct Expected {
     teams: Option<BTreeMap<TeamId, u32>>,
     expires_in_s: Option<u64>,
     chat: Option<bool>,
+    escalate: Option<BTreeMap<TeamId, u64>>,
 }
 
 /// What came of one case.
@@ -254,6 +258,11 @@ impl Expected {
             .transpose();
         let chat = parts.chat.as_deref();
         let chat = chat.map(|word| parse_flag(word, "yes", "no", "`yes` and `no`"));
+        let escalate = parts.escalate.as_deref().map(parse_steps).transpose();
+        let seconds = |steps: BTreeMap<TeamId, Duration>| {
+            let steps = steps.into_iter();
+            steps.map(|(team, after)| (team, after.as_secs())).collect()
+        };
         Ok(Self {
             verdict,
             reasons,
@@ -261,6 +270,7 @@ impl Expected {
             teams: teams.map_err(words)?,
             expires_in_s: expires.map_err(words)?.map(|span| span.as_secs()),
             chat: chat.transpose().map_err(words)?,
+            escalate: escalate.map_err(words)?.map(seconds),
         })
     }
 
@@ -313,6 +323,18 @@ impl Expected {
             .is_some_and(|wanted| wanted != ask.expires_in_s)
         {
             faults.push(format!("people have {} s", ask.expires_in_s));
+        }
+        let steps = ask.escalation.iter();
+        let steps: BTreeMap<TeamId, u64> = steps
+            .map(|step| (step.team.clone(), step.after_s))
+            .collect();
+        if self
+            .escalate
+            .as_ref()
+            .is_some_and(|wanted| *wanted != steps)
+        {
+            let all: Vec<String> = steps.iter().map(|(t, s)| format!("{s}s: {t}")).collect();
+            faults.push(format!("it escalates `{}`", all.join("; ")));
         }
         if self
             .chat

@@ -24,21 +24,9 @@ impl Chains {
     /// When the text is not spans with teams, the times do not rise, or a team is named
     /// twice or is asked from the start.
     pub(crate) fn parse(text: &str, teams: &BTreeMap<TeamId, u32>) -> Result<Self, AskError> {
-        let refuse = || AskError::Chain(super::ask::cut(text));
-        let mut steps: BTreeMap<TeamId, Duration> = BTreeMap::new();
-        let mut last = Duration::ZERO;
-        for part in text.split(';') {
-            let (span, team) = part.split_once(':').ok_or_else(refuse)?;
-            let after = parse_span(span.trim(), EXPIRES_MAX)?;
-            let team: TeamId = team.trim().parse().map_err(|_| refuse())?;
-            let known = teams.contains_key(&team);
-            if after <= last || known || steps.insert(team, after).is_some() {
-                return Err(refuse());
-            }
-            last = after;
-        }
-        if steps.len() > STEPS_MAX {
-            return Err(refuse());
+        let steps = parse_steps(text)?;
+        if teams.keys().any(|team| steps.contains_key(team)) {
+            return Err(AskError::Chain(super::ask::cut(text)));
         }
         let each = teams.keys().map(|team| (team.clone(), steps.clone()));
         Ok(Self(each.collect()))
@@ -101,6 +89,27 @@ impl Chains {
             };
         steps.into_iter().map(step).collect()
     }
+}
+
+/// Reads `2h: heads; 4h: board`: each team with its time.
+///
+/// # Errors
+/// When the text is not spans with teams, the times do not rise, a team is named twice, or
+/// there are too many.
+pub(crate) fn parse_steps(text: &str) -> Result<BTreeMap<TeamId, Duration>, AskError> {
+    let refuse = || AskError::Chain(super::ask::cut(text));
+    let mut steps: BTreeMap<TeamId, Duration> = BTreeMap::new();
+    let mut last = Duration::ZERO;
+    for part in text.split(';') {
+        let (span, team) = part.split_once(':').ok_or_else(refuse)?;
+        let after = parse_span(span.trim(), EXPIRES_MAX)?;
+        let team: TeamId = team.trim().parse().map_err(|_| refuse())?;
+        if after <= last || steps.insert(team, after).is_some() || steps.len() > STEPS_MAX {
+            return Err(refuse());
+        }
+        last = after;
+    }
+    Ok(steps)
 }
 
 /// Whom both name, at the later of both times.
