@@ -330,7 +330,7 @@ mod tests {
         let mode = |path: PathBuf| fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!(mode(Signing::Permit.private(&place.keys)), 0o600);
         assert_eq!(mode(Signing::Permit.public(&place.keys)), 0o644);
-        assert!(!Signing::Permit.next(&place.keys).exists());
+        assert!(!Signing::Permit.next(&place.keys).try_exists().unwrap());
     }
 
     #[test]
