@@ -195,10 +195,7 @@ impl Protocol {
         let free = state.approvals[usize::from(intent)].is_none();
         if !free || ending == Ending::InFlight {
             // Somebody else opened it, or so the server says.
-            return match state.approvals[usize::from(intent)] {
-                Some(_) => Some(Some(Next::Read(job))),
-                None => None,
-            };
+            return state.approvals[usize::from(intent)].map(|_| Some(Next::Read(job)));
         }
         let (before, revision) = (None, 1);
         state.approvals[usize::from(intent)] = Some(Cell {

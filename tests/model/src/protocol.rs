@@ -114,9 +114,8 @@ impl Protocol {
                     actions.push(Action::Send(number));
                 }
                 (Message::Approved(_), Delivery::Waiting(_)) => {
-                    if state.executor == Executor::Idle {
-                        actions.push(Action::Execute(number, Input::Judged));
-                    }
+                    let free = state.executor == Executor::Idle;
+                    actions.extend(free.then_some(Action::Execute(number, Input::Judged)));
                 }
                 (_, Delivery::Waiting(_)) if idle => actions.push(Action::Deliver(number)),
                 _ => {}

@@ -10,35 +10,40 @@ pub(crate) type Ref = u16;
 
 /// Values and their numbers. A value is known by its bytes.
 #[derive(Debug)]
-pub(crate) struct Shelf<T> {
-    held: Mutex<(Vec<Arc<T>>, HashMap<Vec<u8>, Ref>)>,
+pub(crate) struct Shelf<T>(Mutex<Held<T>>);
+
+#[derive(Debug)]
+struct Held<T> {
+    values: Vec<Arc<T>>,
+    known: HashMap<Vec<u8>, Ref>,
 }
 
 impl<T> Default for Shelf<T> {
     fn default() -> Self {
-        Self {
-            held: Mutex::new((Vec::new(), HashMap::new())),
-        }
+        Self(Mutex::new(Held {
+            values: Vec::new(),
+            known: HashMap::new(),
+        }))
     }
 }
 
 impl<T> Shelf<T> {
     /// The number of `value`, whose bytes are `bytes`.
     pub(crate) fn put(&self, value: T, bytes: Vec<u8>) -> Ref {
-        let mut held = self.held.lock().expect("no step panicked");
-        let next = Ref::try_from(held.0.len()).expect("a small world has few values");
-        if let Some(known) = held.1.get(&bytes) {
+        let mut held = self.0.lock().expect("no step panicked");
+        let next = Ref::try_from(held.values.len()).expect("a small world has few values");
+        if let Some(known) = held.known.get(&bytes) {
             return *known;
         }
-        held.1.insert(bytes, next);
-        held.0.push(Arc::new(value));
+        held.known.insert(bytes, next);
+        held.values.push(Arc::new(value));
         next
     }
 
     /// The value with this number.
     pub(crate) fn get(&self, number: Ref) -> Arc<T> {
-        let held = self.held.lock().expect("no step panicked");
-        Arc::clone(&held.0[usize::from(number)])
+        let held = self.0.lock().expect("no step panicked");
+        Arc::clone(&held.values[usize::from(number)])
     }
 }
 
