@@ -84,7 +84,8 @@ async fn over_http(client: &reqwest::Client, url: &str, call: &Call) -> Option<S
 fn client() -> reqwest::Client {
     // Another test of this process may have been first.
     drop(rustls::crypto::ring::default_provider().install_default());
-    reqwest::Client::new()
+    let builder = reqwest::Client::builder().timeout(PATIENCE);
+    builder.build().unwrap()
 }
 
 /// What every worker owes: the good call runs once, its next attempt runs again, and each
