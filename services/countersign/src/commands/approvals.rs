@@ -12,7 +12,7 @@ mod who;
 use countersign_domain::approvals::{Listed, Shown};
 use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_schemas::events::VoteChoice;
-use countersign_schemas::{AgentId, ApprovalId, PersonId, TeamId};
+use countersign_schemas::{AgentId, ApprovalId, IntentId, PersonId, TeamId};
 use serde_json::json;
 
 use crate::client::Client;
@@ -35,7 +35,7 @@ enum Action {
     /// Show one approval with everything you may see
     Show(ShowArgs),
     /// Vote yes on exactly what is shown
-    Approve(VoteArgs),
+    Approve(ApproveArgs),
     /// Vote no
     Deny(VoteArgs),
     /// Follow what waits and what becomes of it, until interrupted
@@ -93,10 +93,19 @@ struct VoteArgs {
     who: Who,
 }
 
+#[derive(Debug, clap::Args)]
+struct ApproveArgs {
+    #[command(flatten)]
+    vote: VoteArgs,
+    /// Strike this item out of a bundle; may be repeated
+    #[arg(long, value_name = "INTENT")]
+    without: Vec<IntentId>,
+}
+
 /// A person's connection.
-struct Person {
-    name: PersonId,
-    client: Client,
+pub(super) struct Person {
+    pub(super) name: PersonId,
+    pub(super) client: Client,
 }
 
 /// Does what was asked as one person.
@@ -104,14 +113,19 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let who = match &args.action {
         Action::List(list) | Action::Watch(list) => &list.who,
         Action::Show(show) => &show.who,
-        Action::Approve(vote) | Action::Deny(vote) => &vote.who,
+        Action::Approve(approve) => &approve.vote.who,
+        Action::Deny(vote) => &vote.who,
     };
     let person = Person::connect(who).await?;
     let ended = match args.action {
         Action::List(list) => person.list(list.filter, output).await,
         Action::Show(show) => person.show(show.id, output).await,
-        Action::Approve(vote) => decide::run(&person, vote, VoteChoice::Approve, output).await,
-        Action::Deny(vote) => decide::run(&person, vote, VoteChoice::Deny, output).await,
+        Action::Approve(ApproveArgs { vote, without }) => {
+            decide::run(&person, vote, VoteChoice::Approve, without, output).await
+        }
+        Action::Deny(vote) => {
+            decide::run(&person, vote, VoteChoice::Deny, Vec::new(), output).await
+        }
         Action::Watch(list) => watch::run(&person, list.filter, output).await,
     };
     person.client.bus.close().await;
@@ -119,7 +133,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 }
 
 impl Person {
-    async fn connect(who: &Who) -> Result<Self, CliError> {
+    pub(super) async fn connect(who: &Who) -> Result<Self, CliError> {
         let config = who.place.config()?;
         let (role, name) = credential(&config, who.person.clone())?;
         let client = Client::connect(&config, role, name.as_str()).await?;

@@ -4,11 +4,11 @@ use std::io::{BufRead, Read as _, Write as _};
 
 use countersign_domain::approvals::Shown;
 use countersign_runtime::clock::{Clock as _, SystemClock};
-use countersign_schemas::ApprovalId;
 use countersign_schemas::events::VoteChoice;
+use countersign_schemas::{ApprovalId, IntentId};
 use serde_json::json;
 
-use super::vote::{self, Cast};
+use super::vote::{self, Cast, Said};
 use super::{Person, VoteArgs, show, tables};
 use crate::exit::{CliError, Exit};
 use crate::output::Output;
@@ -26,11 +26,16 @@ pub(super) async fn run(
     person: &Person,
     args: VoteArgs,
     choice: VoteChoice,
+    without: Vec<IntentId>,
     output: &Output,
 ) -> Result<Exit, CliError> {
+    let ids = ids(&args.ids, std::io::stdin().lock())?;
+    if ids.len() > 1 && !without.is_empty() {
+        return Err(CliError::usage("--without goes with one bundle at a time"));
+    }
     let mut looked = Vec::new();
     let mut gone: Option<String> = None;
-    for id in ids(&args.ids, std::io::stdin().lock())? {
+    for id in ids {
         looked.push(match &gone {
             Some(why) => Err(Cast::unseen(
                 id,
@@ -40,11 +45,27 @@ pub(super) async fn run(
             None => look(person, id, choice, &mut gone).await,
         });
     }
+    let said = Said {
+        choice,
+        reason: args.reason,
+        without,
+    };
+    say(person, looked, &said, args.yes, output).await
+}
+
+/// Says the same to all that was looked at, once that is agreed.
+pub(in crate::commands) async fn say(
+    person: &Person,
+    looked: Vec<Result<Shown, Cast>>,
+    said: &Said,
+    yes: bool,
+    output: &Output,
+) -> Result<Exit, CliError> {
     let all = looked.iter().filter_map(|one| one.as_ref().ok());
     let open: Vec<&Shown> = all
-        .filter(|shown| vote::already(&person.name, shown, choice).is_none())
+        .filter(|shown| vote::already(&person.name, shown, said.choice).is_none())
         .collect();
-    if !open.is_empty() && !agreed(&open, choice, args.yes, output)? {
+    if !open.is_empty() && !agreed(&open, said.choice, yes, output)? {
         output.progress("nothing was sent");
         return Ok(Exit::Usage);
     }
@@ -53,9 +74,9 @@ pub(super) async fn run(
         cast.push(match one {
             Err(failed) => failed,
             Ok(shown) => {
-                let done = vote::cast(person, &shown, choice, args.reason.clone()).await;
+                let done = vote::cast(person, &shown, said).await;
                 // Those before it are stored: they are told whatever becomes of the next.
-                done.unwrap_or_else(|error| Cast::failed(&shown, choice, &error))
+                done.unwrap_or_else(|error| Cast::failed(&shown, said.choice, &error))
             }
         });
     }

@@ -253,4 +253,4 @@ fn unseen_item(item: &ApprovalItem) -> String {
 
 #[cfg(test)]
 #[path = "show/tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use countersign_domain::approvals::Shown;
 use countersign_runtime::bus::Bus;
 use countersign_schemas::events::{ApprovalState, ApprovalVote, ApprovalVoted, VoteChoice};
-use countersign_schemas::{Address, ApprovalId, Digest, PersonId};
+use countersign_schemas::{Address, ApprovalId, Digest, IntentId, PersonId};
 use futures::StreamExt as _;
 use serde::Serialize;
 use tokio::time::{Instant, interval, sleep_until};
@@ -107,13 +107,44 @@ pub(super) fn worst(cast: &[Cast]) -> Exit {
         .unwrap_or(Exit::Done)
 }
 
+/// What a person says to all that was shown.
+#[derive(Debug, Clone)]
+pub(in crate::commands) struct Said {
+    pub(in crate::commands) choice: VoteChoice,
+    /// Their own words.
+    pub(in crate::commands) reason: Option<String>,
+    /// Items of a bundle that are struck out of a yes.
+    pub(in crate::commands) without: Vec<IntentId>,
+}
+
+impl Said {
+    /// The items that a yes is about; `None` where it is about all of them.
+    fn items(&self, shown: &Shown) -> Result<Option<Vec<IntentId>>, CliError> {
+        if self.without.is_empty() {
+            return Ok(None);
+        }
+        let items = shown.view.iter().flat_map(|view| &view.items);
+        let all: Vec<IntentId> = items.map(|item| item.intent_id).collect();
+        if let Some(other) = self.without.iter().find(|one| !all.contains(one)) {
+            let id = &shown.listed.asked.approval_id;
+            return Err(CliError::Usage(format!(
+                "nothing was sent: {other} is not among what `{id}` asks for"
+            )));
+        }
+        let kept = all.into_iter().filter(|one| !self.without.contains(one));
+        let kept: Vec<IntentId> = kept.collect();
+        match kept.is_empty() {
+            true => Err(CliError::usage(
+                "nothing was sent: everything is struck out; say no with `approvals deny`",
+            )),
+            false => Ok(Some(kept)),
+        }
+    }
+}
+
 /// Votes on exactly what was shown and waits for the answer.
-pub(super) async fn cast(
-    person: &Person,
-    shown: &Shown,
-    choice: VoteChoice,
-    reason: Option<String>,
-) -> Result<Cast, CliError> {
+pub(super) async fn cast(person: &Person, shown: &Shown, said: &Said) -> Result<Cast, CliError> {
+    let choice = said.choice;
     if let Some(known) = already(&person.name, shown, choice) {
         return Ok(known);
     }
@@ -123,9 +154,9 @@ pub(super) async fn cast(
         approval_id: id.clone(),
         digest: digest(shown)?,
         vote: choice,
-        items: None,
+        items: said.items(shown)?,
         window: None,
-        reason,
+        reason: said.reason.clone(),
     };
     let bus = &person.client.bus;
     let answers = bus
@@ -324,6 +355,41 @@ mod tests {
         );
         assert_eq!(worst(&[counted.clone(), waiting]), Exit::Pending);
         assert_eq!(worst(&[counted]), Exit::Done);
+    }
+
+    #[test]
+    fn what_is_struck_out_is_left_out_of_the_vote_and_nothing_else_is() {
+        use super::super::show::tests::{shown, view};
+        let ids = ["c0de", "c0df", "c0e0"].map(|end| -> IntentId {
+            let id = format!("019aab6e-5c00-7a10-8000-00000000{end}");
+            id.parse().unwrap()
+        });
+        let mut three = view();
+        let item = three["items"][0].clone();
+        let items = ids.map(|id| {
+            let mut item = item.clone();
+            item["intent_id"] = serde_json::json!(id);
+            item
+        });
+        three["items"] = serde_json::json!(items);
+        let three = shown(Some(three));
+        let said = |without: &[IntentId]| Said {
+            choice: VoteChoice::Approve,
+            reason: None,
+            without: without.to_vec(),
+        };
+        let [a, b, c] = ids;
+        assert_eq!(said(&[]).items(&three).unwrap(), None);
+        assert_eq!(said(&[b]).items(&three).unwrap(), Some(vec![a, c]));
+        let elsewhere: IntentId = "019aab6e-5c00-7a10-8000-00000000ffff".parse().unwrap();
+        for (without, part) in [
+            (vec![b, elsewhere], "is not among"),
+            (ids.to_vec(), "everything is struck out"),
+        ] {
+            let error = said(&without).items(&three).unwrap_err();
+            assert_eq!(error.exit(), Exit::Usage);
+            assert!(error.to_string().contains(part), "{error}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::tables::tests::{golden, listed, now};
 use super::*;
 
-fn view() -> Value {
+pub(in super::super) fn view() -> Value {
     json!({
         "approval_id": "a-019aab6e-5c00-7a10-8000-00000000c0de",
         "kind": "action",
@@ -36,7 +36,7 @@ fn view() -> Value {
     })
 }
 
-fn shown(view: Option<Value>) -> Shown {
+pub(in super::super) fn shown(view: Option<Value>) -> Shown {
     Shown {
         listed: listed(),
         view: view.map(|view| serde_json::from_value(view).unwrap()),
