@@ -215,8 +215,12 @@ impl External {
             "" => default.to_owned(),
             words if self.quotes(words, case.input) => "its words quote the input".to_owned(),
             _ => {
-                let cut: String = text.trim().chars().take(WORDS_CHARS_MAX).collect();
-                visible(&cut).chars().take(WORDS_CHARS_MAX).collect()
+                let mut seen = visible(text.trim());
+                if let Some((end, _)) = seen.char_indices().nth(WORDS_CHARS_MAX) {
+                    seen.truncate(end);
+                    seen.push('…');
+                }
+                seen
             }
         };
         format!("the service `{}` says: {words}", self.name)
@@ -450,6 +454,7 @@ mod tests {
         );
         let long = said(&"word ".repeat(1_000), &"\u{202e}".repeat(1_000));
         assert!(long.0.chars().count() < 350 && long.1.chars().count() < 350);
+        assert!(long.0.ends_with('…'), "it says that it is cut: {}", long.0);
         // It saw the input, and people who may not see it read what it says.
         for quote in [
             "ANN EXAMPLE is on a list",
