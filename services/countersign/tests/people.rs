@@ -9,12 +9,15 @@ mod fixture;
 #[cfg(test)]
 mod checks {
     use bytes::Bytes;
-    use countersign_domain::approvals::{ApprovalView, Listed, Shown, ViewReply, ViewRequest};
+    use countersign_domain::approvals::{
+        ApprovalView, IntentOutcome, Listed, Shown, ViewReply, ViewRequest,
+    };
     use countersign_runtime::bus::Bus;
     use countersign_runtime::identity::Service;
     use countersign_schemas::codec::decode;
     use countersign_schemas::events::{
-        ApprovalRequested, ApprovalState, ApprovalVote, ApprovalVoted, VoteChoice,
+        ApprovalRequested, ApprovalState, ApprovalVote, ApprovalVoted, Outcome, OutcomeFound,
+        OutcomeReconciled, VoteChoice,
     };
     use countersign_schemas::{Address, Digest, SeqToken, Stream, headers};
     use futures::StreamExt as _;
@@ -188,6 +191,75 @@ mod checks {
         assert_eq!(unsure.code, 69, "nobody answers any more: {}", unsure.told);
         let nobody = countersign(deployment.dir.path(), "nats://127.0.0.1:9", &APPROVE).await;
         assert_eq!(nobody.code, 69, "{}", nobody.told);
+    }
+
+    const INTENT: &str = "019aab6e-5c00-7a10-8000-00000000c0de";
+
+    /// Answers how an intent ended: unknown, and found as the operator said by now.
+    async fn tell_outcome(bus: &Bus) -> tokio::task::JoinHandle<()> {
+        let bus = bus.clone();
+        let mut questions = bus.client().subscribe("cs.approval.view.*").await.unwrap();
+        bus.client().flush().await.unwrap();
+        tokio::spawn(async move {
+            while let Some(question) = questions.next().await {
+                let last = bus.last_by_subject(Stream::Control, "outcome.found.kim");
+                let found = last.await.unwrap().map(|message| {
+                    let found: OutcomeFound = decode(&message.payload).unwrap();
+                    OutcomeReconciled {
+                        outcome: found.outcome,
+                        operator: "kim".parse().unwrap(),
+                        reason: found.reason,
+                        ..golden()
+                    }
+                });
+                let reply = ViewReply::Outcome {
+                    outcome_of: IntentOutcome {
+                        intent_id: INTENT.parse().unwrap(),
+                        agent: "billing".parse().unwrap(),
+                        tool: "mail.send".parse().unwrap(),
+                        outcome: Some(Outcome::Unknown),
+                        found,
+                    },
+                };
+                let body = Bytes::from(serde_json::to_vec(&reply).unwrap());
+                let inbox = question.reply.unwrap();
+                bus.client().publish(inbox, body).await.unwrap();
+            }
+        })
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_operator_says_what_was_found() {
+        let deployment = Deployment::start().await;
+        let coordinator = deployment.service(Service::ApprovalCoordinator).await;
+        let answering = tell_outcome(&coordinator).await;
+        let say = async |who: &str, outcome: &str| {
+            let reason = "It is in the outbox.";
+            let say = [
+                "reconcile",
+                INTENT,
+                "--outcome",
+                outcome,
+                "--reason",
+                reason,
+            ];
+            deployment.run(&[&say[..], &["--as", who]].concat()).await
+        };
+        let approver = say("lee", "succeeded").await;
+        assert_eq!(approver.code, 64, "only operators may: {}", approver.told);
+        let first = say("kim", "succeeded").await;
+        assert_eq!(first.code, 0, "{} {}", first.json, first.told);
+        assert_eq!(first.json["state"], "recorded");
+        assert_eq!(first.json["found"]["reason"], "It is in the outbox.");
+        let again = say("kim", "succeeded").await;
+        assert_eq!((again.code, &again.json["state"]), (0, &json!("known")));
+        let other = say("kim", "failed").await;
+        assert_eq!(other.code, 20, "{}", other.json);
+        let message = other.json["message"].as_str().unwrap();
+        assert!(message.contains("kim found at"), "{message}");
+        let silent = ["reconcile", INTENT, "--outcome", "failed", "--reason", " "];
+        assert_eq!(deployment.run(&silent).await.code, 2);
+        answering.abort();
     }
 
     #[tokio::test(flavor = "multi_thread")]
