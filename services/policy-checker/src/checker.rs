@@ -7,16 +7,14 @@ use std::time::Duration;
 use countersign_domain::ledger::{Answer, Order};
 use countersign_domain::policy::{self, Judgement, Known, Learnt, Outcome, Wish};
 use countersign_runtime::bus::metrics::alarm;
-use countersign_runtime::bus::{
-    Append, Bus, Failure, Handler, Incoming, Meta, Outgoing, StoredMessage,
-};
+use countersign_runtime::bus::{Append, Bus, Failure, Handler, Incoming, Meta, Outgoing};
 use countersign_runtime::clock::Clock;
 use countersign_runtime::policy::{InForce, Policy};
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_runtime::telemetry::TraceParent;
 use countersign_schemas::codec::{self, Encoding};
 use countersign_schemas::events::{Charge, PolicyChecked, ToolRequested, Verdict};
-use countersign_schemas::headers::{CE_TYPE, ce_type};
+use countersign_schemas::headers::CE_TYPE;
 use countersign_schemas::{Address, AgentId, IntentId, ServiceId, Stream, Timestamp};
 use futures::future::join_all;
 use tokio::sync::Mutex;
@@ -24,6 +22,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::external;
 use crate::facts::Facts;
+use crate::holder::{Holder, holder};
 use crate::intake::{self, Refusal};
 use crate::judge::{Judge, Stored};
 use crate::labels::{Labels, Marked};
@@ -70,14 +69,6 @@ pub(crate) enum Parts {
     Taken,
     /// It only sees whether it holds them or could.
     Seen,
-}
-
-/// What holds an intent id.
-enum Holder {
-    /// A verdict of ours.
-    Verdict(Box<PolicyChecked>),
-    /// Something else, up to this sequence.
-    Foreign(u64),
 }
 
 impl Checker {
@@ -471,34 +462,4 @@ fn first_code(checked: &PolicyChecked) -> Option<String> {
         .first()
         .filter(|_| checked.verdict == Verdict::Deny);
     first.map(|reason| reason.code.clone())
-}
-
-/// Who holds an id. A message is ours only if its type, agent and intent equal its
-/// subject: a reply-to trick can land other bytes there.
-fn holder(head: &StoredMessage, intent: IntentId) -> Holder {
-    let genuine = genuine(head, intent);
-    if genuine.is_none() {
-        alarm(
-            "foreign_verdict",
-            &format!(
-                "message {} on `{}` is not a verdict of ours",
-                head.seq, head.subject
-            ),
-        );
-    }
-    genuine.map_or(Holder::Foreign(head.seq), |checked| {
-        Holder::Verdict(Box::new(checked))
-    })
-}
-
-/// The verdict in a message, if it is one of ours on this intent.
-pub(crate) fn genuine(head: &StoredMessage, intent: IntentId) -> Option<PolicyChecked> {
-    let checked: PolicyChecked = codec::decode(&head.payload).ok()?;
-    let address = Address::PolicyChecked {
-        agent: checked.agent.clone(),
-        intent: checked.intent_id,
-    };
-    let typed = head.header(CE_TYPE) == Some(ce_type::<PolicyChecked>().as_str());
-    let placed = head.address() == Some(address) && checked.intent_id == intent;
-    (typed && placed).then_some(checked)
 }

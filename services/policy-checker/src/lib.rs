@@ -10,6 +10,7 @@ mod checker;
 mod desk;
 mod external;
 mod facts;
+mod holder;
 mod intake;
 mod judge;
 mod labels;

@@ -13,8 +13,9 @@ use countersign_schemas::events::{
 use countersign_schemas::headers::{CE_TYPE, ce_type};
 use countersign_schemas::{Address, ApprovalId, Stream, codec, json};
 
-use crate::checker::{Checker, Parts, genuine};
+use crate::checker::{Checker, Parts};
 use crate::desk::Refusal;
+use crate::holder::genuine;
 use crate::intake;
 use crate::judge::Stored;
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::account::{Account, lock};
 use super::{ACCOUNTS_MAX, Ledgers};
-use crate::checker::genuine;
+use crate::holder::genuine;
 use crate::metrics;
 
 /// Pause between two sweeps.
