@@ -20,6 +20,12 @@ pub const MSG_ID: &str = "Nats-Msg-Id";
 pub const EXPECTED_LAST_SUBJECT_SEQ: &str = "Nats-Expected-Last-Subject-Sequence";
 /// JetStream compare-and-set: the subject filter that the expectation is about.
 pub const EXPECTED_LAST_SUBJECT_SEQ_SUBJECT: &str = "Nats-Expected-Last-Subject-Sequence-Subject";
+/// JetStream atomic batch: its id.
+pub const BATCH_ID: &str = "Nats-Batch-Id";
+/// JetStream atomic batch: the place of a message in it, from 1.
+pub const BATCH_SEQUENCE: &str = "Nats-Batch-Sequence";
+/// JetStream atomic batch: set on the last message, which stores them all.
+pub const BATCH_COMMIT: &str = "Nats-Batch-Commit";
 /// How long JetStream keeps a message, in whole seconds.
 pub const TTL: &str = "Nats-TTL";
 /// Why JetStream stored a marker in place of a message that it removed.

@@ -1,6 +1,7 @@
 //! The path of an intent, end to end, on a real nats-server with authentication.
 
 mod archive;
+mod bundles;
 mod deciding;
 mod leaks;
 mod outsiders;

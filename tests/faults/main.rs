@@ -1,5 +1,6 @@
 //! Services and server killed under load: nothing lost, nothing twice, always an end.
 
+mod bundles;
 mod invariants;
 mod kills;
 mod load;

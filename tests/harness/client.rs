@@ -254,12 +254,32 @@ impl Approver {
     /// # Panics
     /// When nobody is asked in time.
     pub async fn asked(&self, id: &str) -> Event {
-        let filter = format!("approval.requested.a-{id}");
-        eventually(
-            PATIENCE,
-            &format!("people are asked about {id}"),
-            async || direct(&self.client, &filter).await,
-        )
+        self.asked_about(&format!("a-{id}")).await
+    }
+
+    /// Waits until people are asked about an approval, and returns `approval.requested`.
+    ///
+    /// # Panics
+    /// When nobody is asked in time.
+    pub async fn asked_about(&self, approval: &str) -> Event {
+        let filter = format!("approval.requested.{approval}");
+        let what = format!("people are asked about {approval}");
+        eventually(PATIENCE, &what, async || {
+            direct(&self.client, &filter).await
+        })
+        .await
+    }
+
+    /// Waits until it is told how an approval ended.
+    ///
+    /// # Panics
+    /// When it is not told in time.
+    pub async fn told(&self, approval: &str) -> Event {
+        let filter = format!("approval.resolved.{approval}");
+        let what = format!("the end of {approval}");
+        eventually(PATIENCE, &what, async || {
+            direct(&self.client, &filter).await
+        })
         .await
     }
 
@@ -268,11 +288,32 @@ impl Approver {
     /// # Panics
     /// When there is no answer in time.
     pub async fn vote(&self, approval: &str, digest: &str, vote: &str) -> Event {
+        let seq = self.cast(approval, digest, vote, None).await;
+        let filter = format!("approval.voted.{approval}.*.{seq}");
+        eventually(PATIENCE, "an answer to the vote", async || {
+            direct(&self.client, &filter).await
+        })
+        .await
+    }
+
+    /// Votes, for these items of a bundle only where some are named, and returns the
+    /// sequence of the vote.
+    ///
+    /// # Panics
+    /// When it is not stored.
+    pub async fn cast(
+        &self,
+        approval: &str,
+        digest: &str,
+        vote: &str,
+        items: Option<&[String]>,
+    ) -> u64 {
         let body = json!({
             "schema_version": 1,
             "approval_id": approval,
             "digest": digest,
             "vote": vote,
+            "items": items,
             "reason": "looked at it",
         });
         let reply = self
@@ -283,11 +324,6 @@ impl Approver {
             )
             .await
             .expect("JetStream answers");
-        let ack = Ack(serde_json::from_slice(&reply.payload).expect("an ack is JSON"));
-        let filter = format!("approval.voted.{approval}.*.{}", ack.seq());
-        eventually(PATIENCE, "an answer to the vote", async || {
-            direct(&self.client, &filter).await
-        })
-        .await
+        Ack(serde_json::from_slice(&reply.payload).expect("an ack is JSON")).seq()
     }
 }

@@ -6,7 +6,7 @@ use countersign_domain::decision::blocked;
 use countersign_runtime::bus::{Cas, Failure, Outgoing};
 use countersign_schemas::events::{BlockedCode, PolicyChecked};
 use countersign_schemas::limits::PENDING_APPROVALS_PER_AGENT_MAX;
-use countersign_schemas::{Address, ApprovalId, Timestamp};
+use countersign_schemas::{Address, AgentId, ApprovalId, Timestamp};
 
 use crate::office::{Held, Office};
 
@@ -62,18 +62,33 @@ impl Office {
         trace: Option<&str>,
     ) -> Result<Option<Held>, Failure> {
         let id = approval.id().clone();
-        if self.pending.of_agent(approval.agent()) >= PENDING_APPROVALS_PER_AGENT_MAX {
+        if self.waiting_of(approval.agent()) >= PENDING_APPROVALS_PER_AGENT_MAX {
             return self.held(&id).await;
         }
+        self.create(approval, trace).await.map(Some)
+    }
+
+    /// How many intents and bundles of `agent` wait for people, or to be whole.
+    pub(crate) fn waiting_of(&self, agent: &AgentId) -> usize {
+        self.pending.of_agent(agent) + self.bundles.of_agent(agent)
+    }
+
+    /// Stores a new approval, or finds the one that is there.
+    pub(crate) async fn create(
+        &self,
+        approval: Approval,
+        trace: Option<&str>,
+    ) -> Result<Held, Failure> {
+        let id = approval.id().clone();
         let value = serde_json::to_vec(&approval)
             .map_err(|error| Failure::fatal(format!("cannot write an approval: {error}")))?;
         match self.approvals.create(id.as_str(), value.into()).await? {
             Cas::Stored(revision) => {
                 tracing::info!(approval = %id, trace, "people are asked");
-                Ok(Some(Held { approval, revision }))
+                Ok(Held { approval, revision })
             }
             Cas::Conflict => match self.held(&id).await? {
-                Some(held) => Ok(Some(held)),
+                Some(held) => Ok(held),
                 None => Err(Failure::transient(format!("cannot find approval {id}"))),
             },
         }
@@ -94,7 +109,11 @@ impl Office {
     }
 
     /// Sets the first timer and asks the teams.
-    async fn announce(&self, approval: &Approval, trace: Option<&str>) -> Result<(), Failure> {
+    pub(crate) async fn announce(
+        &self,
+        approval: &Approval,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
         self.set_timer(approval.id(), approval.next_due()).await?;
         let id = approval.id();
         let address = Address::ApprovalRequested {
@@ -111,8 +130,18 @@ impl Office {
 
     /// Schedules when an approval is looked at next; setting it again replaces it.
     pub(crate) async fn set_timer(&self, id: &ApprovalId, at: Timestamp) -> Result<(), Failure> {
+        self.schedule(TIMER_KIND, id, at).await
+    }
+
+    /// Schedules a timer of this kind; setting it again replaces it.
+    pub(crate) async fn schedule(
+        &self,
+        kind: &str,
+        id: &ApprovalId,
+        at: Timestamp,
+    ) -> Result<(), Failure> {
         let name = |error: countersign_schemas::ids::IdError| Failure::fatal(error.to_string());
-        let kind: countersign_schemas::Token = TIMER_KIND.parse().map_err(name)?;
+        let kind: countersign_schemas::Token = kind.parse().map_err(name)?;
         let token: countersign_schemas::Token = id.as_str().parse().map_err(name)?;
         let timer = Address::TimerSet {
             kind: kind.clone(),
@@ -128,7 +157,7 @@ impl Office {
 }
 
 /// Whose fault it is that people cannot be asked: the agent's, or the policy's.
-fn code_of(error: OpenError) -> BlockedCode {
+pub(crate) fn code_of(error: OpenError) -> BlockedCode {
     match error {
         OpenError::TooLarge | OpenError::NotShowable => BlockedCode::InvalidInput,
         OpenError::NotAnAsk

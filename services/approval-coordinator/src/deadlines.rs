@@ -8,18 +8,19 @@ use std::time::Duration;
 
 use countersign_domain::approvals::{Approval, Notice};
 use countersign_domain::handoff::reminder_id;
-use countersign_runtime::bus::layout::COORDINATOR_CONTROL;
+use countersign_runtime::bus::layout::{COORDINATOR_CONTROL, Durable};
 use countersign_runtime::bus::{BusError, Failure, Handler, Incoming, Meta, metrics};
 use countersign_schemas::{Address, ApprovalId, Timestamp};
 
 use crate::asking::TIMER_KIND;
+use crate::bundles;
 use crate::counters;
 use crate::office::{Held, Office, TRIES};
 
-/// How long an overdue approval waits for votes that were stored in time and are not
-/// handled yet, such as after an outage. Beyond it a backlog that never ends cannot keep
-/// approvals open.
-const WAIT_FOR_VOTES: Duration = Duration::from_secs(30);
+/// How long an overdue approval waits for votes, and an overdue bundle for verdicts, that
+/// were stored in time and are not handled yet, such as after an outage. Beyond it a
+/// backlog that never ends cannot keep them open.
+const WAIT_FOR_INPUTS: Duration = Duration::from_secs(30);
 /// How often it looks whether they are handled.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often overdue approvals are looked for, in case a timer was lost.
@@ -35,16 +36,17 @@ impl Handler for Deadlines {
         let Address::TimerFired { kind, id } = &message.address else {
             return Err(Failure::poison("not a timer"));
         };
-        if kind.as_str() != TIMER_KIND {
-            return Err(Failure::poison(format!(
-                "nobody handles timers of kind `{kind}`"
-            )));
-        }
         let id: ApprovalId = id
             .as_str()
             .parse()
             .map_err(|_| Failure::poison("the timer names no approval"))?;
-        self.0.come_due(&id, message.stored_at).await
+        match kind.as_str() {
+            TIMER_KIND => self.0.come_due(&id, message.stored_at).await,
+            bundles::TIMER_KIND => self.0.bundle_come_due(&id, message.stored_at).await,
+            other => Err(Failure::poison(format!(
+                "nobody handles timers of kind `{other}`"
+            ))),
+        }
     }
 
     fn meta(&self) -> Meta {
@@ -70,7 +72,8 @@ impl Office {
                     None => continue,
                 }
             }
-            self.votes_are_handled(due).await?;
+            let what = "votes are waiting that may have come in time";
+            self.is_caught_up(COORDINATOR_CONTROL, due, what).await?;
             held.approval.expire(now);
             match self.keep(&held).await? {
                 Some(revision) => held.revision = revision,
@@ -132,25 +135,29 @@ impl Office {
         Ok(())
     }
 
-    /// Waits until no vote is left that may have been stored before the deadline.
-    async fn votes_are_handled(&self, due: Timestamp) -> Result<(), Failure> {
+    /// Waits until no message of `durable` is left that may have been stored before the
+    /// deadline.
+    pub(crate) async fn is_caught_up(
+        &self,
+        durable: Durable,
+        due: Timestamp,
+        what: &'static str,
+    ) -> Result<(), Failure> {
         // After an outage the wait counts from our start.
         let own = self.clock_trust.is_trusted();
-        if own && self.clock.now() >= due.max(self.started_at).plus(WAIT_FOR_VOTES) {
+        if own && self.clock.now() >= due.max(self.started_at).plus(WAIT_FOR_INPUTS) {
             return Ok(());
         }
-        let votes = COORDINATOR_CONTROL;
         let consumer: async_nats::jetstream::consumer::PullConsumer = self
             .bus
             .jetstream()
-            .get_consumer_from_stream(votes.name, votes.stream.name())
+            .get_consumer_from_stream(durable.name, durable.stream.name())
             .await
-            .map_err(|error| Failure::transient(format!("cannot read the votes: {error}")))?;
+            .map_err(|error| Failure::transient(format!("cannot read what waits: {error}")))?;
         let info = consumer.cached_info();
         if info.num_pending == 0 && info.num_ack_pending == 0 {
             return Ok(());
         }
-        let what = "votes are waiting that may have come in time";
         Err(Failure::transient_in(what, LOOK_EVERY))
     }
 }
@@ -171,17 +178,26 @@ pub(crate) async fn watch(office: Arc<Office>) -> Result<(), BusError> {
             continue;
         }
         let now = office.clock.now();
+        for id in office.bundles.overdue(now.minus(LATE)) {
+            told(&id, office.bundle_come_due(&id, now).await)?;
+        }
         for id in office.pending.overdue(now.minus(LATE)) {
-            match office.come_due(&id, now).await {
-                Ok(()) => {}
-                Err(Failure::Transient { what, .. }) => {
-                    tracing::debug!(approval = %id, %what, "not ended yet");
-                }
-                Err(Failure::Poison { what }) => {
-                    metrics::alarm("approval_stuck", &format!("approval {id}: {what}"));
-                }
-                Err(Failure::Fatal { what }) => return Err(BusError::Fatal { what }),
-            }
+            told(&id, office.come_due(&id, now).await)?;
         }
     }
+}
+
+/// Says what kept an overdue approval or bundle from ending; it is looked at again.
+fn told(id: &ApprovalId, ended: Result<(), Failure>) -> Result<(), BusError> {
+    match ended {
+        Ok(()) => {}
+        Err(Failure::Transient { what, .. }) => {
+            tracing::debug!(approval = %id, %what, "not ended yet");
+        }
+        Err(Failure::Poison { what }) => {
+            metrics::alarm("approval_stuck", &format!("approval {id}: {what}"));
+        }
+        Err(Failure::Fatal { what }) => return Err(BusError::Fatal { what }),
+    }
+    Ok(())
 }

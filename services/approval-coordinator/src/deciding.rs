@@ -70,11 +70,15 @@ impl Office {
 fn calls_for_help(code: BlockedCode) -> bool {
     !matches!(
         code,
-        BlockedCode::DryRun | BlockedCode::Withdrawn | BlockedCode::DeniedByPerson
+        BlockedCode::DryRun
+            | BlockedCode::Withdrawn
+            | BlockedCode::DeniedByPerson
+            | BlockedCode::BundleIncomplete
     )
 }
 
-fn count(decision: &Decision) {
+/// Counts a decision that is stored.
+pub(crate) fn count(decision: &Decision) {
     match decision {
         Decision::Approved(approved) => counters::decided("approved", approved.basis.kind.as_str()),
         Decision::Blocked(blocked) => counters::decided("blocked", blocked.code.as_str()),

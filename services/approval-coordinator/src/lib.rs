@@ -5,6 +5,8 @@
 //! - an intent that asks for people becomes an approval in the bucket `CS_APPROVALS`; a
 //!   transition is stored there before any event tells of it, and whatever follows is
 //!   stored again by a redelivery or at the next start;
+//! - the items of a bundle are gathered there too; what of it may run is approved in one
+//!   batch, once everything is checked and, where anything of it asks, people have decided;
 //! - deadlines are scheduled messages, and a firing is only a trigger;
 //! - the sweep sees to it that every approved intent ends: revoked when nobody claimed it,
 //!   `unknown` when its claim ended without an outcome.
@@ -13,6 +15,7 @@
 //! reads what stands there and goes on from it.
 
 mod asking;
+mod bundles;
 mod control;
 mod counters;
 mod deadlines;
@@ -24,6 +27,7 @@ mod reconciling;
 mod settings;
 mod settling;
 mod sweep;
+mod together;
 mod verdicts;
 mod view;
 mod voiding;

@@ -47,9 +47,14 @@ pub(crate) struct Office {
     pub(crate) policy: Option<Policy>,
     companies: Companies,
     pub(crate) pending: Pending,
+    /// The bundles whose items are still being checked.
+    pub(crate) bundles: Pending,
+    /// Held while an item is taken into its bundle.
+    pub(crate) gathering: tokio::sync::Mutex<()>,
+    pub(crate) bundle_wait: std::time::Duration,
     pub(crate) approvals: Bucket,
     pub(crate) permit_life: std::time::Duration,
-    settled_life: std::time::Duration,
+    pub(crate) settled_life: std::time::Duration,
     pub(crate) started_at: countersign_schemas::Timestamp,
     redact: Redact,
     link_base: Option<String>,
@@ -77,6 +82,9 @@ impl Office {
             companies: equipment.people,
             policy: equipment.policy,
             pending: Pending::default(),
+            bundles: Pending::default(),
+            gathering: tokio::sync::Mutex::new(()),
+            bundle_wait: equipment.bundle_wait,
             permit_life: equipment.permit_life,
             settled_life: SETTLED_BEYOND_HORIZON
                 + std::time::Duration::from_secs(context.deployment.horizon_s),
@@ -338,7 +346,7 @@ fn is_type<E: Event>(found: &StoredMessage) -> bool {
     found.header(headers::CE_TYPE) == Some(headers::ce_type::<E>().as_str())
 }
 
-fn read_head(found: Option<&StoredMessage>, agent: &AgentId, intent: IntentId) -> Head {
+pub(crate) fn read_head(found: Option<&StoredMessage>, agent: &AgentId, intent: IntentId) -> Head {
     let last = found.map(|found| Last {
         subject: &found.subject,
         seq: found.seq,

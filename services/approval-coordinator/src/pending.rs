@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use countersign_domain::approvals::Approval;
+use countersign_domain::approvals::{Approval, Gathering};
 use countersign_runtime::bus::layout::APPROVALS;
 use countersign_runtime::bus::{BusError, ReplayFrom, StoredMessage};
 use countersign_schemas::{AgentId, ApprovalId, TeamId, Timestamp};
 use futures::StreamExt as _;
 
+use crate::asking::TIMER_KIND;
+use crate::bundles::{self, KEY_PREFIX};
 use crate::counters;
 use crate::office::Office;
 
@@ -113,6 +115,20 @@ impl Pending {
         counters::pending(rows.by_id.len());
     }
 
+    /// Takes in the newest value of a bundle.
+    pub(crate) fn note_bundle(&self, bundle: &Gathering) {
+        let mut rows = self.lock();
+        if bundle.is_settled() {
+            return rows.take(&bundle.id());
+        }
+        let row = Row {
+            agent: bundle.agent().clone(),
+            due: bundle.deadline(),
+            pending: bundle.is_open(),
+        };
+        rows.put(bundle.id(), row);
+    }
+
     /// How many approvals of `agent` wait for people.
     pub(crate) fn of_agent(&self, agent: &AgentId) -> usize {
         self.lock().by_agent.get(agent).copied().unwrap_or_default()
@@ -190,20 +206,32 @@ fn take_in(office: &Office, message: &StoredMessage) {
     if !message.is_value() {
         return;
     }
-    match serde_json::from_slice::<Approval>(&message.payload) {
-        Ok(approval) => office.pending.note(&approval),
-        Err(error) => tracing::error!(seq = message.seq, %error, "an approval cannot be read"),
+    let key = message.subject.rsplit('.').next().unwrap_or_default();
+    let read = match key.starts_with(KEY_PREFIX) {
+        true => serde_json::from_slice::<Gathering>(&message.payload)
+            .map(|bundle| office.bundles.note_bundle(&bundle)),
+        false => serde_json::from_slice::<Approval>(&message.payload)
+            .map(|approval| office.pending.note(&approval)),
+    };
+    if let Err(error) = read {
+        tracing::error!(seq = message.seq, key, %error, "an approval cannot be read");
     }
 }
 
 async fn set_timers(office: &Office) {
-    let due = office.pending.lock().by_due.clone();
-    let set = async |(at, id): (Timestamp, ApprovalId)| {
-        if let Err(failure) = office.set_timer(&id, at).await {
+    let due = |index: &Pending| index.lock().by_due.clone();
+    let approvals = due(&office.pending)
+        .into_iter()
+        .map(|row| (TIMER_KIND, row));
+    let gathered = due(&office.bundles)
+        .into_iter()
+        .map(|row| (bundles::TIMER_KIND, row));
+    let set = async |(kind, (at, id)): (&str, (Timestamp, ApprovalId))| {
+        if let Err(failure) = office.schedule(kind, &id, at).await {
             tracing::warn!(approval = %id, %failure, "its timer is not set again");
         }
     };
-    let all = futures::stream::iter(due);
+    let all = futures::stream::iter(approvals.chain(gathered));
     all.for_each_concurrent(TIMERS_AT_ONCE, set).await;
 }
 

@@ -38,6 +38,8 @@ pub struct Settings {
     pub keys_dir: PathBuf,
     /// How long a permit may be claimed.
     pub permit_life: Duration,
+    /// How long a bundle waits for its missing items.
+    pub bundle_wait: Duration,
     /// Where people open an approval; its id is appended.
     pub link_base: Option<String>,
     /// Messages handled at once by each consumer.
@@ -51,6 +53,7 @@ impl From<&Config> for Settings {
             policy_dir: config.policy.dir.clone(),
             keys_dir: config.keys.dir.clone(),
             permit_life: Duration::from_secs(own.permit_life_s),
+            bundle_wait: Duration::from_secs(own.bundle_wait_s),
             link_base: own.link_base.clone(),
             max_in_flight: own.max_in_flight,
         }
@@ -69,6 +72,8 @@ pub struct Equipment {
     pub redact: Redact,
     /// How long a permit may be claimed.
     pub permit_life: Duration,
+    /// How long a bundle waits for its missing items.
+    pub bundle_wait: Duration,
     /// Where people open an approval; its id is appended.
     pub link_base: Option<String>,
     /// Bounds of each consumer.
@@ -99,6 +104,7 @@ impl Equipment {
             people: Arc::new(move || Arc::new(Employees::of(policy.now()))),
             redact: Arc::new(move |text| redactor.text(text).text),
             permit_life: settings.permit_life,
+            bundle_wait: settings.bundle_wait,
             link_base: settings.link_base.clone(),
             limits: ConsumeLimits {
                 in_flight_max: settings.max_in_flight,

@@ -1,7 +1,7 @@
 //! What follows from the end of an approval: the decision, the event that tells it, and a
 //! handoff to those who were asked. The end itself is stored before any of it.
 
-use countersign_domain::decision::Decision;
+use countersign_domain::decision::{Decision, taken_out};
 use countersign_runtime::bus::Failure;
 use countersign_schemas::Address;
 use countersign_schemas::events::ApprovalState;
@@ -20,22 +20,17 @@ impl Office {
         let Some(resolved) = approval.resolved() else {
             return Ok(());
         };
-        if approval.state() == ApprovalState::Approved {
+        if let ApprovalState::Approved | ApprovalState::Partial = approval.state() {
             self.trust_clock()?;
         }
-        let decisions = self
+        let mut decisions = self
             .desk
             .after_approval(approval, self.clock.now())
             .map_err(|error| Failure::fatal(format!("cannot sign a permit: {error}")))?;
-        for mut decision in decisions {
-            if let Decision::Blocked(blocked) = &mut decision
-                && let Some(handoff) = &mut blocked.handoff
-            {
-                handoff.link = self.link(approval.id());
-            }
-            // An intent that was withdrawn or decided otherwise meanwhile stays so.
-            self.decide(&decision, trace).await?;
+        for decision in &mut decisions {
+            self.add_link(decision);
         }
+        self.decide_all(decisions, trace).await?;
         let id = approval.id().clone();
         let address = Address::ApprovalResolved {
             approval: id.clone(),
@@ -50,5 +45,36 @@ impl Office {
         held.approval.settle();
         // Lost only to another coordinator that settles the same end.
         self.keep(&held).await.map(drop)
+    }
+
+    /// Stores what follows from a change of `held` by which single items were taken out:
+    /// the blocks of those, or everything if it was the end of it.
+    pub(crate) async fn settle_taken_out(
+        &self,
+        held: Held,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
+        if !held.approval.is_pending() {
+            return self.settle(held, trace).await;
+        }
+        let approval = &held.approval;
+        for item in approval.items() {
+            // What a person left out is told when the others are decided.
+            let Some(struck) = item.struck().filter(|struck| struck.by.is_none()) else {
+                continue;
+            };
+            let mut decision = taken_out(approval, item.checked(), struck);
+            self.add_link(&mut decision);
+            self.decide(&decision, trace).await?;
+        }
+        Ok(())
+    }
+
+    fn add_link(&self, decision: &mut Decision) {
+        if let Decision::Blocked(blocked) = decision
+            && let Some(handoff) = &mut blocked.handoff
+        {
+            handoff.link = handoff.approval_id.as_ref().and_then(|id| self.link(id));
+        }
     }
 }

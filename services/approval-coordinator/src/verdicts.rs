@@ -22,6 +22,11 @@ impl Handler for Verdicts {
         let office = &self.0;
         let trace = trace_of(&message);
         let trace = trace.as_deref();
+        if let Some(place) = &checked.bundle {
+            return office
+                .gather(&checked, place, message.stored_at, trace)
+                .await;
+        }
         if checked.verdict == Verdict::Allow {
             office.trust_clock()?;
         }

@@ -229,6 +229,7 @@ mod tests {
             votes: Vec::new(),
             resolution: None,
             may_vote: true,
+            struck: Vec::new(),
         }
     }
 

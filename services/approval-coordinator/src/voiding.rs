@@ -4,12 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_domain::approvals::Approval;
+use countersign_domain::approvals::{Approval, Item};
 use countersign_domain::policy::Bundle;
 use countersign_runtime::bus::{BusError, Failure};
 use countersign_runtime::policy::Policy;
-use countersign_schemas::ApprovalId;
 use countersign_schemas::events::BlockedCode;
+use countersign_schemas::{ApprovalId, IntentId, Timestamp};
 
 use tokio::time::Instant;
 
@@ -58,7 +58,12 @@ impl Office {
         Ok(())
     }
 
-    async fn void_if_changed(&self, id: &ApprovalId, policy: &Policy) -> Result<(), Failure> {
+    /// Takes out of an approval whatever would use a tool whose definition changed since.
+    pub(crate) async fn void_if_changed(
+        &self,
+        id: &ApprovalId,
+        policy: &Policy,
+    ) -> Result<(), Failure> {
         for _ in 0..TRIES {
             let Some(mut held) = self.held(id).await? else {
                 return Ok(());
@@ -66,21 +71,16 @@ impl Office {
             // Asked after the approval was read, so the bundle is not older than the one
             // that judged it.
             let by = policy.refresh().await;
-            let changed = by
-                .bundle()
-                .is_ok_and(|bundle| is_changed(bundle, &held.approval));
-            let why = "the tool's definition changed after people were asked";
-            if !changed
-                || !held
-                    .approval
-                    .void(BlockedCode::ToolChanged, why, self.clock.now())
-            {
+            let Ok(bundle) = by.bundle() else {
+                return Ok(());
+            };
+            if !take_out_changed(bundle, &mut held.approval, self.clock.now()) {
                 return Ok(());
             }
             if let Some(revision) = self.keep(&held).await? {
                 held.revision = revision;
-                tracing::info!(approval = %id, "voided: the tool's definition changed");
-                return self.settle(held, None).await;
+                tracing::info!(approval = %id, "voided: a tool's definition changed");
+                return self.settle_taken_out(held, None).await;
             }
         }
         Err(Failure::transient(format!(
@@ -89,11 +89,22 @@ impl Office {
     }
 }
 
-fn is_changed(bundle: &Bundle, approval: &Approval) -> bool {
-    approval.items().iter().any(|item| {
-        let checked = item.checked();
-        let now = bundle.catalog().tool(&checked.tool);
-        checked.policy_digest != bundle.digest()
-            && now.map(countersign_domain::policy::Tool::digest) != checked.tool_digest
+/// Whether anything was taken out.
+fn take_out_changed(bundle: &Bundle, approval: &mut Approval, now: Timestamp) -> bool {
+    let why = "the tool's definition changed after people were asked";
+    let changed: Vec<IntentId> = approval
+        .live_items()
+        .filter(|item| is_changed(bundle, item))
+        .map(Item::intent)
+        .collect();
+    changed.into_iter().fold(false, |any, intent| {
+        approval.take_out(intent, BlockedCode::ToolChanged, why, now) || any
     })
+}
+
+fn is_changed(bundle: &Bundle, item: &Item) -> bool {
+    let checked = item.checked();
+    let now = bundle.catalog().tool(&checked.tool);
+    checked.policy_digest != bundle.digest()
+        && now.map(countersign_domain::policy::Tool::digest) != checked.tool_digest
 }

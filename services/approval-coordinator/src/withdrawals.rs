@@ -10,8 +10,8 @@ use countersign_domain::decision::{blocked, revoked};
 use countersign_runtime::bus::layout::CHECKER_INTENTS;
 use countersign_runtime::bus::{Failure, Handler, Incoming, Meta};
 use countersign_schemas::events::{
-    BlockedCode, RefusedCode, RequestRef, RevokedCode, ToolApproved, ToolRefused, ToolWithdrawn,
-    Verdict,
+    BlockedCode, BundleRef, PolicyChecked, RefusedCode, RequestRef, RevokedCode, ToolApproved,
+    ToolRefused, ToolWithdrawn, Verdict,
 };
 use countersign_schemas::{Address, AgentId, ApprovalId, IntentId};
 
@@ -149,6 +149,10 @@ impl Office {
         let Some((checked, stored)) = self.verdict(agent, intent).await? else {
             return Ok(false);
         };
+        if let Some(place) = &checked.bundle {
+            self.take_out_of_bundle(&checked, place, trace).await?;
+            return self.block_withdrawn(&checked, trace).await;
+        }
         // An ask is opened before it is cancelled, so that it cannot be opened afterwards.
         if checked.verdict == Verdict::Ask
             && let Ok(approval) = Approval::open(&checked, stored.stored_at)
@@ -156,8 +160,16 @@ impl Office {
         {
             return self.cancel(agent, intent, trace).await;
         }
-        let why = format!("{agent} withdrew it.");
-        let decision = blocked(&checked, BlockedCode::Withdrawn, &why);
+        self.block_withdrawn(&checked, trace).await
+    }
+
+    async fn block_withdrawn(
+        &self,
+        checked: &PolicyChecked,
+        trace: Option<&str>,
+    ) -> Result<bool, Failure> {
+        let why = format!("{} withdrew it.", checked.agent);
+        let decision = blocked(checked, BlockedCode::Withdrawn, &why);
         match self.decide(&decision, trace).await? {
             Some(Head::Decided { seq, approved }) => {
                 self.revoke_withdrawn(&approved, seq, trace).await?;
@@ -165,6 +177,42 @@ impl Office {
             }
             _ => Ok(true),
         }
+    }
+
+    /// Takes an item out of its bundle, wherever that is: gathered, or asked about. The
+    /// others go on. Does nothing for an item that its bundle does not hold yet: it finds
+    /// the block on its chain when it comes.
+    async fn take_out_of_bundle(
+        &self,
+        checked: &PolicyChecked,
+        place: &BundleRef,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
+        let id = ApprovalId::for_bundle(&checked.agent, &place.id);
+        let (intent, code) = (checked.intent_id, BlockedCode::Withdrawn);
+        let why = format!("{} withdrew it", checked.agent);
+        for _ in 0..TRIES {
+            if let Some(mut held) = self.bundle(&id).await? {
+                if held.bundle.leave_out(intent, code, &why) {
+                    match self.keep_bundle(&held).await? {
+                        Some(_) => return Ok(()),
+                        None => continue,
+                    }
+                }
+                self.finish(held, trace).await?;
+            }
+            let Some(mut held) = self.held(&id).await? else {
+                return Ok(());
+            };
+            if !held.approval.take_out(intent, code, &why, self.clock.now()) {
+                return self.settle_taken_out(held, trace).await;
+            }
+            if let Some(revision) = self.keep(&held).await? {
+                held.revision = revision;
+                return self.settle_taken_out(held, trace).await;
+            }
+        }
+        Err(Failure::transient(format!("bundle {id} changes too fast")))
     }
 
     /// Cancels the approval of an intent and stores what follows; `false` if there is none.

@@ -1,6 +1,8 @@
 //! The coordinator against a real nats-server with the accounts and permissions of a
 //! deployment: each test has a server of its own.
 
+#[path = "it/bundles.rs"]
+mod bundles;
 #[path = "it/foreign.rs"]
 mod foreign;
 #[path = "it/found.rs"]

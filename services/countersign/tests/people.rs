@@ -64,6 +64,7 @@ mod checks {
                 votes: Vec::new(),
                 resolution: None,
                 may_vote: true,
+                struck: Vec::new(),
             },
             digest: view().digest().unwrap(),
             view: Some(view()),

@@ -14,7 +14,7 @@ use countersign_domain::permit::PermitSigner;
 use countersign_domain::policy::{Bundle, pack};
 use countersign_runtime::bus::layout::{self, APPROVALS, LayoutOptions};
 use countersign_runtime::bus::{
-    Bus, ConnectOptions, ConsumeLimits, Meta, Outgoing, ReplayFrom, StoredMessage,
+    Bucket, Bus, ConnectOptions, ConsumeLimits, Meta, Outgoing, ReplayFrom, StoredMessage,
 };
 use countersign_runtime::clock::{Clock as _, ManualClock, SystemClock};
 use countersign_runtime::config::Deployment as DeploymentConfig;
@@ -47,7 +47,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const STREAM_BYTES: i64 = 64 * 1024 * 1024;
 
 #[derive(Default)]
-struct Company {
+pub(crate) struct Company {
     teams: BTreeMap<TeamId, BTreeSet<PersonId>>,
     nobody: BTreeSet<PersonId>,
     away: Vec<Delegation>,
@@ -73,7 +73,7 @@ impl People for Company {
     }
 }
 
-fn company() -> Result<Company> {
+pub(crate) fn company() -> Result<Company> {
     let support = BTreeSet::from(["lee".parse()?, "sam".parse()?]);
     Ok(Company {
         teams: BTreeMap::from([
@@ -98,6 +98,8 @@ pub(crate) struct World {
     pub(crate) executor: Bus,
     pub(crate) agent: Bus,
     pub(crate) clock: ManualClock,
+    /// How long a bundle waits for its missing items.
+    pub(crate) bundle_wait: Duration,
     deployment: Deployment,
     server: NatsServer,
     _dir: tempfile::TempDir,
@@ -150,6 +152,7 @@ impl World {
             executor: join("service", "tool-executor").await?,
             agent: join("agent", "billing").await?,
             clock: ManualClock::new(SystemClock.now()),
+            bundle_wait: Duration::from_secs(120),
             deployment,
             server,
             _dir: dir,
@@ -192,6 +195,7 @@ impl World {
             policy: None,
             redact: Arc::new(str::to_owned),
             permit_life,
+            bundle_wait: self.bundle_wait,
             link_base: None,
             limits: ConsumeLimits::default(),
         })
@@ -218,6 +222,7 @@ impl World {
             policy_dir,
             keys_dir: dir.join("keys"),
             permit_life: Duration::from_secs(300),
+            bundle_wait: self.bundle_wait,
             link_base: None,
             max_in_flight: 100,
         };
@@ -370,8 +375,22 @@ impl World {
 
     /// Waits until the timer of an approval has fired.
     pub(crate) async fn until_fired(&self, id: &ApprovalId) -> Result<()> {
+        self.until_timer_fired("approval", id).await
+    }
+
+    /// Waits until the first item of a bundle of `billing` has its place.
+    pub(crate) async fn until_gathered(&self, name: &str) -> Result<()> {
+        let id = ApprovalId::for_bundle(&"billing".parse()?, &name.parse()?);
+        let bucket = Bucket::new(&self.as_coordinator().await?, APPROVALS);
+        let key = id.as_str().replace("b-", "g-");
+        let look = || async { Ok(bucket.get(&key).await?) };
+        eventually("a bundle", look).await.map(drop)
+    }
+
+    /// Waits until a timer of this kind has fired.
+    pub(crate) async fn until_timer_fired(&self, kind: &str, id: &ApprovalId) -> Result<()> {
         let bus = self.as_coordinator().await?;
-        let subject = format!("timer.fired.approval.{id}");
+        let subject = format!("timer.fired.{kind}.{id}");
         let look = || bus.last_by_subject(Stream::Timers, &subject);
         eventually(&subject, || async { Ok(look().await?) })
             .await

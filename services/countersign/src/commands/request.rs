@@ -6,11 +6,11 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use countersign_runtime::clock::{Clock as _, SystemClock};
-use countersign_schemas::events::{Requester, ToolRequested};
+use countersign_schemas::events::{BundleRef, Requester, ToolRequested};
 use countersign_schemas::json::parse_strict;
-use countersign_schemas::limits::STORED_BYTES_MAX;
+use countersign_schemas::limits::{BUNDLE_ITEMS_MAX, STORED_BYTES_MAX};
 use countersign_schemas::{
-    Address, AgentId, IntentId, JsonObject, RequesterId, Timestamp, ToolName,
+    Address, AgentId, BundleId, IntentId, JsonObject, RequesterId, Timestamp, ToolName,
 };
 use serde_json::{Value, json};
 
@@ -67,6 +67,40 @@ struct Call {
     /// Judge only, never run
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    bundle: InBundle,
+}
+
+/// The place in a bundle: several intents that are decided as one.
+#[derive(Debug, clap::Args)]
+struct InBundle {
+    /// The agent's name for the bundle that this intent belongs to
+    #[arg(long, value_name = "NAME", requires_all = ["bundle_size", "bundle_index"])]
+    bundle: Option<BundleId>,
+    /// How many intents the bundle has
+    #[arg(long, value_name = "N", requires = "bundle",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(BUNDLE_ITEMS_MAX)))]
+    bundle_size: Option<u32>,
+    /// Which of them this is, counted from 0
+    #[arg(long, value_name = "N", requires = "bundle")]
+    bundle_index: Option<u32>,
+}
+
+impl InBundle {
+    fn place(self) -> Result<Option<BundleRef>, CliError> {
+        let (Some(id), Some(size), Some(index)) =
+            (self.bundle, self.bundle_size, self.bundle_index)
+        else {
+            return Ok(None);
+        };
+        match index < size {
+            true => Ok(Some(BundleRef { id, size, index })),
+            false => Err(CliError::usage(format!(
+                "--bundle-index counts from 0, so in a bundle of {size} it is 0 to {}",
+                size.saturating_sub(1)
+            ))),
+        }
+    }
 }
 
 /// How long a new request waits where nobody says: shorter than the minute after which
@@ -189,7 +223,7 @@ impl Call {
             },
             purpose: self.purpose,
             session_id: self.session,
-            bundle: None,
+            bundle: self.bundle.place()?,
             facts: facts.transpose()?,
             expires_at: self.expires_at,
             dry_run: self.dry_run.then_some(true),
@@ -256,6 +290,23 @@ mod tests {
             assert_eq!(error.exit(), Exit::Usage, "{text}");
             assert!(error.to_string().contains(why), "{error}");
         }
+    }
+
+    #[test]
+    fn a_place_in_a_bundle_counts_from_zero() {
+        let place = |index| {
+            InBundle {
+                bundle: Some("payroll".parse().unwrap()),
+                bundle_size: Some(3),
+                bundle_index: Some(index),
+            }
+            .place()
+        };
+        let last = place(2).unwrap().unwrap();
+        assert_eq!((last.id.as_str(), last.size, last.index), ("payroll", 3, 2));
+        let error = place(3).unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage);
+        assert!(error.to_string().contains("it is 0 to 2"), "{error}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use countersign_schemas::events::{
 use countersign_schemas::{AgentId, ApprovalId, Digest, IntentId, PersonId, TeamId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::bundle::LeftOut;
 use super::format::Form;
 use super::item::Item;
 use super::schedule::Timetable;
@@ -29,6 +30,9 @@ pub struct RecordedVote {
     /// Those besides them in the place of the person whom the vote names.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub lent: BTreeSet<TeamId>,
+    /// The only items of a bundle that it approves; none where it is about all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<Vec<IntentId>>,
 }
 
 /// How an approval ended.
@@ -56,6 +60,8 @@ pub struct Approval {
     pub(super) requester: CheckedRequester,
     pub(super) purpose: String,
     pub(super) items: Vec<Item>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) left_out: Vec<LeftOut>,
     pub(super) ask: Ask,
     pub(super) created_at: Timestamp,
     pub(super) expires_at: Timestamp,
@@ -103,6 +109,12 @@ impl Approval {
     #[must_use]
     pub fn items(&self) -> &[Item] {
         &self.items
+    }
+
+    /// The items of its bundle that nobody could grant when people were asked.
+    #[must_use]
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
     }
 
     /// The item of an intent, if it is about it.
@@ -196,6 +208,7 @@ impl Approval {
         self.settled = true;
         self.purpose.clear();
         self.items.iter_mut().for_each(Item::strip);
+        self.left_out.clear();
     }
 
     /// Everything that an approver is shown.

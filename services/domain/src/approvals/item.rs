@@ -4,11 +4,15 @@ use countersign_schemas::events::{Operation, PolicyChecked};
 use countersign_schemas::{IntentId, JsonObject};
 use serde::{Deserialize, Serialize};
 
+use super::strike::Struck;
+
 /// One intent in an approval, with the verdict that was asked about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Item {
     checked: PolicyChecked,
     operation: Operation,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    struck: Option<Struck>,
 }
 
 impl Item {
@@ -17,6 +21,7 @@ impl Item {
         Some(Self {
             operation: checked.operation?,
             checked: checked.clone(),
+            struck: None,
         })
     }
 
@@ -36,6 +41,22 @@ impl Item {
     #[must_use]
     pub fn operation(&self) -> Operation {
         self.operation
+    }
+
+    /// Its place in a bundle, from 0.
+    #[must_use]
+    pub fn index(&self) -> Option<u32> {
+        self.checked.bundle.as_ref().map(|place| place.index)
+    }
+
+    /// Why it was taken out after people were asked, if it was.
+    #[must_use]
+    pub fn struck(&self) -> Option<&Struck> {
+        self.struck.as_ref()
+    }
+
+    pub(super) fn strike(&mut self, struck: Struck) {
+        self.struck = Some(struck);
     }
 
     /// Keeps no copy of the input and no text of the agent.

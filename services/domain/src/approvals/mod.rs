@@ -5,6 +5,7 @@
 //! of `pending`, and a final state never changes.
 
 mod approval;
+mod bundle;
 mod delegation;
 mod format;
 mod harmless;
@@ -15,20 +16,23 @@ mod quorum;
 mod satisfied;
 mod schedule;
 mod standing;
+mod strike;
 mod told;
 mod view;
 mod visible;
 mod vote;
 
 pub use approval::{Approval, RecordedVote, Resolution};
+pub use bundle::{Added, BundleCourse, GATHERED_BYTES_MAX, Gathering, LeftOut};
 pub use delegation::Delegation;
 pub use harmless::harmless;
 pub use item::Item;
 pub use open::{ASK_LIFE_MAX, OpenError};
-pub use protocol::{IntentOutcome, Listed, Shown, ViewReply, ViewRequest};
+pub use protocol::{IntentOutcome, Listed, Shown, StruckItem, ViewReply, ViewRequest};
 pub use satisfied::{Unsatisfied, satisfies};
 pub use schedule::Notice;
-pub use view::{ApprovalView, ViewItem};
+pub use strike::Struck;
+pub use view::{ApprovalView, InBundle, ViewItem};
 pub use visible::visible;
 pub use vote::{Answer, Ballot, VoteCode};
 
@@ -73,6 +77,8 @@ impl People for Directory {
 
 #[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+pub(crate) use bundle::fixtures as bundles;
 #[cfg(test)]
 mod silence;
 #[cfg(test)]

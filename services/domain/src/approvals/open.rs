@@ -69,6 +69,7 @@ impl Approval {
             requester: checked.requester.clone(),
             purpose: checked.purpose.clone(),
             items: vec![item],
+            left_out: Vec::new(),
             ask,
             created_at: stored_at,
             expires_at,
@@ -83,7 +84,7 @@ impl Approval {
     }
 
     /// Sets the digest of what is shown, and looks that people could be shown it.
-    fn ready(mut self) -> Result<Self, OpenError> {
+    pub(super) fn ready(mut self) -> Result<Self, OpenError> {
         if !can_be_granted(&self.ask) {
             return Err(OpenError::NobodyAsked);
         }
@@ -99,7 +100,8 @@ impl Approval {
     }
 }
 
-fn can_be_granted(ask: &Ask) -> bool {
+/// Whether anybody at all could grant an ask.
+pub(super) fn can_be_granted(ask: &Ask) -> bool {
     !ask.approvers.is_empty() && ask.approvers.iter().all(|team| team.quorum > 0)
 }
 

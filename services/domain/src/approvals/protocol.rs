@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::People;
 use super::approval::{Approval, Resolution};
+use super::item::Item;
+use super::strike::Struck;
 use super::view::ApprovalView;
 
 /// A question: `{"op":"list"}`, narrowed by `"mine":true`, `"team":"finance"` and
@@ -82,6 +84,20 @@ pub struct Listed {
     pub resolution: Option<Resolution>,
     /// Whether a vote of the person who asks could count.
     pub may_vote: bool,
+    /// What was taken out of a bundle after people were asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub struck: Vec<StruckItem>,
+}
+
+/// An item of a bundle that was taken out after people were asked: it does not run,
+/// whatever becomes of the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StruckItem {
+    /// Which intent.
+    pub intent_id: IntentId,
+    /// Why, when and by whom.
+    #[serde(flatten)]
+    pub struck: Struck,
 }
 
 /// One approval with everything that the person may see.
@@ -169,6 +185,7 @@ impl Approval {
             votes: self.votes(),
             resolution: self.resolution().cloned(),
             may_vote: self.is_pending() && self.may_vote(person, people, now),
+            struck: self.items().iter().filter_map(struck).collect(),
         }
     }
 
@@ -187,6 +204,13 @@ impl Approval {
             digest: self.digest(),
         }
     }
+}
+
+fn struck(item: &Item) -> Option<StruckItem> {
+    Some(StruckItem {
+        intent_id: item.intent(),
+        struck: item.struck()?.clone(),
+    })
 }
 
 #[cfg(test)]

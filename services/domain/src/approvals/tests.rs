@@ -105,7 +105,10 @@ fn every_vote_that_may_not_count_is_answered_and_changes_nothing() {
         (VoteCode::WrongDigest, |c| {
             c.vote.digest = Digest::of_bytes(b"other")
         }),
-        (VoteCode::NotSupported, |c| c.vote.items = Some(Vec::new())),
+        (VoteCode::WrongItems, |c| c.vote.items = Some(Vec::new())),
+        (VoteCode::WrongItems, |c| {
+            c.vote.items = Some(vec![checked().intent_id])
+        }),
         (VoteCode::NotSupported, |c| {
             c.vote.window = Some(WindowLimits {
                 seconds: 60,

@@ -1,10 +1,10 @@
 //! The events that tell of an approval: that people are asked, and how it ended.
 
-use countersign_schemas::JsonObject;
 use countersign_schemas::events::{
-    ApprovalItem, ApprovalRequested, ApprovalResolved, Change, GuardrailResult, PolicyChecked,
-    Reason,
+    ApprovalItem, ApprovalKind, ApprovalRequested, ApprovalResolved, ApprovalState, Change,
+    GuardrailResult, PolicyChecked, Reason, Verdict,
 };
+use countersign_schemas::{IntentId, JsonObject};
 
 use super::approval::Approval;
 use super::harmless::{harmless, harmless_object};
@@ -17,8 +17,22 @@ impl Approval {
     pub fn requested(&self, redact: &dyn Fn(&str) -> String) -> ApprovalRequested {
         let mut event = self.asking(redact, |checked| &checked.input_redacted);
         let all = self.asking(&str::to_owned, |checked| &checked.input_shown);
-        event.view_complete = event == all;
+        // Of a bundle it has neither who asked for each item and why, nor what is left out.
+        event.view_complete = self.kind() != ApprovalKind::Bundle && event == all;
         event
+    }
+
+    /// Why people are asked, each reason once: the items of a bundle mostly share theirs.
+    pub(super) fn reasons(&self) -> Vec<&Reason> {
+        let verdicts = self.items().iter().map(Item::checked);
+        let asking = verdicts.filter(|checked| checked.verdict == Verdict::Ask);
+        let mut distinct = Vec::new();
+        for reason in asking.flat_map(|checked| &checked.reasons) {
+            if !distinct.contains(&reason) {
+                distinct.push(reason);
+            }
+        }
+        distinct
     }
 
     /// Whether a channel that has only the event shows people all that they would approve.
@@ -34,7 +48,7 @@ impl Approval {
         // Redacted first: a hidden character made visible would hide a secret.
         let clean = |text: &str| harmless(&redact(text));
         let verdicts = || self.items().iter().map(Item::checked);
-        let reasons = verdicts().flat_map(|checked| &checked.reasons);
+        let reasons = self.reasons();
         let changes = verdicts().flat_map(|checked| &checked.changes);
         let guardrails = verdicts().flat_map(|checked| &checked.guardrails);
         let session = verdicts().find_map(|checked| checked.session_id.as_deref());
@@ -47,7 +61,10 @@ impl Approval {
             agent: self.agent().clone(),
             requester: self.requester().clone(),
             purpose: clean(self.purpose()),
-            reasons: reasons.map(|reason| cleaned(reason, &clean)).collect(),
+            reasons: reasons
+                .into_iter()
+                .map(|reason| cleaned(reason, &clean))
+                .collect(),
             changes: changes.map(harmless_change).collect(),
             approvers: self.ask().approvers.clone(),
             chat_may_approve: self.ask().chat_may_approve,
@@ -63,6 +80,20 @@ impl Approval {
         }
     }
 
+    /// What its end is about: of what was granted only what runs, else everything.
+    fn covered(&self) -> Vec<IntentId> {
+        match self.state() {
+            ApprovalState::Approved | ApprovalState::Partial => {
+                self.live_items().map(Item::intent).collect()
+            }
+            ApprovalState::Pending
+            | ApprovalState::Denied
+            | ApprovalState::Expired
+            | ApprovalState::Cancelled
+            | ApprovalState::Failed => self.intents(),
+        }
+    }
+
     /// The event that tells its end; `None` while it is pending.
     #[must_use]
     pub fn resolved(&self) -> Option<ApprovalResolved> {
@@ -72,7 +103,7 @@ impl Approval {
             approval_id: self.id().clone(),
             kind: self.kind(),
             agent: self.agent().clone(),
-            intents: self.intents(),
+            intents: self.covered(),
             state: self.state(),
             votes: self.votes(),
             asked_from: self.asked_from(),

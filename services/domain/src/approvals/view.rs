@@ -4,13 +4,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_schemas::events::{
     ApprovalKind, Change, CheckedRequester, Escalation, GuardrailResult, Operation, Reason,
-    TeamQuorum,
+    TeamQuorum, Verdict,
 };
 use countersign_schemas::{AgentId, ApprovalId, Digest, IntentId, JsonObject, Timestamp, ToolName};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::approval::Approval;
+use super::bundle::LeftOut;
 use super::item::Item;
 use super::visible::{visible, visible_object};
 
@@ -34,6 +35,29 @@ pub struct ViewItem {
     pub amount: Option<String>,
     /// What would change.
     pub changes: Vec<Change>,
+    /// In a bundle, what differs between its items.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_bundle: Option<InBundle>,
+}
+
+/// What an item of a bundle says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InBundle {
+    /// Its place, from 0.
+    pub index: u32,
+    /// What policy says of it alone.
+    pub verdict: Verdict,
+    /// On whose behalf.
+    pub requester: CheckedRequester,
+    /// Why, in the agent's words.
+    pub purpose: String,
+    /// Until when its agent wants it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Why people are asked about it.
+    pub reasons: Vec<Reason>,
+    /// The policy bundle that judged it.
+    pub policy_digest: Digest,
 }
 
 /// Everything that an approver is shown. Nothing in it changes while people vote.
@@ -45,8 +69,11 @@ pub struct ApprovalView {
     pub approval_id: ApprovalId,
     /// What it is about.
     pub kind: ApprovalKind,
-    /// The things to be approved.
+    /// The things to be approved, in their order.
     pub items: Vec<ViewItem>,
+    /// Of a bundle, what nobody can grant, with the reason: shown struck out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// Who wants to act.
     pub agent: AgentId,
     /// On whose behalf.
@@ -108,14 +135,13 @@ impl ApprovalView {
             approval_id: approval.id().clone(),
             kind: approval.kind(),
             items: approval.items().iter().map(item).collect(),
+            left_out: approval.left_out().iter().map(LeftOut::shown).collect(),
             agent: approval.agent().clone(),
             requester: approval.requester().clone(),
             requester_note: note.to_owned(),
             purpose: visible(approval.purpose()),
             session_id: first.and_then(|checked| checked.session_id.as_deref().map(visible)),
-            reasons: verdicts()
-                .flat_map(|checked| checked.reasons.iter().map(reason))
-                .collect(),
+            reasons: approval.reasons().into_iter().map(reason).collect(),
             guardrails: verdicts()
                 .flat_map(|checked| checked.guardrails.iter().map(guardrail))
                 .collect(),
@@ -143,6 +169,15 @@ fn item(item: &Item) -> ViewItem {
         input_digest: checked.input_digest,
         amount: checked.amount.clone(),
         changes: checked.changes.iter().map(visible_change).collect(),
+        in_bundle: checked.bundle.as_ref().map(|place| InBundle {
+            index: place.index,
+            verdict: checked.verdict,
+            requester: checked.requester.clone(),
+            purpose: visible(&checked.purpose),
+            expires_at: checked.expires_at,
+            reasons: checked.reasons.iter().map(reason).collect(),
+            policy_digest: checked.policy_digest,
+        }),
     }
 }
 

@@ -59,6 +59,8 @@ pub enum VoteCode {
     Expired,
     /// It names another digest than that of what is to be approved.
     WrongDigest,
+    /// It names items that cannot be voted on.
+    WrongItems,
     /// The same person voted before.
     AlreadyVoted,
 }
@@ -76,6 +78,7 @@ impl VoteCode {
             Self::AlreadyResolved => "already_resolved",
             Self::Expired => "expired",
             Self::WrongDigest => "wrong_digest",
+            Self::WrongItems => "wrong_items",
             Self::AlreadyVoted => "already_voted",
         }
     }
@@ -215,10 +218,13 @@ impl Approval {
     }
 
     fn objection_to_content(&self, ballot: &Ballot<'_>) -> Option<Answer> {
-        if ballot.vote.items.is_some() || ballot.vote.window.is_some() {
-            let message = "votes on single items of a bundle and votes that open a window are \
-                           not supported by this version; vote without `items` and `window`";
+        if ballot.vote.window.is_some() {
+            let message = "votes that open a window are not supported by this version; vote \
+                           without `window`";
             return Some(Answer::refused(VoteCode::NotSupported, message));
+        }
+        if let Some(objection) = self.objection_to_items(ballot.vote) {
+            return Some(Answer::refused(VoteCode::WrongItems, objection.words()));
         }
         if ballot.vote.digest != self.digest() {
             let message = "the vote names another digest than that of what is to be approved; \
@@ -258,6 +264,7 @@ impl Approval {
             message,
             teams: standing.own,
             lent,
+            items: ballot.vote.items.clone(),
         });
         self.resolve_by_vote(ballot);
         Answer {
@@ -279,9 +286,22 @@ impl Approval {
             self.resolve(ApprovalState::Denied, at, message, by);
             return;
         }
+        let words = own_words(ballot);
+        self.strike_unnamed(ballot.vote, ballot.approver, words.as_deref(), at);
+        if self.is_used_up(at, by.as_ref()) {
+            return;
+        }
         if self.is_granted() {
             let message = format!("approved by {}", self.approved_in_words());
-            self.resolve(ApprovalState::Approved, at, message, by);
+            let (state, message) = match self.left_out_by_people() {
+                0 => (ApprovalState::Approved, message),
+                out => {
+                    let all = self.items.len();
+                    let message = format!("{message}, {out} of {all} items left out");
+                    (ApprovalState::Partial, message)
+                }
+            };
+            self.resolve(state, at, message, by);
         }
     }
 

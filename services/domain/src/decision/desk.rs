@@ -9,7 +9,7 @@ use countersign_schemas::events::{
 use countersign_schemas::{Address, AgentId, Digest, IntentId, Timestamp};
 
 use super::words::{of_block, tried};
-use crate::approvals::Approval;
+use crate::approvals::{Approval, Struck};
 use crate::permit::{Actor, PERMIT_LIFE_MAX, PermitClaims, PermitSigner, TokenError, audience};
 
 /// The one decision on an intent.
@@ -124,7 +124,10 @@ impl Desk {
         }
         let items = approval.items().iter();
         items
-            .map(|item| self.after_item(approval, item.checked(), now))
+            .map(|item| match item.struck() {
+                Some(struck) => Ok(taken_out(approval, item.checked(), struck)),
+                None => self.after_item(approval, item.checked(), now),
+            })
             .collect()
     }
 
@@ -136,7 +139,7 @@ impl Desk {
     ) -> Result<Decision, TokenError> {
         let block = |code, about: &str| Ok(stopped_by_people(approval, checked, code, about));
         match approval.state() {
-            ApprovalState::Approved => {
+            ApprovalState::Approved | ApprovalState::Partial => {
                 let basis = Basis {
                     kind: BasisKind::Person,
                     policy_ids: policy_ids(checked),
@@ -152,7 +155,7 @@ impl Desk {
                 Some(code) => block(code, "Nobody said no"),
                 None => block(BlockedCode::Withdrawn, "It was taken back"),
             },
-            ApprovalState::Pending | ApprovalState::Failed | ApprovalState::Partial => block(
+            ApprovalState::Pending | ApprovalState::Failed => block(
                 BlockedCode::Unavailable,
                 "The approval did not come to an end",
             ),
@@ -336,9 +339,25 @@ fn stopped_by_people(
     code: BlockedCode,
     about: &str,
 ) -> Decision {
-    let mut block = block(checked, code);
     let message = approval.resolution().map_or("", |end| end.message.as_str());
-    let why = super::words::sentence(&format!("{about}: {message}"));
+    stopped(approval, checked, code, &format!("{about}: {message}"))
+}
+
+/// The decision on an item of a bundle that was taken out after people were asked about it.
+#[must_use]
+pub fn taken_out(approval: &Approval, checked: &PolicyChecked, struck: &Struck) -> Decision {
+    let about = match struck.code {
+        BlockedCode::DeniedByPerson => "A person said no",
+        BlockedCode::Withdrawn => "It was taken back",
+        _ => "Nobody said no",
+    };
+    let why = format!("{about}: {}", struck.reason);
+    stopped(approval, checked, struck.code, &why)
+}
+
+fn stopped(approval: &Approval, checked: &PolicyChecked, code: BlockedCode, why: &str) -> Decision {
+    let mut block = block(checked, code);
+    let why = super::words::sentence(why);
     block.reasons.insert(0, reason(code.as_str(), why));
     // What the ask needed no longer helps: the approval is over.
     block.needs = of_block(code).needs(code.as_str());

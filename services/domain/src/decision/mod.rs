@@ -5,7 +5,7 @@ mod ending;
 mod finding;
 mod words;
 
-pub use desk::{Course, Decision, Desk, blocked};
+pub use desk::{Course, Decision, Desk, blocked, taken_out};
 pub use ending::{revoked, unknown};
 pub use finding::{Finding, Reconciled, reconcile};
 pub(crate) use words::sentence;

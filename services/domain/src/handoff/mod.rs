@@ -4,8 +4,8 @@
 mod text;
 
 use countersign_schemas::events::{
-    ApprovalState, Escalation, Handoff, HandoffKind, Need, NextAction, OutcomeReconciled,
-    PolicyChecked, Reason, ToolBlocked, ToolCompleted,
+    ApprovalKind, ApprovalState, Escalation, Handoff, HandoffKind, Need, NextAction,
+    OutcomeReconciled, PolicyChecked, Reason, ToolBlocked, ToolCompleted, Verdict,
 };
 use countersign_schemas::{Address, ApprovalId, IntentId, PersonId, TeamId, Timestamp};
 
@@ -114,7 +114,7 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
         at: Timestamp,
         news: impl FnOnce(&mut Page<'_>),
     ) -> Option<Handoff> {
-        let checked = approval.items().first().map(Item::checked)?;
+        let checked = lead(approval)?;
         let again = if kind == HandoffKind::Reminder {
             "still "
         } else {
@@ -125,7 +125,11 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
             checked,
             approval: Some(approval),
             code: ApprovalState::Pending.as_str().to_owned(),
-            title: format!("{} {again}asks to use {}", checked.agent, checked.tool),
+            title: format!(
+                "{} {again}asks {}",
+                checked.agent,
+                what(approval, "to use", checked)
+            ),
             reasons: &checked.reasons,
             needs: &checked.needs,
             until: Some(approval.expires_at()),
@@ -157,7 +161,7 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
         let Some(end) = approval.resolution() else {
             return Vec::new();
         };
-        let Some(checked) = approval.items().first().map(Item::checked) else {
+        let Some(checked) = lead(approval) else {
             return Vec::new();
         };
         let state = approval.state();
@@ -166,7 +170,11 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
             checked,
             approval: Some(approval),
             code: state.as_str().to_owned(),
-            title: format!("{state}: {} with {}", checked.agent, checked.tool),
+            title: format!(
+                "{state}: {} {}",
+                checked.agent,
+                what(approval, "with", checked)
+            ),
             reasons: &checked.reasons,
             needs: &[],
             until: None,
@@ -323,6 +331,9 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
             &checked.requester,
             &checked.summary,
         ));
+        if let Some(bundle) = subject.approval.filter(|all| is_bundle(all)) {
+            page.bundle(bundle, checked.intent_id);
+        }
         page.purpose(&checked.purpose);
         if !checked.requester.verified {
             page.said(&format!(
@@ -370,6 +381,25 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
             link: None,
             view_complete: false,
         }
+    }
+}
+
+/// The verdict that a message begins with: the first that asks.
+fn lead(approval: &Approval) -> Option<&PolicyChecked> {
+    let verdicts = || approval.items().iter().map(Item::checked);
+    let asks = verdicts().find(|checked| checked.verdict == Verdict::Ask);
+    asks.or_else(|| verdicts().next())
+}
+
+fn is_bundle(approval: &Approval) -> bool {
+    approval.kind() == ApprovalKind::Bundle
+}
+
+/// What an approval is about, in a title.
+fn what(approval: &Approval, word: &str, checked: &PolicyChecked) -> String {
+    match approval.items().len() {
+        count if is_bundle(approval) => format!("for a bundle of {count}"),
+        _ => format!("{word} {}", checked.tool),
     }
 }
 

@@ -293,3 +293,35 @@ fn long_lists_are_cut_with_their_count() {
     assert!(handoff.text.contains(", and 7 more."), "{}", handoff.text);
     assert_eq!(handoff.people.len(), 17);
 }
+
+#[test]
+fn a_bundle_is_asked_and_told_with_what_is_in_it() {
+    use crate::approvals::bundles::{asked as asked_about, item};
+    let items = [
+        item(0, 3, Verdict::Allow),
+        item(1, 3, Verdict::Ask),
+        item(2, 3, Verdict::Deny),
+    ];
+    let mut approval = asked_about(&items);
+    let asks = Writer::new(&company(), &hide).approval(&approval);
+    let [handoff] = asks.as_slice() else {
+        panic!("one team was asked")
+    };
+    assert_eq!(handoff.title, "billing asks for a bundle of 2");
+    assert_eq!(handoff.intents, approval.intents());
+    assert!(
+        !handoff.view_complete,
+        "a message cannot show a whole bundle"
+    );
+    for line in [
+        "billing tried to use mail.send for dana: Send mail number 1.",
+        "It is one of a bundle of 2 that are decided together:",
+        "- mail.send for dana: Send mail number 0",
+        "Of the same bundle 1 will not run, whatever is decided.",
+    ] {
+        assert!(handoff.text.contains(line), "{line}\n{}", handoff.text);
+    }
+    approval.cancel("not wanted", at("10:03:00"));
+    let told = Writer::new(&company(), &hide).resolved(&approval);
+    assert_eq!(told[0].title, "cancelled: billing for a bundle of 2");
+}

@@ -7,6 +7,7 @@ use countersign_schemas::events::{
 use countersign_schemas::{ApprovalId, IntentId, TeamId, Timestamp};
 
 use super::when;
+use crate::approvals::Approval;
 use crate::approvals::harmless;
 use crate::decision::sentence;
 
@@ -89,6 +90,32 @@ impl<'a> Page<'a> {
     pub(super) fn said(&mut self, text: &str) {
         let line = self.clean(text, LINE_CHARS_MAX);
         self.lines.push(line);
+    }
+
+    /// The items of a bundle beside the one that the message begins with.
+    pub(super) fn bundle(&mut self, approval: &Approval, lead: IntentId) {
+        let all = approval.items();
+        self.line(&format!(
+            "It is one of a bundle of {} that are decided together:",
+            all.len()
+        ));
+        let others = all.iter().filter(|item| item.intent() != lead);
+        for item in others.take(LINES_MAX) {
+            let checked = item.checked();
+            let (tool, who) = (&checked.tool, &checked.requester.id);
+            let text = format!("{tool} for {who}: {}", checked.summary);
+            let shown = self.clean(&text, LINE_CHARS_MAX);
+            self.lines.push(format!("- {shown}"));
+        }
+        if all.len() > LINES_MAX + 1 {
+            self.line(&format!("- and {} more.", all.len() - LINES_MAX - 1));
+        }
+        match approval.left_out().len() {
+            0 => {}
+            out => self.line(&format!(
+                "Of the same bundle {out} will not run, whatever is decided."
+            )),
+        }
     }
 
     pub(super) fn purpose(&mut self, purpose: &str) {

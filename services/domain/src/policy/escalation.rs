@@ -55,6 +55,19 @@ impl Chains {
         Self(both)
     }
 
+    /// The chains that these steps say.
+    pub(crate) fn of_steps(steps: &[EscalationStep]) -> Self {
+        let mut chains: BTreeMap<TeamId, BTreeMap<TeamId, Duration>> = BTreeMap::new();
+        for step in steps {
+            let after = Duration::from_secs(step.after_s);
+            for team in &step.instead_of {
+                let chain = chains.entry(team.clone()).or_default();
+                chain.insert(step.team.clone(), after);
+            }
+        }
+        Self(chains)
+    }
+
     /// Every time, changed by `change`.
     pub(crate) fn with_times(mut self, change: impl Fn(Duration) -> Duration) -> Self {
         for after in self.0.values_mut().flat_map(BTreeMap::values_mut) {

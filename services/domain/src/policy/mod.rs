@@ -3,6 +3,7 @@
 mod absence;
 mod annotations;
 pub(crate) mod ask;
+mod asked;
 mod bundle;
 mod cases;
 mod catalog;

@@ -178,24 +178,8 @@ impl Case<'_> {
                 ));
             }
         }
-        Ask {
-            approvers,
-            expires_in_s: rule.expires.as_secs(),
-            chat_may_approve: rule.chat,
-            self_allowed: rule.self_allowed,
-            excluded: excluded.into_iter().collect(),
-            window_max_s: rule.window.map(|span| span.as_secs()),
-            remind_after_s: before_end(rule),
-            escalation: rule.escalate.steps(rule.expires),
-            business_hours: rule.hours.iter().map(ToString::to_string).collect(),
-        }
+        rule.to_ask(more, excluded)
     }
-}
-
-/// The reminders that come before nobody may decide any more.
-fn before_end(rule: &AskRule) -> Vec<u64> {
-    let reminders = rule.remind.iter().filter(|after| **after < rule.expires);
-    reminders.map(std::time::Duration::as_secs).collect()
 }
 
 /// What the rules and the guardrails said so far.

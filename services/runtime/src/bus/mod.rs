@@ -2,14 +2,16 @@
 //!
 //! - [`Bus`] connects, reads from the leader and answers which life a stream is in;
 //! - [`Publisher`] sends many messages over one inbox and resolves each with its ack;
-//! - [`Bus::append`] and [`Bus::store_once`] are the only ways to store an event: both
+//! - [`Bus::append`] and [`Bus::store_once`] are the ways to store one event: both
 //!   are compare-and-set, so that a repeat is refused and never doubled;
+//! - [`Bus::append_together`] stores several events that way, all or none;
 //! - [`consume`] is the loop of every service, acking an input only after its outputs
 //!   are stored;
 //! - [`Bucket`] is a key-value bucket under compare-and-set, read from the leader;
 //! - [`Bus::require_room`] refuses new work while a stream is nearly full;
 //! - [`layout`] is the one list of streams, buckets and durable consumers.
 
+mod batch;
 mod chain;
 mod connection;
 mod consumer;
@@ -24,6 +26,7 @@ mod publisher;
 mod reading;
 mod replay;
 
+pub use batch::Together;
 pub use chain::Append;
 pub use connection::{Bus, ConnectOptions};
 pub use consumer::{ConsumeLimits, Handler, Incoming, consume};

@@ -169,6 +169,14 @@ impl Publisher {
         answer.await.unwrap_or(Err(PublishError::Closed))
     }
 
+    /// Sends a message without asking for an ack: the last one of a batch answers for all.
+    pub(super) async fn send(&self, message: Outgoing) -> Result<(), PublishError> {
+        self.client
+            .publish_with_headers(message.subject, message.headers, message.payload)
+            .await
+            .map_err(|error| send_error(&error))
+    }
+
     /// Fails at once every message in flight to `subject`: the server says so only on the
     /// connection, never to the publish itself.
     pub(crate) fn refuse(&self, subject: &str) {

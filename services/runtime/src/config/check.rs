@@ -76,6 +76,11 @@ fn check_services(config: &Config, found: &mut Problems) {
         coordinator.permit_life_s,
         10..=3_600,
     );
+    found.range(
+        "approval_coordinator.bundle_wait_s",
+        coordinator.bundle_wait_s,
+        1..=3_600,
+    );
     if let Some(url) = &coordinator.link_base {
         found.url("approval_coordinator.link_base", url, &["http", "https"]);
     }

@@ -134,6 +134,9 @@ section! {
     ApprovalCoordinator {
         /// How long a permit may be claimed, in seconds. 10 to 3600.
         permit_life_s: u64 = 300;
+        /// How long a bundle waits for its missing items after the first, in seconds: an
+        /// agent sends them at once, and half a bundle holds back what came. 1 to 3600.
+        bundle_wait_s: u64 = 120;
         /// Where people open an approval; its id is appended. Not set: no links.
         link_base: Option<String> = None, example "\"https://countersign.example/approvals/\"";
         /// Messages handled at once. 1 to 20000.

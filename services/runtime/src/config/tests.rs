@@ -258,13 +258,14 @@ fn an_issuer_of_mandates_is_named_whole() {
 
 #[test]
 fn every_number_has_bounds_that_are_told_where_they_are_passed() {
-    let table: [(&str, &str, u64, u64); 13] = [
+    let table: [(&str, &str, u64, u64); 14] = [
         ("deployment", "horizon_s", 60, 604_800),
         ("deployment", "raw_retention_s", 3_600, 31_536_000),
         ("nats", "stream_mib", 16, 1_048_576),
         ("policy_checker", "max_in_flight", 1, 20_000),
         ("approval_coordinator", "max_in_flight", 1, 20_000),
         ("approval_coordinator", "permit_life_s", 10, 3_600),
+        ("approval_coordinator", "bundle_wait_s", 1, 3_600),
         ("tool_executor", "max_running", 1, 10_000),
         ("audit_archiver", "batch_rows", 1, 1_000_000),
         ("audit_archiver", "batch_bytes", 65_536, 1_073_741_824),

@@ -62,6 +62,7 @@ fn seen(view: &ApprovalView, shown: &Shown, now: Timestamp) -> String {
     for (index, item) in items.into_iter().enumerate() {
         text.push_str(&seen_item(item, index, count));
     }
+    text.extend(fields.list("left_out").into_iter().map(struck_out));
     let rest = fields.rest();
     if !rest.is_empty() {
         text.push('\n');
@@ -96,6 +97,22 @@ fn seen_item(mut item: Fields, index: usize, count: usize) -> String {
     );
     text.push_str(&item.rest());
     text
+}
+
+/// An item of a bundle that will not run, whatever is decided.
+fn struck_out(mut item: Fields) -> String {
+    let (index, tool, code) = (item.text("index"), item.text("tool"), item.text("code"));
+    let lines = [
+        ("intent", item.text("intent_id")),
+        ("what", item.text("summary")),
+        ("why not", item.text("reason")),
+        ("exact input", item.text("input_digest")),
+    ];
+    let lines = pairs(&lines);
+    format!(
+        "\nSTRUCK OUT, place {index}: {tool} ({code})\n{lines}{}",
+        item.rest()
+    )
 }
 
 fn requester(fields: &mut Fields) -> String {
@@ -180,7 +197,15 @@ fn votes(shown: &Shown) -> Vec<(&'static str, String)> {
     };
     let end = listed.resolution.as_ref();
     let end = end.map(|end| ("ended", format!("{} at {}", end.message, end.at)));
-    listed.votes.iter().map(vote).chain(end).collect()
+    let struck = listed.struck.iter().map(|item| {
+        let (intent, struck) = (item.intent_id, &item.struck);
+        (
+            "taken out",
+            format!("{intent} at {}: {}", struck.at, struck.reason),
+        )
+    });
+    let votes = listed.votes.iter().map(vote);
+    votes.chain(struck).chain(end).collect()
 }
 
 /// Who voted, and in whose place.

@@ -140,6 +140,7 @@ pub(super) mod tests {
             votes: Vec::new(),
             resolution: None,
             may_vote: true,
+            struck: Vec::new(),
         }
     }
 

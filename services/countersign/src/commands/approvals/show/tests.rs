@@ -68,6 +68,32 @@ fn several_items_are_told_one_by_one() {
     }
 }
 
+#[test]
+fn what_is_struck_out_of_a_bundle_is_told_with_its_reason() {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let mut bundle = view();
+    bundle["kind"] = json!("bundle");
+    bundle["left_out"] = json!([{
+        "index": 1, "intent_id": "019aab6e-5c00-7a10-8000-00000000c0df", "tool": "crm.erase",
+        "requester": {"id": "maria", "verified": false}, "summary": "Erase a contact.",
+        "input_digest": digest, "code": "policy_denied", "reason": "Nobody may erase.",
+    }]);
+    let mut shown = shown(Some(bundle));
+    let struck = json!({
+        "intent_id": "019aab6e-5c00-7a10-8000-00000000c0de", "code": "withdrawn",
+        "reason": "billing withdrew it", "at": "2026-11-22T10:03:00Z",
+    });
+    shown.listed.struck = vec![serde_json::from_value(struck).unwrap()];
+    let text = one(&shown, now(), None);
+    for line in [
+        "STRUCK OUT, place 1: crm.erase (policy_denied)",
+        "Nobody may erase.",
+        "019aab6e-5c00-7a10-8000-00000000c0de at 2026-11-22T10:03:00Z: billing withdrew it",
+    ] {
+        assert!(text.contains(line), "{line}\n{text}");
+    }
+}
+
 /// Every place in a value where something else could stand.
 fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {

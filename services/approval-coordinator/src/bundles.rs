@@ -1,0 +1,295 @@
+//! Bundles: items are gathered in the bucket of approvals under a key of their own, and
+//! nothing that may run is decided before the last is checked. What then follows is told by
+//! the value that stands there, so that a redelivery, a timer or another coordinator
+//! completes it.
+
+use std::time::Duration;
+
+use countersign_domain::approvals::{Added, Approval, BundleCourse, Gathering};
+use countersign_domain::chain::{End, Head};
+use countersign_domain::decision::{Course, Decision, blocked};
+use countersign_runtime::bus::{Cas, Failure, layout::COORDINATOR_EVENTS};
+use countersign_schemas::events::{BlockedCode, BundleRef, PolicyChecked, Verdict};
+use countersign_schemas::limits::PENDING_APPROVALS_PER_AGENT_MAX;
+use countersign_schemas::{ApprovalId, Timestamp};
+
+use crate::asking::code_of;
+use crate::office::{Office, TRIES};
+
+/// The kind of the timers of bundles.
+pub(crate) const TIMER_KIND: &str = "bundle";
+/// What the key of a gathering begins with; an approval's is its id.
+pub(crate) const KEY_PREFIX: &str = "g-";
+
+/// A bundle and the revision to expect when changing it.
+pub(crate) struct HeldBundle {
+    pub(crate) bundle: Gathering,
+    pub(crate) revision: u64,
+}
+
+/// An item that is no part of its bundle, and why.
+type Refused = (BlockedCode, String);
+
+impl Office {
+    /// Takes an item of a bundle in, and does what then follows. A redelivery finds it in
+    /// its place and completes what is missing.
+    pub(crate) async fn gather(
+        &self,
+        checked: &PolicyChecked,
+        place: &BundleRef,
+        stored_at: Timestamp,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
+        let taken = {
+            // Items of one bundle come together, and each changes the same value: in turn
+            // they do not get in each other's way.
+            let _turn = self.gathering.lock().await;
+            self.take_into(checked, place, stored_at).await?
+        };
+        let held = match taken {
+            Ok(held) => held,
+            Err((code, why)) => {
+                return self
+                    .decide_at_once(&blocked(checked, code, &why), checked, trace)
+                    .await;
+            }
+        };
+        if let Some(out) = held.bundle.left_out(checked.intent_id) {
+            let decision = self.alone(checked, out.code, &out.reason)?;
+            self.decide_at_once(&decision, checked, trace).await?;
+        }
+        match held.bundle.is_open() {
+            true => self.set_bundle_timer(&held.bundle).await,
+            false => self.finish(held, trace).await,
+        }
+    }
+
+    async fn take_into(
+        &self,
+        checked: &PolicyChecked,
+        place: &BundleRef,
+        stored_at: Timestamp,
+    ) -> Result<Result<HeldBundle, Refused>, Failure> {
+        let id = ApprovalId::for_bundle(&checked.agent, &place.id);
+        for _ in 0..TRIES {
+            let mut held = match self.bundle(&id).await? {
+                Some(held) => held,
+                None => match self.first_of(checked, place, stored_at) {
+                    Ok(bundle) => HeldBundle {
+                        bundle,
+                        revision: 0,
+                    },
+                    Err(refused) => return Ok(Err(refused)),
+                },
+            };
+            let ended = self.ended(checked).await?;
+            match held.bundle.add(checked, place, stored_at, ended) {
+                Added::Known => return Ok(Ok(held)),
+                Added::Refused(code, why) => return Ok(Err((code, why))),
+                Added::Taken => {}
+            }
+            if let Some(revision) = self.keep_bundle(&held).await? {
+                held.revision = revision;
+                return Ok(Ok(held));
+            }
+        }
+        Err(Failure::transient(format!("bundle {id} changes too fast")))
+    }
+
+    /// A bundle counts as one of what waits for people, as it is one thing that they
+    /// decide; from its first item on, because it takes room from then on.
+    fn first_of(
+        &self,
+        checked: &PolicyChecked,
+        place: &BundleRef,
+        stored_at: Timestamp,
+    ) -> Result<Gathering, Refused> {
+        if self.waiting_of(&checked.agent) >= PENDING_APPROVALS_PER_AGENT_MAX {
+            let why = format!(
+                "{} already waits with {PENDING_APPROVALS_PER_AGENT_MAX} intents and bundles, \
+                 and more would hide the urgent ones.",
+                checked.agent
+            );
+            return Err((BlockedCode::TooManyPending, why));
+        }
+        Gathering::open(checked, place, stored_at, self.bundle_wait)
+    }
+
+    /// Why an intent cannot run any more, where its chain has moved before its verdict was
+    /// handled: it was withdrawn, or stopped otherwise.
+    async fn ended(&self, checked: &PolicyChecked) -> Result<Option<Refused>, Failure> {
+        let head = self.head(&checked.agent, checked.intent_id).await?;
+        Ok(match head {
+            Head::None | Head::NotOurs { .. } => None,
+            Head::Ended {
+                end: End::Blocked(block),
+                ..
+            } => {
+                let first = block.reasons.first().map(|reason| reason.message.clone());
+                Some((block.code, first.unwrap_or_else(|| block.tried.clone())))
+            }
+            Head::Decided { .. } | Head::Claimed { .. } | Head::Ended { .. } => {
+                let why = "It has its decision already, apart from this bundle.".to_owned();
+                Some((BlockedCode::Unavailable, why))
+            }
+        })
+    }
+
+    /// The decision on an item that is left out.
+    fn alone(
+        &self,
+        checked: &PolicyChecked,
+        code: BlockedCode,
+        why: &str,
+    ) -> Result<Decision, Failure> {
+        let by_itself = checked.verdict == Verdict::Deny || checked.dry_run == Some(true);
+        match self.course(checked)? {
+            Course::Decide(decision) if by_itself => Ok(decision),
+            Course::Decide(_) | Course::Ask => Ok(blocked(checked, code, why)),
+        }
+    }
+
+    fn course(&self, checked: &PolicyChecked) -> Result<Course, Failure> {
+        let course = self.desk.course(checked, self.clock.now());
+        course.map_err(|error| Failure::fatal(format!("cannot sign a permit: {error}")))
+    }
+
+    /// Stores everything that follows from a bundle to which nothing can be added, then
+    /// notes that it is done. Does nothing while it is gathered or once it is settled.
+    pub(crate) async fn finish(
+        &self,
+        mut held: HeldBundle,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
+        match held.bundle.course() {
+            BundleCourse::Done | BundleCourse::Wait(_) => return Ok(()),
+            BundleCourse::Incomplete(items, why) => {
+                tracing::info!(bundle = %held.bundle.id(), trace, "a bundle never became whole");
+                let code = BlockedCode::BundleIncomplete;
+                self.block_each(&items, code, &why, trace).await?;
+            }
+            BundleCourse::Unaskable(items, error) => {
+                let why = format!("People should be asked about its bundle, but {error}.");
+                self.block_each(&items, code_of(error), &why, trace).await?;
+            }
+            BundleCourse::Emit(items) => {
+                self.trust_clock()?;
+                let mut decisions = Vec::with_capacity(items.len());
+                for checked in items {
+                    if let Course::Decide(decision) = self.course(checked)? {
+                        decisions.push(decision);
+                    }
+                }
+                self.decide_all(decisions, trace).await?;
+            }
+            BundleCourse::Ask(approval) => self.ask_about(*approval, trace).await?,
+        }
+        held.bundle.settle();
+        // Lost only to another coordinator that settles the same end.
+        self.keep_bundle(&held).await.map(drop)
+    }
+
+    async fn block_each(
+        &self,
+        items: &[&PolicyChecked],
+        code: BlockedCode,
+        why: &str,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
+        for checked in items {
+            let decision = blocked(checked, code, why);
+            self.decide_at_once(&decision, checked, trace).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks people about a whole bundle. Its place among what waits was taken when its
+    /// first item came.
+    async fn ask_about(&self, approval: Approval, trace: Option<&str>) -> Result<(), Failure> {
+        let held = self.create(approval, trace).await?;
+        if !held.approval.is_pending() {
+            return self.settle(held, trace).await;
+        }
+        self.announce(&held.approval, trace).await?;
+        // A bundle may have been gathered for longer than it is looked for changed tools.
+        match &self.policy {
+            Some(policy) => self.void_if_changed(held.approval.id(), policy).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends a bundle whose deadline has come, and stores what follows from its end whoever
+    /// ended it.
+    pub(crate) async fn bundle_come_due(
+        &self,
+        id: &ApprovalId,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        for _ in 0..TRIES {
+            let Some(mut held) = self.bundle(id).await? else {
+                return Ok(());
+            };
+            if held.bundle.is_open() {
+                let due = held.bundle.deadline();
+                if now < due {
+                    return self.set_bundle_timer(&held.bundle).await;
+                }
+                let what = "verdicts are waiting that may be of a bundle";
+                self.is_caught_up(COORDINATOR_EVENTS, due, what).await?;
+                held.bundle.close(now);
+                match self.keep_bundle(&held).await? {
+                    Some(revision) => held.revision = revision,
+                    None => continue,
+                }
+            }
+            return self.finish(held, None).await;
+        }
+        Err(Failure::transient(format!("bundle {id} changes too fast")))
+    }
+
+    /// Schedules the deadline of a bundle; setting it again replaces it.
+    pub(crate) async fn set_bundle_timer(&self, bundle: &Gathering) -> Result<(), Failure> {
+        self.schedule(TIMER_KIND, &bundle.id(), bundle.deadline())
+            .await
+    }
+
+    /// A bundle, from the leader.
+    pub(crate) async fn bundle(&self, id: &ApprovalId) -> Result<Option<HeldBundle>, Failure> {
+        let Some(entry) = self.approvals.get(&key(id)).await? else {
+            return Ok(None);
+        };
+        let bundle = serde_json::from_slice(&entry.value)
+            .map_err(|error| Failure::poison(format!("cannot read bundle {id}: {error}")))?;
+        Ok(Some(HeldBundle {
+            bundle,
+            revision: entry.revision,
+        }))
+    }
+
+    /// Stores a changed bundle; `None` if somebody else changed it first.
+    pub(crate) async fn keep_bundle(&self, held: &HeldBundle) -> Result<Option<u64>, Failure> {
+        let value = serde_json::to_vec(&held.bundle)
+            .map_err(|error| Failure::fatal(format!("cannot write a bundle: {error}")))?;
+        let (key, revision) = (key(&held.bundle.id()), held.revision);
+        let life: Option<Duration> = held.bundle.is_settled().then_some(self.settled_life);
+        let kept = match life {
+            Some(life) => {
+                let approvals = &self.approvals;
+                approvals
+                    .update_for(&key, value.into(), revision, life)
+                    .await
+            }
+            None => self.approvals.update(&key, value.into(), revision).await,
+        };
+        match kept? {
+            Cas::Stored(revision) => Ok(Some(revision)),
+            Cas::Conflict => Ok(None),
+        }
+    }
+}
+
+/// Where a bundle is gathered, beside the approval that it may become.
+fn key(id: &ApprovalId) -> String {
+    let name = id.as_str();
+    format!("{KEY_PREFIX}{}", name.strip_prefix("b-").unwrap_or(name))
+}
