@@ -124,7 +124,10 @@ impl Pending {
         let row = Row {
             agent: bundle.agent().clone(),
             due: bundle.deadline(),
-            pending: bundle.is_open(),
+            waits: bundle.is_open().then(|| Waits {
+                until: bundle.deadline(),
+                teams: Vec::new(),
+            }),
         };
         rows.put(bundle.id(), row);
     }
