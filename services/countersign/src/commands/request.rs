@@ -350,6 +350,11 @@ mod tests {
             session: None,
             expires_at: None,
             dry_run: false,
+            bundle: InBundle {
+                bundle: None,
+                bundle_size: None,
+                bundle_index: None,
+            },
         }
     }
 
