@@ -103,3 +103,10 @@ fn take_out_changed(bundle: &Bundle, approval: &mut Approval, now: Timestamp) ->
     }
     any
 }
+
+fn is_changed(bundle: &Bundle, item: &Item) -> bool {
+    let checked = item.checked();
+    let now = bundle.catalog().tool(&checked.tool);
+    checked.policy_digest != bundle.digest()
+        && now.map(countersign_domain::policy::Tool::digest) != checked.tool_digest
+}
