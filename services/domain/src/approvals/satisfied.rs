@@ -11,6 +11,9 @@ use super::schedule::escalation;
 use super::standing::Asked;
 use super::vote::through_chat;
 
+/// The shortest span between two times.
+const INSTANT: std::time::Duration = std::time::Duration::from_micros(1);
+
 /// Why a recorded approval does not grant an ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -53,7 +56,8 @@ pub fn satisfies(
         .filter(|vote| counts(vote, ask, requester) && seen.insert(&vote.approver))
         .collect();
     let steps = match resolved.asked_from {
-        Some(from) => escalation(ask, from, resolved.resolved_at),
+        // A vote at the very moment of a step counts, and may be the one that ended it.
+        Some(from) => escalation(ask, from, resolved.resolved_at.plus(INSTANT)),
         None => Vec::new(),
     };
     let asked = Asked {

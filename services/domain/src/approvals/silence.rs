@@ -155,6 +155,16 @@ fn a_value_of_before_there_were_timetables_is_read() {
     assert!(read.may_vote(&person("lee"), &company(), at("10:05:00")));
 }
 
+#[test]
+fn an_unknown_state_is_no_approval() {
+    let mut value = serde_json::to_value(open()).unwrap();
+    for state in ["granted", "Approved", "", "approved "] {
+        value["state"] = serde_json::json!(state);
+        let read: Result<Approval, _> = serde_json::from_value(value.clone());
+        assert!(read.is_err(), "{state}");
+    }
+}
+
 proptest! {
     /// Whatever is triggered when, and wherever a coordinator dies: each step is told, at
     /// most once where it was noted as told, and none before its time.

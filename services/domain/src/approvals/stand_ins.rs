@@ -359,6 +359,11 @@ fn a_stand_in_and_an_escalation_hold_when_it_is_judged_again() {
     let mut approval = ask(&[("support", 1)], &[(60, "heads", &["support"])]);
     yes(&mut approval, &company, "hana", 1);
     assert!(again(&approval, &company));
+    let mut at_once = ask(&[("support", 1)], &[(60, "heads", &["support"])]);
+    let mut vote = approve(&at_once, "hana", 1);
+    vote.at = at("10:01:01");
+    put_to(&mut at_once, &vote, &company);
+    assert!(again(&at_once, &company), "at the very moment of the step");
     company
         .teams
         .get_mut(&"heads".parse().unwrap())

@@ -1,10 +1,11 @@
 //! Asks that nobody answers: what policies say of reminders, further teams and open hours.
 
-use countersign_schemas::TeamId;
-use countersign_schemas::events::{Ask, EscalationStep};
+use countersign_schemas::events::{ApprovalVote, Ask, EscalationStep, VoteChoice};
+use countersign_schemas::{SeqToken, TeamId, Timestamp};
 use serde_json::json;
 
 use super::support::*;
+use crate::approvals::{Approval, Ballot, VoteCode};
 use crate::mandate::Issuers;
 use crate::policy::{Bundle, LintLevel, LintLimits, lint};
 
@@ -104,6 +105,68 @@ fn open_hours_become_times_of_the_clock_and_the_shorter_ask_counts() {
         asked_at(long, "", "2026-11-28T15:00:00Z").expires_in_s,
         6 * 86_400
     );
+}
+
+/// What comes of a vote of `who` on what `agent` asks, in the name of `named`.
+fn voted(agent: &str, named: &str, who: &str) -> (VoteCode, bool, u32) {
+    let bundle = with_policies(
+        "@id(\"work\") permit(principal in Role::\"worker\", action, resource);\n@id(\"ask\") \
+         @because(\"why\") @ask(\"leads\") forbid(principal, action, resource);",
+    );
+    let mut request = request("doc.read", json!({"id": "x"}));
+    request.requester.id = named.parse().unwrap();
+    let checked = judge_request(&bundle, agent, &request);
+    let asked_at = Timestamp::EPOCH;
+    let mut approval = Approval::open(&checked, asked_at).unwrap();
+    assert_eq!(approval.view().requester_note, "claimed, not proved");
+    let vote = ApprovalVote {
+        schema_version: 1,
+        approval_id: approval.id().clone(),
+        digest: approval.digest(),
+        vote: VoteChoice::Approve,
+        items: None,
+        window: None,
+        reason: None,
+    };
+    let (approver, via) = (who.parse().unwrap(), "self".parse().unwrap());
+    let message = SeqToken::new("abc".parse().unwrap(), 1);
+    let ballot = Ballot {
+        approver: &approver,
+        via: &via,
+        message: &message,
+        stored_at: asked_at,
+        vote: &vote,
+        reason: None,
+    };
+    let code = approval.vote(&ballot, bundle.directory()).code;
+    (
+        code,
+        approval.is_pending(),
+        approval.ask().approvers[0].quorum,
+    )
+}
+
+#[test]
+fn whomever_an_agent_names_nobody_who_may_be_behind_it_decides() {
+    use VoteCode::{Counted, Excluded, NotAMember};
+    // Jo uses the bot and is of the leads; Kim owns it; Lee and Mara are of the leads.
+    for (agent, named, who, expected) in [
+        ("bot", "jo", "jo", (Excluded, true, 1)),
+        ("bot", "lee", "jo", (Excluded, true, 1)),
+        ("bot", "lee", "lee", (Excluded, true, 1)),
+        ("bot", "someone@home.example", "jo", (Excluded, true, 1)),
+        ("bot", "lee", "mara", (Counted, false, 1)),
+        ("bot", "lee", "kim", (NotAMember, true, 1)),
+        // Nobody is known to stand behind it, so one more must agree.
+        ("orphan", "someone@home.example", "jo", (Counted, true, 2)),
+        ("orphan", "lee", "lee", (Excluded, true, 2)),
+    ] {
+        assert_eq!(
+            voted(agent, named, who),
+            expected,
+            "{agent} for {named}, {who}"
+        );
+    }
 }
 
 /// What is wrong with a bundle whose only ask has `annotations`.
