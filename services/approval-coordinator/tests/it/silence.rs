@@ -55,6 +55,13 @@ async fn store(bucket: &Bucket, approval: &Approval, revision: u64) -> Result<()
     Ok(())
 }
 
+/// `approval` with another value at `pointer`, as a death leaves it.
+fn with(approval: &Approval, pointer: &str, value: Value) -> Result<Approval> {
+    let mut all = serde_json::to_value(approval)?;
+    *all.pointer_mut(pointer).context("a field of an approval")? = value;
+    Ok(serde_json::from_value(all)?)
+}
+
 async fn until_settled(world: &World, id: &ApprovalId) -> Result<Approval> {
     let look = || async {
         let (approval, ..) = stored(world, id).await?;
@@ -145,9 +152,11 @@ async fn what_was_noted_before_a_crash_is_told_after_it_and_what_was_told_is_not
 
     // Dies between telling and noting that: nothing is told twice.
     let (mut approval, revision, bucket) = stored(&world, &id).await?;
-    let mut value = serde_json::to_value(&approval)?;
-    value["timetable"]["told"] = json!({"reminders": 0, "steps": 0});
-    approval = serde_json::from_value(value)?;
+    approval = with(
+        &approval,
+        "/timetable/told",
+        json!({"reminders": 0, "steps": 0}),
+    )?;
     ensure!(approval.untold().len() == 2);
     store(&bucket, &approval, revision).await?;
     let coordinators = two(&world).await?;
@@ -226,22 +235,22 @@ enum End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dies {
     /// What causes the end is stored, and nobody has handled it.
-    BeforeTheEndIsStored,
+    Unhandled,
     /// Nothing but the end in the bucket.
-    BeforeTheDecision,
+    Undecided,
     /// The decision, too.
-    BeforeItIsTold,
+    Untold,
     /// Everything, but not that everything is stored.
-    BeforeItIsSettled,
+    Unsettled,
 }
 
 const ENDS: [End; 4] = [End::Approved, End::Denied, End::Expired, End::Cancelled];
 /// Those first that are done while the coordinator runs.
 const DEATHS: [Dies; 4] = [
-    Dies::BeforeItIsSettled,
-    Dies::BeforeTheEndIsStored,
-    Dies::BeforeTheDecision,
-    Dies::BeforeItIsTold,
+    Dies::Unsettled,
+    Dies::Unhandled,
+    Dies::Undecided,
+    Dies::Untold,
 ];
 
 impl End {
@@ -285,13 +294,13 @@ async fn opened_lines(world: &World) -> Result<Vec<Line>> {
     for dies in DEATHS {
         for end in ENDS {
             let life = match (end, dies) {
-                (End::Expired, Dies::BeforeItIsSettled) => 1,
+                (End::Expired, Dies::Unsettled) => 1,
                 (End::Expired, _) => 15,
                 _ => 600,
             };
             let asked = ask("support", json!({ "expires_in_s": life }));
             let (intent, id) = opened(world, asked).await?;
-            if dies == Dies::BeforeItIsSettled {
+            if dies == Dies::Unsettled {
                 end.cause(world, &id, intent).await?;
                 until_settled(world, &id).await?;
             }
@@ -315,20 +324,19 @@ async fn die(world: &World, line: &Line) -> Result<()> {
         intent,
         id,
     } = line;
-    if *dies == Dies::BeforeItIsSettled {
+    if *dies == Dies::Unsettled {
         let (approval, revision, bucket) = stored(world, id).await?;
-        let mut value = serde_json::to_value(&approval)?;
-        value["settled"] = json!(false);
-        return store(&bucket, &serde_json::from_value(value)?, revision).await;
+        let approval = with(&approval, "/settled", json!(false))?;
+        return store(&bucket, &approval, revision).await;
     }
     end.cause(world, id, *intent).await?;
-    if *dies == Dies::BeforeTheEndIsStored {
+    if *dies == Dies::Unhandled {
         return Ok(());
     }
     let (mut approval, revision, bucket) = stored(world, id).await?;
     world.end_by_hand(&mut approval, end.state())?;
     store(&bucket, &approval, revision).await?;
-    if *dies == Dies::BeforeTheDecision {
+    if *dies == Dies::Undecided {
         return Ok(());
     }
     let decisions = world.decisions_after(&approval)?;

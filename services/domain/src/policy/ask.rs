@@ -101,6 +101,7 @@ impl AskRule {
             self.remind = self.remind.into_iter().map(on_the_clock).collect();
             self.expires = on_the_clock(self.expires);
             self.escalate = self.escalate.with_times(on_the_clock);
+            self.expires = on_the_clock(self.expires);
         }
         self
     }
