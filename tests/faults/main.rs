@@ -1,6 +1,7 @@
 //! Services and server killed under load: nothing lost, nothing twice, always an end.
 
 mod bundles;
+mod freeze;
 mod invariants;
 mod kills;
 mod load;

@@ -20,9 +20,14 @@ async fn connect(url: &str, name: &str, seed: &str) -> Client {
         .expect("a credential")
         .name(name)
         .custom_inbox_prefix(format!("_INBOX_{name}"))
-        .connect(url)
+        .connect(urls(url))
         .await
         .expect("the server accepts the key")
+}
+
+/// The servers of a list with commas.
+pub(crate) fn urls(text: &str) -> Vec<String> {
+    text.split(',').map(str::to_owned).collect()
 }
 
 /// The last message over a filter, by direct get in the form that carries the subject.
@@ -205,6 +210,55 @@ impl Agent {
     pub async fn refusal(&self, ack: &Ack) -> Event {
         let filter = format!("tool.refused.{}.*.{}", self.name, ack.seq());
         eventually(PATIENCE, &format!("a refusal of {filter}"), async || {
+            direct(&self.client, &filter).await
+        })
+        .await
+    }
+}
+
+/// A person who runs the system.
+pub struct Operator {
+    client: Client,
+    name: String,
+}
+
+impl Operator {
+    pub(crate) async fn connect(url: &str, name: &str, seed: &str) -> Self {
+        Self {
+            client: connect(url, name, seed).await,
+            name: name.to_owned(),
+        }
+    }
+
+    /// Gives an order, `freeze` or `unfreeze`; its sequence. Sent until it is known to be
+    /// stored, as a person does who sees no answer.
+    ///
+    /// # Panics
+    /// When it is not stored in time.
+    pub async fn order(&self, what: &str, scope: &Value) -> u64 {
+        let subject = format!("control.{what}.{}", self.name);
+        let body = json!({"schema_version": 1, "scope": scope, "reason": "a test"}).to_string();
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Msg-Id", uuid::Uuid::new_v4().to_string());
+        eventually(PATIENCE, "an order is stored", async || {
+            let (subject, headers) = (subject.clone(), headers.clone());
+            let sent = self
+                .client
+                .request_with_headers(subject, headers, body.clone().into());
+            let reply = sent.await.ok()?;
+            let ack: Value = serde_json::from_slice(&reply.payload).ok()?;
+            ack["seq"].as_u64()
+        })
+        .await
+    }
+
+    /// The event of this name about the order at `seq`, once it is there.
+    ///
+    /// # Panics
+    /// When it is not there in time.
+    pub async fn answer(&self, event: &str, seq: u64) -> Event {
+        let filter = format!("{event}.*.{seq}");
+        eventually(PATIENCE * 3, &filter, async || {
             direct(&self.client, &filter).await
         })
         .await

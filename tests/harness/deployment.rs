@@ -13,7 +13,8 @@ use countersign_runtime::nats_server::{
 };
 use tempfile::TempDir;
 
-use crate::client::{Agent, Approver, PATIENCE};
+use crate::client::{Agent, Approver, Operator, PATIENCE};
+use crate::cluster::{Cluster, SERVERS};
 use crate::events::Observer;
 use crate::journal::Journal;
 use crate::process::{SERVICES, Service};
@@ -26,6 +27,8 @@ pub const NAME: &str = "acme";
 pub const AGENTS: [&str; 4] = ["billing", "crm", "support", "stranger"];
 /// The approvers: two of finance, one of support, and the owner of the agents.
 pub const APPROVERS: [&str; 4] = ["dora", "finn", "lee", "sam"];
+/// The operator.
+pub const OPERATOR: &str = "olga";
 /// The tools of the worker that speaks NATS.
 pub const NATS_TOOLS: [&str; 3] = ["crm.read_contact", "crm.update_contact", "ledger.book"];
 
@@ -44,11 +47,27 @@ const BUNDLE: [(&str, &str); 3] = [
     ),
 ];
 
+/// What the streams are kept by.
+#[derive(Debug)]
+enum Servers {
+    One(Box<NatsServer>),
+    Three(Cluster),
+}
+
+impl Servers {
+    fn url(&self) -> String {
+        match self {
+            Self::One(server) => server.url(),
+            Self::Three(cluster) => cluster.urls(),
+        }
+    }
+}
+
 /// A running deployment. Dropping it ends its processes and removes its files.
 #[derive(Debug)]
 pub struct Deployment {
     services: Vec<Service>,
-    server: NatsServer,
+    servers: Servers,
     files: identity::Deployment,
     settings: Vec<(String, String)>,
     journal: Journal,
@@ -99,8 +118,33 @@ impl Deployment {
         let files = init(&dir.path().join("acme"));
         prepare(&files);
         let server = start_server(&files).await;
-        let url = server.url();
-        set_up(&files, &url).await;
+        Self::on(Servers::One(Box::new(server)), settings, dir, files).await
+    }
+
+    /// As [`Self::without_services`], on three servers that keep three copies of each
+    /// stream.
+    ///
+    /// # Panics
+    /// When any part does not start.
+    pub async fn clustered(settings: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let files = init(&dir.path().join("acme"));
+        let cluster = Cluster::start(&files).await;
+        Self::on(Servers::Three(cluster), settings, dir, files).await
+    }
+
+    async fn on(
+        servers: Servers,
+        settings: &[(&str, &str)],
+        dir: TempDir,
+        files: identity::Deployment,
+    ) -> Self {
+        let url = servers.url();
+        let replicas = match servers {
+            Servers::One(_) => 1,
+            Servers::Three(_) => SERVERS,
+        };
+        set_up(&files, &url, replicas).await;
         let journal = Journal::open(&dir.path().join("journal.jsonl")).expect("a journal");
         let nats_worker = NatsWorker::start(&files, &url, journal.clone()).await;
         let http_worker = HttpWorker::start(&files, journal.clone()).await;
@@ -123,7 +167,7 @@ impl Deployment {
         );
         Self {
             services: Vec::new(),
-            server,
+            servers,
             files,
             settings: all,
             journal,
@@ -203,14 +247,50 @@ impl Deployment {
     }
 
     /// The server.
+    ///
+    /// # Panics
+    /// When there are three.
     pub fn server(&mut self) -> &mut NatsServer {
-        &mut self.server
+        match &mut self.servers {
+            Servers::One(server) => server,
+            Servers::Three(_) => panic!("there are three servers"),
+        }
     }
 
-    /// The server's URL.
+    /// The three servers.
+    ///
+    /// # Panics
+    /// When there is one.
+    pub fn cluster(&mut self) -> &mut Cluster {
+        match &mut self.servers {
+            Servers::One(_) => panic!("there is one server"),
+            Servers::Three(cluster) => cluster,
+        }
+    }
+
+    /// The URL of the server, or of all of them.
     #[must_use]
     pub fn url(&self) -> String {
-        self.server.url()
+        self.servers.url()
+    }
+
+    /// Which of the three servers leads `stream` now, once one does.
+    ///
+    /// # Panics
+    /// When none does in time.
+    pub async fn leader(&self, stream: &str) -> usize {
+        let setup = self.core("setup").await;
+        let name = eventually(PATIENCE, "a stream has a leader", async || {
+            let found = setup.jetstream().get_stream(stream).await.ok()?;
+            found.cached_info().cluster.as_ref()?.leader.clone()
+        })
+        .await;
+        setup.close().await;
+        let number = name
+            .rsplit('-')
+            .next()
+            .and_then(|n| n.parse::<usize>().ok());
+        number.expect("a server has a number") - 1
     }
 
     /// The files that `init` made.
@@ -251,6 +331,15 @@ impl Deployment {
     /// When the server refuses it.
     pub async fn approver(&self, name: &str) -> Approver {
         Approver::connect(&self.url(), name, &seed(&self.files, "approver", name)).await
+    }
+
+    /// Connects as the operator.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub async fn operator(&self) -> Operator {
+        let seed = seed(&self.files, "operator", OPERATOR);
+        Operator::connect(&self.url(), OPERATOR, &seed).await
     }
 
     /// Reads the streams as the archiver may.
@@ -355,7 +444,10 @@ fn identities() -> Vec<Principal> {
     agents
         .into_iter()
         .chain(approvers)
-        .chain([worker])
+        .chain([
+            Principal::Operator(OPERATOR.parse().expect("a name")),
+            worker,
+        ])
         .collect()
 }
 
@@ -368,10 +460,16 @@ async fn start_server(files: &identity::Deployment) -> NatsServer {
         .expect("the server starts with the configuration that init wrote")
 }
 
-async fn set_up(files: &identity::Deployment, url: &str) {
+async fn set_up(files: &identity::Deployment, url: &str, replicas: usize) {
     let bus = core(files, url, "setup").await;
-    layout::ensure(&bus, layout::LayoutOptions::default())
-        .await
-        .expect("setup may make streams");
+    let options = layout::LayoutOptions {
+        replicas,
+        ..layout::LayoutOptions::default()
+    };
+    // A cluster that has just met elects its leaders first.
+    eventually(START, "the streams are made", async || {
+        layout::ensure(&bus, options).await.ok()
+    })
+    .await;
     bus.close().await;
 }

@@ -13,7 +13,7 @@ pub mod raw;
 pub mod wait;
 pub mod worker;
 
-pub use client::{Agent, Approver, PATIENCE};
+pub use client::{Agent, Approver, Operator, PATIENCE};
 pub use deployment::Deployment;
 pub use events::{Event, Observer};
 pub use wait::eventually;

@@ -146,7 +146,7 @@ impl NatsWorker {
             .expect("a credential")
             .name("workshop")
             .custom_inbox_prefix("_INBOX_workshop")
-            .connect(url)
+            .connect(crate::client::urls(url))
             .await
             .expect("the server accepts the worker");
         let mut calls = Vec::new();

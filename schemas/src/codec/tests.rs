@@ -199,7 +199,9 @@ fn what_readers_would_refuse_is_not_written() {
     let event = ControlDone {
         schema_version: 1,
         revoked: 1 << 53,
+        stopped: 0,
         running: Vec::new(),
+        running_more: 0,
         duration_ms: 0,
     };
     for encoding in [Encoding::Json, Encoding::Avro] {
@@ -259,7 +261,7 @@ proptest! {
 
     #[test]
     fn any_integer_is_carried_or_refused(seq in any::<u64>()) {
-        let event = ControlDone { schema_version: 1, revoked: seq, running: Vec::new(), duration_ms: 1 };
+        let event = ControlDone { schema_version: 1, revoked: seq, stopped: 0, running: Vec::new(), running_more: 0, duration_ms: 1 };
         match encode(&event, Encoding::Avro) {
             Ok(bytes) => prop_assert_eq!(decode::<ControlDone>(&bytes).unwrap(), event),
             Err(_) => prop_assert!(seq >= 1 << 53),

@@ -11,7 +11,7 @@ fn version_one() -> u16 {
 }
 
 /// What a freeze covers; an absent part covers everything.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FreezeScope {
     /// Only this agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,8 +73,14 @@ pub struct ControlDone {
     pub schema_version: u16,
     /// Approved intents that were revoked.
     pub revoked: u64,
-    /// Intents already claimed when the freeze took effect.
+    /// Intents claimed after the freeze took effect: they have an end, and nothing ran.
+    #[serde(default)]
+    pub stopped: u64,
+    /// Intents already claimed when the freeze took effect, the first of them.
     pub running: Vec<IntentId>,
+    /// How many more were already claimed than are named.
+    #[serde(default)]
+    pub running_more: u64,
     /// From the order to the end of the sweep, in milliseconds.
     pub duration_ms: u64,
 }

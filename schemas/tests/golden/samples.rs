@@ -539,7 +539,9 @@ fn control() -> Vec<Sample> {
         sample(ControlDone {
             schema_version: 1,
             revoked: 3,
+            stopped: 2,
             running: vec![of(INTENT)],
+            running_more: 1,
             duration_ms: 18,
         }),
         sample(ControlRefused {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use countersign_domain::approvals::{Added, Approval, BundleCourse, Gathering};
 use countersign_domain::chain::{End, Head};
 use countersign_domain::decision::{Course, Decision, blocked};
+use countersign_domain::freeze::{Target, stopped};
 use countersign_runtime::bus::{Cas, Failure, layout::COORDINATOR_EVENTS};
 use countersign_schemas::events::{BlockedCode, BundleRef, PolicyChecked, Verdict};
 use countersign_schemas::limits::PENDING_APPROVALS_PER_AGENT_MAX;
@@ -82,7 +83,10 @@ impl Office {
                     Err(refused) => return Ok(Err(refused)),
                 },
             };
-            let ended = self.ended(checked).await?;
+            let ended = match self.ended(checked).await? {
+                Some(ended) => Some(ended),
+                None => self.frozen_item(checked)?,
+            };
             match held.bundle.add(checked, place, stored_at, ended) {
                 Added::Known => return Ok(Ok(held)),
                 Added::Refused(code, why) => return Ok(Err((code, why))),
@@ -135,6 +139,13 @@ impl Office {
         })
     }
 
+    /// Why a freeze keeps an item out of its bundle. One that is in it already stays: what
+    /// waits for people keeps waiting.
+    fn frozen_item(&self, checked: &PolicyChecked) -> Result<Option<Refused>, Failure> {
+        let void = self.freezes.covers(&Target::from(checked))?;
+        Ok(void.map(|void| (BlockedCode::Frozen, stopped(&void))))
+    }
+
     /// The decision on an item that is left out.
     fn alone(
         &self,
@@ -177,7 +188,7 @@ impl Office {
                 let mut decisions = Vec::with_capacity(items.len());
                 for checked in items {
                     if let Course::Decide(decision) = self.course(checked)? {
-                        decisions.push(decision);
+                        decisions.push(self.unless_frozen(decision, checked)?);
                     }
                 }
                 self.decide_all(decisions, trace).await?;

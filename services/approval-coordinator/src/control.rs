@@ -25,10 +25,8 @@ impl Handler for Control {
                 let what = "time windows";
                 office.not_supported(&message, &approver, what).await
             }
-            Address::Freeze { operator } | Address::Unfreeze { operator } => {
-                let what = "freezing";
-                office.not_supported(&message, &operator, what).await
-            }
+            Address::Freeze { operator } => office.freeze(&message, &operator).await,
+            Address::Unfreeze { operator } => office.unfreeze(&message, &operator).await,
             Address::OutcomeFound { operator } => office.outcome_found(&message, &operator).await,
             other => {
                 let subject = other.subject();

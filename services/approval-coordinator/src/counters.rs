@@ -16,6 +16,8 @@ const PENDING: &str = "countersign_approvals_pending";
 const OPEN: &str = "countersign_intents_open";
 /// Ends that only the sweep stored, by kind.
 const SWEPT: &str = "countersign_swept_total";
+/// Freezes in force.
+const FROZEN: &str = "countersign_freezes_in_force";
 /// Messages of people that were refused, by code.
 const REFUSED: &str = "countersign_control_refused_total";
 
@@ -28,6 +30,7 @@ pub(crate) fn describe() {
     describe_gauge!(PENDING, Unit::Count, "approvals that wait for people");
     describe_gauge!(OPEN, Unit::Count, "approved intents without an end");
     describe_counter!(SWEPT, Unit::Count, "ends that only the sweep stored");
+    describe_gauge!(FROZEN, Unit::Count, "freezes in force");
     describe_counter!(REFUSED, Unit::Count, "messages of people that were refused");
 }
 
@@ -63,4 +66,9 @@ pub(crate) fn pending(count: usize) {
 #[expect(clippy::cast_precision_loss, reason = "a gauge of a bounded count")]
 pub(crate) fn open(count: usize) {
     gauge!(OPEN).set(count as f64);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge of a bounded count")]
+pub(crate) fn frozen(count: usize) {
+    gauge!(FROZEN).set(count as f64);
 }

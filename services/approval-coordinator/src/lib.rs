@@ -20,6 +20,8 @@ mod control;
 mod counters;
 mod deadlines;
 mod deciding;
+mod freezes;
+mod freezing;
 mod identities;
 mod office;
 mod pending;
@@ -104,6 +106,7 @@ pub async fn run_with(context: ServiceContext, equipment: Equipment) -> Result<(
         Deadlines(handle(&office)),
         limits,
     );
+    parts.spawn(freezes::follow(handle(&office)));
     parts.spawn(pending::follow(handle(&office)));
     parts.spawn(deadlines::watch(handle(&office)));
     parts.spawn(sweep::run(handle(&office)));

@@ -24,6 +24,7 @@ use countersign_schemas::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::freezes::Board;
 use crate::pending::Pending;
 use crate::settings::{Companies, Company, Equipment, Redact};
 
@@ -52,6 +53,9 @@ pub(crate) struct Office {
     /// Held while an item is taken into its bundle.
     pub(crate) gathering: tokio::sync::Mutex<()>,
     pub(crate) bundle_wait: std::time::Duration,
+    pub(crate) freezes: Board,
+    /// How long after it was last stored a freeze in force is stored again.
+    pub(crate) freeze_again_after: std::time::Duration,
     pub(crate) approvals: Bucket,
     pub(crate) permit_life: std::time::Duration,
     pub(crate) settled_life: std::time::Duration,
@@ -85,6 +89,9 @@ impl Office {
             bundles: Pending::default(),
             gathering: tokio::sync::Mutex::new(()),
             bundle_wait: equipment.bundle_wait,
+            freezes: Board::default(),
+            // Half, so that one that fails leaves as much time again.
+            freeze_again_after: std::time::Duration::from_secs(context.deployment.horizon_s) / 2,
             permit_life: equipment.permit_life,
             settled_life: SETTLED_BEYOND_HORIZON
                 + std::time::Duration::from_secs(context.deployment.horizon_s),

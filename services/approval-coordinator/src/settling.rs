@@ -23,12 +23,18 @@ impl Office {
         if let ApprovalState::Approved | ApprovalState::Partial = approval.state() {
             self.trust_clock()?;
         }
-        let mut decisions = self
+        let found = self
             .desk
             .after_approval(approval, self.clock.now())
             .map_err(|error| Failure::fatal(format!("cannot sign a permit: {error}")))?;
-        for decision in &mut decisions {
-            self.add_link(decision);
+        let mut decisions = Vec::with_capacity(found.len());
+        for decision in found {
+            let mut decision = match approval.item(decision.intent()) {
+                Some(item) => self.unless_frozen(decision, item.checked())?,
+                None => decision,
+            };
+            self.add_link(&mut decision);
+            decisions.push(decision);
         }
         self.decide_all(decisions, trace).await?;
         let id = approval.id().clone();

@@ -35,8 +35,14 @@ impl Handler for Verdicts {
             .course(&checked, office.clock.now())
             .map_err(|error| Failure::fatal(format!("cannot sign a permit: {error}")))?;
         match course {
-            Course::Decide(decision) => office.decide_at_once(&decision, &checked, trace).await,
-            Course::Ask => office.ask(&checked, message.stored_at, trace).await,
+            Course::Decide(decision) => {
+                let decision = office.unless_frozen(decision, &checked)?;
+                office.decide_at_once(&decision, &checked, trace).await
+            }
+            Course::Ask => {
+                let stored_at = message.stored_at;
+                office.ask_unless_frozen(&checked, stored_at, trace).await
+            }
         }
     }
 

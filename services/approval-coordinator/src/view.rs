@@ -88,13 +88,14 @@ impl Office {
             return Err(refusal(413, "the question is too large"));
         }
         let asked: ViewRequest = serde_json::from_slice(body).map_err(|_| {
-            let forms = r#"ask {"op":"list"}, {"op":"show","approval_id":"a-…"} or {"op":"outcome","intent_id":"…"}"#;
+            let forms = r#"ask {"op":"list"}, {"op":"show","approval_id":"a-…"}, {"op":"outcome","intent_id":"…"} or {"op":"freezes"}"#;
             refusal(400, forms)
         })?;
         let reply = match &asked {
             ViewRequest::List { .. } => self.list(&person, &asked).await,
             ViewRequest::Show { approval_id } => self.show(&person, approval_id).await,
             ViewRequest::Outcome { intent_id } => self.outcome_of(*intent_id).await,
+            ViewRequest::Freezes {} => self.freezes_shown().map(Some),
         };
         let reply = reply.map_err(|failure| {
             tracing::warn!(%failure, "a question about approvals is not answered");
@@ -119,6 +120,23 @@ impl Office {
         }))
     }
 
+    fn freezes_shown(&self) -> Result<ViewReply, Failure> {
+        let mut reply = Vec::new();
+        let mut bytes = 0;
+        let mut more = 0;
+        for view in self.frozen_views()? {
+            bytes += serde_json::to_vec(&view).map_or(LIST_BYTES_MAX, |text| text.len() + 1);
+            match bytes <= LIST_BYTES_MAX {
+                true => reply.push(view),
+                false => more += 1,
+            }
+        }
+        Ok(ViewReply::Frozen {
+            freezes: reply,
+            freezes_more: more,
+        })
+    }
+
     async fn list(
         &self,
         person: &PersonId,
@@ -126,9 +144,10 @@ impl Office {
     ) -> Result<Option<ViewReply>, Failure> {
         let ids = match asked {
             ViewRequest::List { mine: true, .. } => self.ids_that_may_concern(person),
-            ViewRequest::List { .. } | ViewRequest::Show { .. } | ViewRequest::Outcome { .. } => {
-                self.pending.ids()
-            }
+            ViewRequest::List { .. }
+            | ViewRequest::Show { .. }
+            | ViewRequest::Outcome { .. }
+            | ViewRequest::Freezes {} => self.pending.ids(),
         };
         let all = ids.len();
         let mut list = List::default();

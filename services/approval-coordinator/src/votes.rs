@@ -83,7 +83,13 @@ impl Office {
             let Some(mut held) = self.held(id).await? else {
                 return Ok(None);
             };
-            let answer = held.approval.vote(ballot, people.as_ref());
+            let answer = match self.frozen_votes(&held.approval)? {
+                Some(why) => {
+                    let approval = &held.approval;
+                    approval.vote_while_frozen(ballot, people.as_ref(), &why)
+                }
+                None => held.approval.vote(ballot, people.as_ref()),
+            };
             if !answer.changed {
                 return Ok(Some((held, answer)));
             }

@@ -7,6 +7,8 @@ mod bundles;
 mod foreign;
 #[path = "it/found.rs"]
 mod found;
+#[path = "it/freeze.rs"]
+mod freeze;
 #[path = "it/silence.rs"]
 mod silence;
 #[path = "it/world.rs"]

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    approvals, audit, completions, demo, doctor, identity, init, policy, reconcile, request, setup,
-    up, withdraw,
+    approvals, audit, completions, demo, doctor, freeze, identity, init, policy, reconcile,
+    request, setup, up, withdraw,
 };
 
 /// Decides what AI agents may do, asks people, and keeps the proof.
@@ -48,6 +48,12 @@ pub(crate) enum Command {
     Withdraw(withdraw::Args),
     /// See and decide what waits for people
     Approvals(approvals::Args),
+    /// Stop one agent, one tool, everything for one requester, or all
+    Freeze(freeze::Args),
+    /// Release what was frozen; nothing that was stopped comes back
+    Unfreeze(freeze::Args),
+    /// Show what is frozen, since when, by whom and why
+    Status(freeze::StatusArgs),
     /// Say what was found out about an outcome that nobody knew
     Reconcile(reconcile::Args),
     /// Try, test and publish policy bundles

@@ -13,7 +13,7 @@ use countersign_runtime::bus::{
 use countersign_runtime::policy::{InForce, Policy};
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_runtime::telemetry::{TraceParent, continue_trace, outgoing_trace};
-use countersign_schemas::events::{RequestRef, ToolApproved, ToolStarted};
+use countersign_schemas::events::{RequestRef, RevokedCode, ToolApproved, ToolStarted};
 use countersign_schemas::{Address, ServiceId, Stream, Timestamp};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -23,6 +23,7 @@ use tracing::{Instrument as _, Span};
 use crate::call::Workers;
 use crate::chain::{self, Link, Stored};
 use crate::examine::{Examined, Refusal, Trust, examine, read_approved};
+use crate::fence::Fence;
 use crate::keys::Keys;
 use crate::metrics;
 use crate::recheck;
@@ -51,6 +52,7 @@ pub(crate) struct Executor {
     keys: Keys,
     workers: Workers,
     spool: Spool,
+    fence: Arc<Fence>,
     slots: Arc<Semaphore>,
     tasks: TaskTracker,
 }
@@ -85,6 +87,7 @@ impl Executor {
             keys,
             workers: Workers::new(client, settings.http).map_err(ServiceError::Failed)?,
             spool: Spool::open(&settings.spool_dir)?,
+            fence: Fence::new(),
             slots: Arc::new(Semaphore::new(settings.max_running)),
             tasks: TaskTracker::new(),
         })
@@ -108,6 +111,10 @@ impl Executor {
 
     pub(crate) fn workers(&self) -> &Workers {
         &self.workers
+    }
+
+    pub(crate) fn fence(&self) -> Arc<Fence> {
+        Arc::clone(&self.fence)
     }
 
     pub(crate) fn tasks(&self) -> &TaskTracker {
@@ -195,12 +202,12 @@ impl Executor {
         Ok(())
     }
 
-    /// Stores the claim; its sequence if it is ours.
+    /// Stores the claim under this message id; its sequence if it is ours.
     async fn claim(
         &self,
         approved: &ToolApproved,
         tool: &Tool,
-        seq: u64,
+        (seq, id): (u64, &str),
         trace: Option<TraceParent>,
     ) -> Result<Option<u64>, Failure> {
         let (agent, intent) = (&approved.agent, approved.intent_id);
@@ -220,7 +227,7 @@ impl Executor {
                 intent,
             },
             expected: seq,
-            id: &chain::message_id(),
+            id,
             event: &event,
         };
         match chain::store(self.bus(), link, &self.meta_in(trace)).await? {
@@ -329,8 +336,15 @@ impl Decisions {
         }
         // No evidence, no action: what is left of the stream is for outcomes and revocations.
         executor.bus().require_room(&[Stream::Events]).await?;
-        let claimed = Instant::now();
-        let Some(claim_seq) = executor.claim(&approved, tool, seq, trace).await? else {
+        executor.fence.stands().await?;
+        if let Some(why) = executor.fence.voids(&approved, seq) {
+            let refusal = Refusal::ordinary(RevokedCode::Frozen, &why);
+            return executor.revoke(&approved, seq, &refusal, trace).await;
+        }
+        let (claimed, id) = (Instant::now(), chain::message_id());
+        let passage = executor.fence.expect(&id, &approved, seq, claimed)?;
+        let stored = executor.claim(&approved, tool, (seq, &id), trace).await?;
+        let Some(claim_seq) = stored else {
             return Ok(());
         };
         let run = Run {
@@ -339,6 +353,7 @@ impl Decisions {
             permitted,
             claim_seq,
             claimed,
+            passage,
             trace,
         };
         // The claim is stored, so the decision is done with; the run lives on by itself.

@@ -2,7 +2,7 @@
 //!
 //! One approved intent goes through these files, in order: `handler` takes it from the
 //! stream, `examine` checks the permit against the stored input, `handler` stores the one
-//! claim (`tool.started`), `run` calls the worker through `call`, `outcome` says how it
+//! claim (`tool.started`), `fence` lets it begin if no freeze lies before it, `run` calls the worker through `call`, `outcome` says how it
 //! ended without leaking, and `report` stores that (`tool.completed`) by way of `spool`.
 //!
 //! A crash before the claim is stored repeats the work, one after it leaves an outcome
@@ -11,6 +11,7 @@
 mod call;
 mod chain;
 mod examine;
+mod fence;
 mod handler;
 mod keys;
 mod metrics;
@@ -32,6 +33,7 @@ use countersign_runtime::service::{EXECUTOR_GRACE, ServiceContext, ServiceError}
 pub use settings::Settings;
 
 use handler::{Decisions, Executor};
+use tokio_util::task::AbortOnDropHandle;
 
 /// The service's name: of its credential, its durable consumer and its binary.
 pub const NAME: &str = "tool-executor";
@@ -50,17 +52,20 @@ pub async fn run(context: ServiceContext, mut settings: Settings) -> Result<(), 
     context.watch_clock().await;
     let part = context.health.part("runs");
     let policy = policy(&context, &mut settings).await?;
+    let fence_part = context.health.part("fence");
     let executor = Arc::new(Executor::new(context, settings, policy)?);
     executor.replay_spool().await?;
+    // It outlives the shutdown: what is claimed by then still passes it.
+    let fence = fence::follow(executor.fence(), bus.clone(), fence_part);
+    let fence = AbortOnDropHandle::new(tokio::spawn(fence));
     part.ready();
     let handler = Arc::new(Decisions(Arc::clone(&executor)));
     let ended = consume(&bus, layout::EXECUTOR_EVENTS, handler, limits, shutdown).await;
     part.failing("stopping");
     // After a fault nobody else bounds the wait for calls that still run.
-    if tokio::time::timeout(EXECUTOR_GRACE, executor.finish())
-        .await
-        .is_err()
-    {
+    let finished = tokio::time::timeout(EXECUTOR_GRACE, executor.finish()).await;
+    drop(fence);
+    if finished.is_err() {
         return Err(ServiceError::DrainTimeout(EXECUTOR_GRACE));
     }
     Ok(ended?)

@@ -19,6 +19,8 @@ const CLAIMS_LOST: &str = "countersign_claims_lost_total";
 const RECHECKS: &str = "countersign_rechecks_total";
 /// Outcomes that came after their lease.
 const LATE: &str = "countersign_outcomes_late_total";
+/// From the claim until it came back through the fence.
+const FENCE_SECONDS: &str = "countersign_fence_seconds";
 /// Outcomes that wait in the spool.
 const SPOOLED: &str = "countersign_outcomes_spooled";
 
@@ -30,6 +32,11 @@ pub(crate) fn describe() {
     describe_counter!(CLAIMS_LOST, Unit::Count, "claims that another had already");
     describe_counter!(RECHECKS, Unit::Count, "decisions judged again, by answer");
     describe_counter!(LATE, Unit::Count, "outcomes that came after their lease");
+    describe_histogram!(
+        FENCE_SECONDS,
+        Unit::Seconds,
+        "from the claim until it came back through the freeze fence"
+    );
     describe_gauge!(SPOOLED, Unit::Count, "outcomes that wait in the spool");
 }
 
@@ -66,4 +73,8 @@ pub(crate) fn spooled() {
 
 pub(crate) fn unspooled() {
     gauge!(SPOOLED).decrement(1.0);
+}
+
+pub(crate) fn fence_passed(seconds: f64) {
+    histogram!(FENCE_SECONDS).record(seconds);
 }

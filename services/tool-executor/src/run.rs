@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_domain::freeze::BEGIN_WITHIN;
 use countersign_domain::permit::{Claim, Permitted};
 use countersign_domain::policy::Tool;
 use countersign_runtime::policy::InForce;
@@ -12,12 +13,10 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use crate::call::{Call, End, Workers};
+use crate::fence::Passage;
 use crate::handler::Executor;
 use crate::{chain, metrics, outcome, spool};
 
-/// Past this after the claim was sent the first byte of a first attempt does not leave any
-/// more: whatever held it up may have outlasted a freeze or the lease.
-const BEGIN_WITHIN: Duration = Duration::from_secs(2);
 /// Attempts of an idempotent tool: enough to outlast a restart of its worker.
 const ATTEMPTS_MAX: u32 = 5;
 /// Pause before the second attempt; it doubles.
@@ -36,18 +35,24 @@ pub(crate) struct Run {
     pub(crate) claim_seq: u64,
     /// When the claim was sent.
     pub(crate) claimed: Instant,
+    /// Its way through the fence.
+    pub(crate) passage: Passage,
     /// Trace context of the decision.
     pub(crate) trace: Option<TraceParent>,
 }
 
 impl Executor {
     /// Calls the worker and tells how it ended.
-    pub(crate) async fn run(&self, run: Run) {
+    pub(crate) async fn run(&self, mut run: Run) {
         metrics::run_started();
+        let passed = run.passage.pass(run.claim_seq).await;
         let bundle = run.by.bundle().ok();
         let ended = match bundle.and_then(|bundle| bundle.catalog().tool(&run.approved.tool)) {
             Some(tool) => {
-                let end = self.attempts(&run, tool).await;
+                let end = match passed {
+                    Ok(()) => self.attempts(&run, tool).await,
+                    Err(end) => end,
+                };
                 let ran = outcome::Ran {
                     tool,
                     approved: &run.approved,

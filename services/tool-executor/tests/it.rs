@@ -6,6 +6,9 @@
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+#[path = "it/freeze.rs"]
+mod freeze;
+#[cfg(test)]
 mod world;
 
 use std::time::Duration;

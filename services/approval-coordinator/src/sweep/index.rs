@@ -14,6 +14,8 @@ pub(crate) struct Open {
     pub(crate) seq: u64,
     /// When that message was stored.
     pub(crate) stored_at: Timestamp,
+    /// Whether that message is the claim.
+    pub(crate) claimed: bool,
     /// When to look; `None` while somebody looks.
     due: Option<Timestamp>,
 }
@@ -45,9 +47,24 @@ impl Index {
             agent,
             seq,
             stored_at,
+            claimed: false,
             due,
         };
         self.open.insert(intent, open);
+    }
+
+    /// Notes that the last message taken in for `intent` is its claim.
+    pub(crate) fn claimed(&mut self, intent: IntentId) {
+        if let Some(open) = self.open.get_mut(&intent) {
+            open.claimed = true;
+        }
+    }
+
+    /// What is open now, of `agent` or of all.
+    pub(crate) fn open_of(&self, agent: Option<&AgentId>) -> Vec<(IntentId, Open)> {
+        let of = |open: &Open| agent.is_none_or(|agent| *agent == *open.agent);
+        let found = self.open.iter().filter(|(_, open)| of(open));
+        found.map(|(id, open)| (*id, open.clone())).collect()
     }
 
     /// Forgets an intent that has ended.
@@ -136,6 +153,30 @@ mod tests {
         assert_eq!((index.len(), index.next_due()), (0, None));
         index.again(intent(1), at(20));
         assert_eq!(index.next_due(), None, "an end is an end");
+    }
+
+    #[test]
+    fn a_freeze_finds_what_is_open_where_it_takes_effect() {
+        let mut index = Index::default();
+        put(&mut index, 1, 10, 5);
+        put(&mut index, 2, 11, 5);
+        let crm: AgentId = "crm".parse().unwrap();
+        index.put(&crm, intent(3), 12, at(0), at(5));
+        index.take_due(at(5)).unwrap();
+        put(&mut index, 2, 13, 9);
+        index.claimed(intent(2));
+        let mut open = index.open_of(None);
+        open.sort_by_key(|(id, _)| *id);
+        let found: Vec<_> = open.iter().map(|(id, o)| (*id, o.seq, o.claimed)).collect();
+        let expected = [
+            (intent(1), 10, false),
+            (intent(2), 13, true),
+            (intent(3), 12, false),
+        ];
+        assert_eq!(found, expected, "also one that somebody looks at");
+        assert_eq!(index.open_of(Some(&crm)).len(), 1);
+        index.remove(intent(3));
+        assert!(index.open_of(Some(&crm)).is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod ends;
 mod index;
+mod stops;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,13 +20,16 @@ use futures::stream::FuturesUnordered;
 use crate::counters;
 use crate::office::Office;
 use index::Index;
+use stops::Stops;
 
 /// What the index is made from.
-const FILTERS: [&str; 4] = [
+const FILTERS: [&str; 6] = [
     "tool.approved.>",
     "tool.started.>",
     "tool.completed.>",
     "tool.revoked.>",
+    "control.applied.>",
+    "control.done.>",
 ];
 /// Ends looked into at once: each is a read and a write.
 const RUNNING_MAX: usize = 64;
@@ -75,9 +79,11 @@ async fn session(office: &Arc<Office>, part: &HealthPart) -> Result<(), BusError
     let mut messages = replay.messages();
     let mut index = Index::default();
     let mut work = Work::new();
+    let mut stops = Stops::default();
     loop {
         if caught_up {
             part.ready();
+            stops.begin(office);
             counters::open(index.len());
         }
         let room = work.len() < RUNNING_MAX;
@@ -88,6 +94,7 @@ async fn session(office: &Arc<Office>, part: &HealthPart) -> Result<(), BusError
                 let Some(next) = next else { return Ok(()) };
                 let replayed = next?;
                 caught_up |= replayed.pending == 0;
+                stops.take_in(&replayed.message, &index);
                 take_in(office, &mut index, &mut work, replayed.message);
             }
             () = wait(office, due), if due.is_some() => {
@@ -140,6 +147,7 @@ fn take_in(office: &Arc<Office>, index: &mut Index, work: &mut Work, message: St
                 _ => return,
             };
             index.put(&agent, intent, seq, stored_at, lease.plus(SKEW));
+            index.claimed(intent);
         }
         Some(Address::ToolRevoked { agent, intent } | Address::ToolCompleted { agent, intent }) => {
             let last = last_of(&message);

@@ -474,7 +474,7 @@ impl World {
         let ask = json!({"op": "show", "approval_id": id.as_str()});
         match self.ask_view(bus, who, ask).await? {
             ViewReply::Shown { approval } => Ok(approval.digest),
-            ViewReply::Listed { .. } | ViewReply::Outcome { .. } => {
+            ViewReply::Listed { .. } | ViewReply::Outcome { .. } | ViewReply::Frozen { .. } => {
                 bail!("something else was asked for")
             }
         }

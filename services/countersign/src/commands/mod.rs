@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod freeze;
 pub(crate) mod identity;
 pub(crate) mod init;
 pub(crate) mod policy;
@@ -29,6 +30,9 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<Exit, CliEr
         Command::Request(args) => request::run(args, output).await,
         Command::Withdraw(args) => withdraw::run(args, output).await,
         Command::Approvals(args) => approvals::run(args, output).await,
+        Command::Freeze(args) => freeze::run(args, true, output).await,
+        Command::Unfreeze(args) => freeze::run(args, false, output).await,
+        Command::Status(args) => freeze::status(args, output).await,
         Command::Reconcile(args) => reconcile::run(args, output).await,
         Command::Audit(args) => audit::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,

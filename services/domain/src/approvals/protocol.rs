@@ -13,10 +13,11 @@ use super::approval::{Approval, Resolution};
 use super::item::Item;
 use super::strike::Struck;
 use super::view::ApprovalView;
+use crate::freeze::FreezeView;
 
 /// A question: `{"op":"list"}`, narrowed by `"mine":true`, `"team":"finance"` and
-/// `"agent":"billing"`, `{"op":"show","approval_id":"a-…"}`, or
-/// `{"op":"outcome","intent_id":"…"}`.
+/// `"agent":"billing"`, `{"op":"show","approval_id":"a-…"}`,
+/// `{"op":"outcome","intent_id":"…"}` or `{"op":"freezes"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ViewRequest {
@@ -42,6 +43,8 @@ pub enum ViewRequest {
         /// Which.
         intent_id: IntentId,
     },
+    /// What is frozen.
+    Freezes {},
 }
 
 impl ViewRequest {
@@ -61,6 +64,7 @@ impl ViewRequest {
                         .is_none_or(|agent| listed.asked.agent == *agent)
             }
             Self::Show { approval_id } => listed.asked.approval_id == *approval_id,
+            Self::Freezes {} => false,
             Self::Outcome { intent_id } => {
                 let mut items = listed.asked.items.iter();
                 items.any(|item| item.intent_id == *intent_id)
@@ -151,6 +155,13 @@ pub enum ViewReply {
     Outcome {
         /// The intent.
         outcome_of: IntentOutcome,
+    },
+    /// To `freezes`.
+    Frozen {
+        /// The freezes in force, the oldest first.
+        freezes: Vec<FreezeView>,
+        /// How many more there are than fit into one answer.
+        freezes_more: usize,
     },
 }
 

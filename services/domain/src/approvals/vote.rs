@@ -63,6 +63,8 @@ pub enum VoteCode {
     WrongItems,
     /// The same person voted before.
     AlreadyVoted,
+    /// A freeze covers what it is about.
+    Frozen,
 }
 
 impl VoteCode {
@@ -80,6 +82,7 @@ impl VoteCode {
             Self::WrongDigest => "wrong_digest",
             Self::WrongItems => "wrong_items",
             Self::AlreadyVoted => "already_voted",
+            Self::Frozen => "frozen",
         }
     }
 }
@@ -151,6 +154,27 @@ impl Approval {
         let message = ballot.message.dashed();
         let counted = self.votes.iter().find(|vote| vote.message == message)?;
         counted.vote.on_behalf_of.clone()
+    }
+
+    /// The answer to a vote while a freeze covers what it is about: what would count does
+    /// not, and every other answer is as without a freeze. The approval stays as it is.
+    #[must_use]
+    pub fn vote_while_frozen(
+        &self,
+        ballot: &Ballot<'_>,
+        people: &(impl People + ?Sized),
+        freeze: &str,
+    ) -> Answer {
+        let answer = self.clone().vote(ballot, people);
+        if !answer.changed {
+            return answer;
+        }
+        let message = format!(
+            "nothing was counted: {freeze} It stays pending until {}; vote again once it is \
+             released",
+            self.expires_at()
+        );
+        Answer::refused(VoteCode::Frozen, message)
     }
 
     fn not_asked(&self, ballot: &Ballot<'_>, people: &(impl People + ?Sized)) -> Answer {

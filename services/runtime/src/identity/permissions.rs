@@ -353,6 +353,8 @@ impl Permissions {
         let me = Service::ToolExecutor;
         self.consume(Stream::Events, me);
         self.read(&[Stream::Intents, Stream::Events]);
+        // The freeze fence: freezes and claims in the order of the log.
+        self.replay(Stream::Events.name(), me);
         self.publish(&[
             "tool.started.*.*",
             "tool.completed.*.*",
@@ -421,7 +423,11 @@ mod tests {
 
     #[test]
     fn a_service_that_can_read_a_stream_cannot_take_from_the_durables_of_others() {
-        for service in [Service::AuditArchiver, Service::ApprovalCoordinator] {
+        for service in [
+            Service::AuditArchiver,
+            Service::ApprovalCoordinator,
+            Service::ToolExecutor,
+        ] {
             let grants = Permissions::of(&Principal::Service(service));
             for durable in DURABLES
                 .iter()

@@ -1,5 +1,7 @@
 //! Workers behind HTTP.
 
+mod punctual;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -7,8 +9,10 @@ use countersign_domain::policy::Template;
 use countersign_schemas::limits;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Body, Client, Method, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
+
+use punctual::Punctual;
 
 use super::{Call, End, done};
 
@@ -71,8 +75,14 @@ impl Http {
         for (name, value) in call.headers() {
             request = request.header(name, value);
         }
-        let request = request.header(CONTENT_TYPE, "application/json").body(body);
+        let (body, late) = Punctual::new(body, call.begin_by);
+        let request = request
+            .header(CONTENT_TYPE, "application/json")
+            .body(Body::wrap(body));
         let sent = timeout_at(call.deadline, request.send()).await;
+        if late.is_late() {
+            return Err(End::too_late());
+        }
         Ok(match sent {
             Err(_) => End::timeout(),
             Ok(Err(error)) => broken(&error),

@@ -18,9 +18,10 @@ use countersign_runtime::nats_server::{
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_schemas::codec::{self, Encoding};
 use countersign_schemas::events::{
-    Outcome, RequestRef, ToolApproved, ToolCompleted, ToolRequested, ToolRevoked, ToolStarted,
+    ControlApplied, FreezeScope, Outcome, RequestRef, ToolApproved, ToolCompleted, ToolRequested,
+    ToolRevoked, ToolStarted,
 };
-use countersign_schemas::{Address, Event, Stream, Timestamp, headers};
+use countersign_schemas::{Address, Event, SeqToken, Stream, Timestamp, headers};
 use countersign_tool_executor::{NAME, Settings, run};
 use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
@@ -198,6 +199,48 @@ impl World {
         ack.await.unwrap().await.unwrap();
     }
 
+    /// Stores an order of an operator as the coordinator would; its sequence.
+    pub(crate) async fn order(
+        &self,
+        order: u64,
+        again: Option<u64>,
+        frozen: bool,
+        scope: FreezeScope,
+    ) -> u64 {
+        let seq = SeqToken::new("abc".parse().unwrap(), order);
+        let address = match again {
+            None => Address::ControlApplied { seq },
+            Some(n) => Address::ControlReapplied { seq, n },
+        };
+        let event = ControlApplied {
+            schema_version: 1,
+            frozen,
+            scope,
+            operator: "olga".parse().unwrap(),
+            reason: "looks wrong".to_owned(),
+            applied_at: self.now(),
+        };
+        let message = Outgoing::event(&address, &event, &self.meta()).unwrap();
+        match self.bus.store_once(message).await.unwrap() {
+            Append::Stored(seq) => seq,
+            Append::Lost(_) => panic!("stored before"),
+        }
+    }
+
+    /// Stores an order that a newer coordinator would write.
+    pub(crate) async fn newer_order(&self, order: u64) {
+        let mut message = Outgoing::raw(&format!("control.applied.abc.{order}"), "{}".into());
+        message.set(headers::CE_TYPE, "dev.countersign.control.applied.v2");
+        self.bus.store_once(message).await.unwrap();
+    }
+
+    /// Removes everything before `seq` from the stream of events.
+    pub(crate) async fn purge_before(&self, seq: u64) {
+        let stream = self.bus.jetstream().get_stream(Stream::Events.name());
+        let purge = stream.await.unwrap();
+        purge.purge().sequence(seq).await.unwrap();
+    }
+
     /// Answers every recheck with this, as the checker would.
     pub(crate) async fn checker_that_says(&self, runs: bool) -> JoinHandle<()> {
         let client = self.bus.client().clone();
@@ -275,13 +318,18 @@ impl World {
         head.expect("the chain has begun")
     }
 
-    async fn end<E: Event>(&self, raw: &ToolRequested) -> E {
-        let head = wait(E::NAME, async || {
+    /// The last message of a chain that is over, waited for.
+    pub(crate) async fn ended(&self, raw: &ToolRequested) -> StoredMessage {
+        wait("the end of a chain", async || {
             let head = self.head(raw).await;
             let over = !["approved", "started"].contains(&head.subject.split('.').nth(1)?);
             over.then_some(head)
         })
-        .await;
+        .await
+    }
+
+    async fn end<E: Event>(&self, raw: &ToolRequested) -> E {
+        let head = self.ended(raw).await;
         assert_eq!(
             head.header(headers::CE_TYPE),
             Some(headers::ce_type::<E>().as_str())

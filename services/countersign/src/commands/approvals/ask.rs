@@ -23,7 +23,9 @@ pub(super) async fn list(
     let Filter { mine, team, agent } = filter;
     match ask(bus, person, &ViewRequest::List { mine, team, agent }).await? {
         ViewReply::Listed { approvals, more } => Ok((approvals, more)),
-        ViewReply::Shown { .. } | ViewReply::Outcome { .. } => Err(something_else()),
+        ViewReply::Shown { .. } | ViewReply::Outcome { .. } | ViewReply::Frozen { .. } => {
+            Err(something_else())
+        }
     }
 }
 
@@ -36,9 +38,10 @@ pub(super) async fn show(
     let id = approval_id.clone();
     match ask(bus, person, &ViewRequest::Show { approval_id }).await? {
         ViewReply::Shown { approval } if approval.listed.asked.approval_id == id => Ok(*approval),
-        ViewReply::Shown { .. } | ViewReply::Listed { .. } | ViewReply::Outcome { .. } => {
-            Err(something_else())
-        }
+        ViewReply::Shown { .. }
+        | ViewReply::Listed { .. }
+        | ViewReply::Outcome { .. }
+        | ViewReply::Frozen { .. } => Err(something_else()),
     }
 }
 
@@ -50,10 +53,19 @@ pub(in crate::commands) async fn outcome(
 ) -> Result<IntentOutcome, CliError> {
     match ask(bus, person, &ViewRequest::Outcome { intent_id }).await? {
         ViewReply::Outcome { outcome_of } if outcome_of.intent_id == intent_id => Ok(outcome_of),
-        ViewReply::Shown { .. } | ViewReply::Listed { .. } | ViewReply::Outcome { .. } => {
-            Err(something_else())
-        }
+        ViewReply::Shown { .. }
+        | ViewReply::Listed { .. }
+        | ViewReply::Outcome { .. }
+        | ViewReply::Frozen { .. } => Err(something_else()),
     }
+}
+
+/// What is frozen.
+pub(in crate::commands) async fn freezes(
+    bus: &Bus,
+    person: &PersonId,
+) -> Result<ViewReply, CliError> {
+    ask(bus, person, &ViewRequest::Freezes {}).await
 }
 
 fn something_else() -> CliError {

@@ -50,9 +50,10 @@ impl Describe for ControlApplied {
 impl Describe for ControlDone {
     fn describe(self, draft: &mut Draft) -> Named {
         draft.tell(&format!(
-            "Revoked {}; already running {}.",
+            "Revoked {}; stopped after their claim {}; already running {}.",
             self.revoked,
-            self.running.len()
+            self.stopped,
+            self.running_more.saturating_add(self.running.len() as u64)
         ));
         draft.millis(self.duration_ms);
         draft.level(Level::Request);

@@ -188,3 +188,25 @@ async fn a_connection_that_takes_longer_than_the_time_to_begin_is_given_up() {
     let end = tokio::time::timeout(LONG / 8, ended).await.unwrap();
     assert_eq!(code(&end), ("failed", "unavailable"));
 }
+
+#[tokio::test]
+async fn a_request_whose_connection_stood_too_late_sends_no_byte() {
+    for (late, sent) in [(true, 0), (false, 1)] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/box", listener.local_addr().unwrap());
+        let heard = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut some = [0_u8; 1];
+            stream.read(&mut some).await.unwrap()
+        });
+        let now = Instant::now();
+        let begin_by = if late { now } else { now + LONG };
+        let (body, lateness) = Punctual::new(b"{}".as_slice().into(), begin_by);
+        let client = client(LONG).unwrap();
+        let request = client.post(url).header("secret", "permit");
+        let ended = request.body(Body::wrap(body)).send().await;
+        assert!(ended.is_err(), "nobody answers");
+        assert_eq!(lateness.is_late(), late);
+        assert_eq!(heard.await.unwrap(), sent);
+    }
+}

@@ -1,0 +1,241 @@
+//! Waiting for what becomes of an order.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use countersign_runtime::bus::Bus;
+use countersign_schemas::events::{ControlApplied, ControlDone, ControlRefused, FreezeScope};
+use countersign_schemas::{Address, PersonId, SeqToken};
+use futures::StreamExt as _;
+use futures::stream::{BoxStream, select_all};
+use tokio::time::{Instant, interval, sleep_until};
+
+use crate::client::{Received, last_by_subject};
+use crate::exit::CliError;
+
+/// How often stored answers are looked for, should the live ones be lost.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Where answers come.
+const SUBJECTS: [&str; 3] = ["control.applied.>", "control.done.>", "control.refused.>"];
+
+/// What became of an order.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Outcome {
+    /// It is complete.
+    Done {
+        /// The counts.
+        done: ControlDone,
+    },
+    /// It is in force, and not complete yet.
+    Applied,
+    /// It is stored, and nobody answered it yet.
+    Stored,
+    /// It is refused.
+    Refused(ControlRefused),
+}
+
+/// Answers as they come.
+pub(super) struct Answers {
+    bus: Bus,
+    live: BoxStream<'static, async_nats::Message>,
+}
+
+impl Answers {
+    /// Listens; before the order is sent, so that no answer is missed.
+    pub(super) async fn start(bus: &Bus) -> Result<Self, CliError> {
+        let mut all = Vec::new();
+        for subject in SUBJECTS {
+            let heard = bus.client().subscribe(subject).await;
+            all.push(heard.map_err(CliError::unreachable)?);
+        }
+        bus.client().flush().await.map_err(CliError::unreachable)?;
+        Ok(Self {
+            bus: bus.clone(),
+            live: select_all(all).boxed(),
+        })
+    }
+
+    /// Waits until the order at `sequence` is complete or refused.
+    pub(super) async fn until(
+        &mut self,
+        sequence: u64,
+        operator: &PersonId,
+        scope: &FreezeScope,
+        wait: Duration,
+    ) -> Result<Outcome, CliError> {
+        let mut order = Order {
+            sequence,
+            operator,
+            scope,
+            token: None,
+            early: BTreeMap::new(),
+        };
+        let deadline = Instant::now() + wait;
+        let mut looks = interval(LOOK_EVERY);
+        loop {
+            let found = tokio::select! {
+                Some(message) = self.live.next() => Received::live(message).into_iter().collect(),
+                _ = looks.tick() => self.stored(&order).await,
+                () = sleep_until(deadline) => return Ok(match order.token {
+                    Some(_) => Outcome::Applied,
+                    None => Outcome::Stored,
+                }),
+            };
+            for message in found {
+                if let Some(outcome) = order.hears(&message) {
+                    return Ok(outcome);
+                }
+            }
+        }
+    }
+
+    /// What is stored of it by now; a read that fails is tried again with the next look.
+    async fn stored(&self, order: &Order<'_>) -> Vec<Received> {
+        let mut found = Vec::new();
+        for filter in order.filters() {
+            found.extend(
+                last_by_subject(&self.bus, &filter)
+                    .await
+                    .unwrap_or_default(),
+            );
+        }
+        found
+    }
+}
+
+/// The order that is waited for.
+struct Order<'a> {
+    sequence: u64,
+    operator: &'a PersonId,
+    scope: &'a FreezeScope,
+    /// Its place, once known: the sequence alone might be one of an earlier life.
+    token: Option<SeqToken>,
+    /// Completions that came before it was: subscriptions are not ordered among each other.
+    early: BTreeMap<SeqToken, ControlDone>,
+}
+
+impl Order<'_> {
+    fn filters(&self) -> Vec<String> {
+        let sequence = self.sequence;
+        match &self.token {
+            Some(token) => vec![format!("control.done.{token}")],
+            None => vec![
+                format!("control.refused.*.{sequence}"),
+                format!("control.applied.*.{sequence}"),
+            ],
+        }
+    }
+
+    fn hears(&mut self, message: &Received) -> Option<Outcome> {
+        match &message.address {
+            Address::ControlApplied { seq } if seq.seq == self.sequence => {
+                let applied: ControlApplied = message.event()?;
+                if applied.operator != *self.operator || applied.scope != *self.scope {
+                    return None;
+                }
+                self.token = Some(seq.clone());
+                let done = self.early.remove(seq)?;
+                Some(Outcome::Done { done })
+            }
+            Address::ControlDone { seq } if seq.seq == self.sequence => {
+                let done = message.event()?;
+                if self.token.as_ref() == Some(seq) {
+                    return Some(Outcome::Done { done });
+                }
+                self.early.insert(seq.clone(), done);
+                None
+            }
+            Address::ControlRefused { seq } if seq.seq == self.sequence => {
+                let refused: ControlRefused = message.event()?;
+                (refused.person == *self.operator).then_some(Outcome::Refused(refused))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign_schemas::{Event, headers};
+
+    fn golden<E: Event>() -> E {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/golden");
+        let file = format!("{folder}/{}/v1.json", E::NAME);
+        countersign_schemas::codec::decode(&std::fs::read(file).unwrap()).unwrap()
+    }
+
+    fn at<E: Event>(address: Address, event: &E) -> Received {
+        Received::for_test(address, &headers::ce_type::<E>(), event)
+    }
+
+    fn token(life: &str, seq: u64) -> SeqToken {
+        SeqToken::new(life.parse().unwrap(), seq)
+    }
+
+    #[test]
+    fn only_the_completion_of_this_very_order_counts() {
+        let applied: ControlApplied = golden();
+        let done: ControlDone = golden();
+        let mut order = Order {
+            sequence: 7,
+            operator: &applied.operator,
+            scope: &applied.scope,
+            token: None,
+            early: BTreeMap::new(),
+        };
+        let done_at = |seq: SeqToken| at(Address::ControlDone { seq }, &done);
+        assert_eq!(
+            order.hears(&done_at(token("old", 7))),
+            None,
+            "its place is not known"
+        );
+        let other = ControlApplied {
+            operator: "kim".parse().unwrap(),
+            ..applied.clone()
+        };
+        for (seq, event) in [(token("abc", 8), &applied), (token("old", 7), &other)] {
+            assert_eq!(
+                order.hears(&at(Address::ControlApplied { seq }, event)),
+                None
+            );
+            assert_eq!(order.token, None);
+        }
+        let seq = token("abc", 7);
+        assert_eq!(
+            order.hears(&at(Address::ControlApplied { seq }, &applied)),
+            None
+        );
+        assert_eq!(order.filters(), ["control.done.abc.7"]);
+        assert_eq!(order.hears(&done_at(token("old", 7))), None);
+        let ended = order.hears(&done_at(token("abc", 7)));
+        assert_eq!(ended, Some(Outcome::Done { done: done.clone() }));
+        // The completion may come first.
+        order.token = None;
+        assert_eq!(order.hears(&done_at(token("abc", 7))), None);
+        let seq = token("abc", 7);
+        let ended = order.hears(&at(Address::ControlApplied { seq }, &applied));
+        assert_eq!(ended, Some(Outcome::Done { done }));
+    }
+
+    #[test]
+    fn a_refusal_of_somebody_else_is_not_ours() {
+        let refused: ControlRefused = golden();
+        let scope = FreezeScope::default();
+        let seq = token("abc", 7);
+        let message = at(Address::ControlRefused { seq }, &refused);
+        for (operator, ours) in [
+            (refused.person.clone(), true),
+            ("kim".parse().unwrap(), false),
+        ] {
+            let mut order = Order {
+                sequence: 7,
+                operator: &operator,
+                scope: &scope,
+                token: None,
+                early: BTreeMap::new(),
+            };
+            assert_eq!(order.hears(&message).is_some(), ours);
+        }
+    }
+}

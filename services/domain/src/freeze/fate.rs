@@ -1,0 +1,90 @@
+//! What a freeze finds of each intent that was open where it took effect, and the counts.
+
+use countersign_schemas::IntentId;
+use countersign_schemas::events::{ControlDone, Outcome, RevokedCode, ToolApproved, ToolCompleted};
+
+use crate::chain::{End, Head};
+
+/// Intents that were running already and are named in `control.done`; the rest is counted.
+const RUNNING_MAX: usize = 100;
+/// Errors of an outcome under which the worker was never called.
+const NEVER_BEGAN: [&str; 2] = ["frozen", "not_begun"];
+
+/// What became of an intent that was approved, not claimed and open where the freeze took
+/// effect.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fate {
+    /// It must be revoked, expecting this sequence.
+    Revoke(Box<ToolApproved>, u64),
+    /// It was revoked for a freeze.
+    Revoked,
+    /// It was claimed after the freeze, and the executor calls nobody for it.
+    Stopped,
+    /// It ended in another way.
+    Over,
+    /// What lies on its chain is none of ours.
+    NotOurs,
+}
+
+/// What became of an intent, by the last message of its chain.
+#[must_use]
+pub fn fate(head: Head) -> Fate {
+    match head {
+        Head::Decided { seq, approved } => Fate::Revoke(approved, seq),
+        Head::Claimed { .. } => Fate::Stopped,
+        Head::Ended { end, .. } => match end {
+            End::Revoked(revoked) if revoked.code == RevokedCode::Frozen => Fate::Revoked,
+            End::Completed(completed) if never_began(&completed) => Fate::Stopped,
+            End::Blocked(_) | End::Revoked(_) | End::Completed(_) => Fate::Over,
+        },
+        Head::None => Fate::Over,
+        Head::NotOurs { .. } => Fate::NotOurs,
+    }
+}
+
+fn never_began(completed: &ToolCompleted) -> bool {
+    let code = completed.error.as_ref().map(|error| error.code.as_str());
+    completed.outcome == Outcome::Failed && code.is_some_and(|code| NEVER_BEGAN.contains(&code))
+}
+
+/// The counts of one freeze. However often and by whomever it is carried out, the same log
+/// gives the same counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    revoked: u64,
+    stopped: u64,
+    running: Vec<IntentId>,
+}
+
+impl Tally {
+    /// One was revoked.
+    pub fn revoked(&mut self) {
+        self.revoked += 1;
+    }
+
+    /// One was claimed after the freeze.
+    pub fn stopped(&mut self) {
+        self.stopped += 1;
+    }
+
+    /// One was claimed before the freeze.
+    pub fn running(&mut self, intent: IntentId) {
+        self.running.push(intent);
+    }
+
+    /// The event that tells it.
+    #[must_use]
+    pub fn done(mut self, duration_ms: u64) -> ControlDone {
+        self.running.sort_unstable();
+        let more = self.running.len().saturating_sub(RUNNING_MAX);
+        self.running.truncate(RUNNING_MAX);
+        ControlDone {
+            schema_version: 1,
+            revoked: self.revoked,
+            stopped: self.stopped,
+            running: self.running,
+            running_more: u64::try_from(more).unwrap_or(u64::MAX),
+            duration_ms,
+        }
+    }
+}

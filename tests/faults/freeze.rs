@@ -1,0 +1,297 @@
+//! The kill switch on the whole path: in the middle of traffic, with the leader of three
+//! servers killed, and with services that stop or die at the worst moment. What ran is what
+//! the worker's journal says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use countersign_tests::process::{COORDINATOR, EXECUTOR, SERVICES};
+use countersign_tests::{Agent, Deployment, Event, Operator, PATIENCE, eventually};
+use futures::StreamExt as _;
+use futures::future::join;
+use rand::Rng as _;
+use serde_json::{Value, json};
+
+use crate::load;
+
+/// Intents that are published together.
+const WAVE: usize = 64;
+/// Longer than the executor lets a first byte leave after its claim.
+const PAST_BEGINNING: Duration = Duration::from_millis(2_200);
+/// Longest pause before a stop.
+const STOP_PAUSE_MAX_MS: u64 = 20;
+/// Times that the executor is stopped until it is met between a claim and its call.
+const STOPS_MAX: usize = 200;
+
+fn everything() -> Value {
+    json!({})
+}
+
+/// One intent in flow.
+fn nth(agent: &Agent, n: usize) -> Value {
+    let input = json!({"account": format!("{n}"), "amount": 10});
+    agent.intent("ledger.book", input)
+}
+
+/// Publishes `count` intents as fast as they are stored; their ids.
+async fn flow(agent: &Agent, count: usize) -> Vec<String> {
+    futures::stream::iter(0..count)
+        .map(async |n| agent.publish_until_stored(&nth(agent, n)).await)
+        .buffer_unordered(WAVE)
+        .collect()
+        .await
+}
+
+/// Waits until `count` intents were approved.
+async fn approved(deployment: &Deployment, count: usize) {
+    let observer = deployment.observer().await;
+    eventually(load::END, "intents are approved", async || {
+        let found = observer.read("CS_EVENTS", "tool.approved.>").await;
+        (found.len() >= count).then_some(())
+    })
+    .await;
+}
+
+fn intents(event: &Event, list: &str) -> BTreeSet<String> {
+    let all = event.body.pointer(list).and_then(Value::as_array);
+    let names = all.into_iter().flatten().filter_map(Value::as_str);
+    names.map(str::to_owned).collect()
+}
+
+/// What the log says of one intent.
+#[derive(Default)]
+struct Chain {
+    decided: u64,
+    claimed: u64,
+    ended: u64,
+    end: String,
+    code: String,
+}
+
+fn chains(events: &[Event]) -> BTreeMap<String, Chain> {
+    let mut chains: BTreeMap<String, Chain> = BTreeMap::new();
+    for event in events {
+        let chain = chains
+            .entry(event.text("/intent_id").to_owned())
+            .or_default();
+        match event.name().as_str() {
+            "tool.approved" => chain.decided = event.seq,
+            "tool.started" => chain.claimed = event.seq,
+            "tool.completed" | "tool.revoked" | "tool.blocked" => {
+                chain.ended = event.seq;
+                chain.end = event.name();
+                let code = if event.is("tool.completed") {
+                    "/error/code"
+                } else {
+                    "/code"
+                };
+                chain.code = event.text(code).to_owned();
+            }
+            _ => {}
+        }
+    }
+    chains
+}
+
+/// Checks a freeze of everything against the log and the journal: nothing ran whose claim
+/// lies behind it, and the counts are those of the log.
+async fn holds(deployment: &Deployment, operator: &Operator, order: u64) {
+    let applied = operator.answer("control.applied", order).await;
+    let done = operator.answer("control.done", order).await;
+    let observer = deployment.observer().await;
+    let chains = chains(&observer.read("CS_EVENTS", "tool.>").await);
+    for run in deployment.journal().runs() {
+        assert!(
+            run.claim_seq < applied.seq,
+            "{} ran on claim {} although frozen at {}",
+            run.intent,
+            run.claim_seq,
+            applied.seq
+        );
+    }
+    let (mut open, mut running) = (0, BTreeSet::new());
+    for (id, chain) in &chains {
+        let decided = chain.decided > 0 && chain.decided < applied.seq;
+        let claimed = chain.claimed > 0 && chain.claimed < applied.seq;
+        if claimed && chain.ended > applied.seq {
+            running.insert(id.clone());
+        }
+        if decided && !claimed && !(chain.ended > 0 && chain.ended < applied.seq) {
+            open += 1;
+            let stopped = chain.end == "tool.revoked" && chain.code == "frozen"
+                || ["frozen", "not_begun"].contains(&chain.code.as_str());
+            assert!(stopped, "{id}: {} {}", chain.end, chain.code);
+        }
+        assert!(chain.ended > 0, "{id} has no end");
+    }
+    let counted = |name: &str| done.body[name].as_u64().unwrap_or_default();
+    assert_eq!(
+        counted("revoked") + counted("stopped"),
+        open,
+        "{:?}",
+        done.body
+    );
+    let named = intents(&done, "/running");
+    assert!(named.is_subset(&running), "{named:?} and {running:?}");
+    assert_eq!(
+        named.len() as u64 + counted("running_more"),
+        running.len() as u64
+    );
+    eprintln!(
+        "frozen at {} of {} intents: {} revoked, {} stopped, {} running, {} ms",
+        applied.seq,
+        chains.len(),
+        counted("revoked"),
+        counted("stopped"),
+        running.len(),
+        counted("duration_ms")
+    );
+}
+
+/// Freezes everything while `count` intents are in flow, does `trouble` right after the
+/// order is given, and checks what ran.
+async fn freeze_in_flow(
+    deployment: &mut Deployment,
+    count: usize,
+    trouble: impl AsyncFnOnce(&mut Deployment),
+) {
+    let agent = deployment.agent("billing").await;
+    let operator = deployment.operator().await;
+    let freeze = async {
+        approved(deployment, count / 4).await;
+        let order = operator.order("freeze", &everything()).await;
+        trouble(deployment).await;
+        operator.answer("control.done", order).await;
+        order
+    };
+    let (ids, order) = join(flow(&agent, count), freeze).await;
+    load::all_end(&agent, &ids).await;
+    holds(deployment, &operator, order).await;
+    let ran = deployment.journal().counts();
+    assert!(ran.values().all(|times| *times == 1), "nothing ran twice");
+    assert!(
+        !ran.is_empty() && ran.len() < ids.len(),
+        "it came in the middle"
+    );
+
+    // After the release what is new runs, and what was stopped stays so.
+    let order = operator.order("unfreeze", &everything()).await;
+    operator.answer("control.done", order).await;
+    let before = deployment.journal().counts().len();
+    eventually(PATIENCE, "what is new runs", async || {
+        let id = agent.publish_until_stored(&nth(&agent, 0)).await;
+        let end = agent.end_within(load::END, &id).await;
+        end.is("tool.completed").then_some(())
+    })
+    .await;
+    let after = deployment.journal().counts();
+    assert_eq!(after.len(), before + 1, "only the new one ran");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_runs_that_is_claimed_behind_a_freeze_in_the_middle_of_traffic() {
+    let mut deployment = Deployment::start().await;
+    freeze_in_flow(&mut deployment, 2_000, async |_| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_freeze_holds_on_three_servers_whose_leader_dies_in_the_middle() {
+    let mut deployment = Deployment::clustered(&[]).await;
+    for name in SERVICES {
+        deployment.launch(name);
+    }
+    deployment.ready().await;
+    let leader = deployment.leader("CS_EVENTS").await;
+    freeze_in_flow(&mut deployment, 300, async |deployment| {
+        let server = deployment.cluster().servers().get_mut(leader);
+        let server = server.expect("the leader is one of them");
+        server.kill().expect("a server can be killed");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_freeze_is_completed_by_whoever_is_left_when_a_coordinator_dies_in_the_middle() {
+    let mut deployment = Deployment::start().await;
+    deployment.launch(COORDINATOR);
+    freeze_in_flow(&mut deployment, 400, async |deployment| {
+        // The first of two, wherever it is; then the executor as well.
+        deployment.service(COORDINATOR).kill();
+        deployment.service(EXECUTOR).kill();
+        deployment.service(EXECUTOR).restart();
+        deployment.service(COORDINATOR).restart();
+    })
+    .await;
+}
+
+/// The claimed intents whose call had not left the executor when it was stopped.
+async fn claimed_and_not_called(deployment: &Deployment) -> BTreeSet<String> {
+    let mut last = None;
+    // What had left it before is still on its way to the worker.
+    let runs = eventually(PATIENCE, "the worker's journal is quiet", async || {
+        let now = deployment.journal().counts();
+        let quiet = last.as_ref() == Some(&now);
+        last = Some(now.clone());
+        quiet.then_some(now)
+    })
+    .await;
+    let observer = deployment.observer().await;
+    let chains = chains(&observer.read("CS_EVENTS", "tool.>").await);
+    let open = chains
+        .into_iter()
+        .filter(|(id, chain)| chain.claimed > 0 && chain.ended == 0 && !runs.contains_key(id));
+    open.map(|(id, _)| id).collect()
+}
+
+async fn stopped_between_claim_and_call(freeze: bool) {
+    let mut deployment = Deployment::start().await;
+    let agent = deployment.agent("billing").await;
+    let operator = deployment.operator().await;
+    let mut met = BTreeSet::new();
+    let stops = async {
+        for _ in 0..STOPS_MAX {
+            let pause = rand::rng().random_range(0..STOP_PAUSE_MAX_MS);
+            // sleep: the point of a stop is a point in time, drawn at random.
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            deployment.service(EXECUTOR).pause();
+            met = claimed_and_not_called(&deployment).await;
+            if met.is_empty() {
+                deployment.service(EXECUTOR).go_on();
+                continue;
+            }
+            if freeze {
+                let order = operator.order("freeze", &everything()).await;
+                let done = operator.answer("control.done", order).await;
+                let named = intents(&done, "/running");
+                assert!(met.is_subset(&named), "{met:?} and {named:?}");
+            }
+            // sleep: it is a span of time past which nothing begins.
+            tokio::time::sleep(PAST_BEGINNING).await;
+            deployment.service(EXECUTOR).go_on();
+            return;
+        }
+    };
+    let ids = load::during(&agent, stops).await;
+    assert!(!met.is_empty(), "never met between a claim and its call");
+    load::all_end(&agent, &ids).await;
+    let ran = deployment.journal().counts();
+    for id in &met {
+        let end = agent.end_within(load::END, id).await;
+        assert!(!ran.contains_key(id), "{id} ran: {end:?}");
+        let code = end.text("/error/code");
+        assert!(
+            ["not_begun", "lease_expired"].contains(&code),
+            "{id}: {end:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executor_stopped_between_claim_and_call_begins_nothing_later() {
+    stopped_between_claim_and_call(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executor_that_slept_through_a_freeze_begins_nothing_later() {
+    stopped_between_claim_and_call(true).await;
+}
