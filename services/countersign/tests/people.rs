@@ -87,6 +87,10 @@ mod checks {
                     ViewRequest::Show { .. } => ViewReply::Shown {
                         approval: Box::new(shown.clone()),
                     },
+                    ViewRequest::Freezes {} => ViewReply::Frozen {
+                        freezes: Vec::new(),
+                        freezes_more: 0,
+                    },
                 };
                 let body = Bytes::from(serde_json::to_vec(&reply).unwrap());
                 client.publish(question.reply.unwrap(), body).await.unwrap();
