@@ -172,9 +172,9 @@ impl Counts {
                 format!("{running} had begun before and run to their end"),
             ),
         ];
-        lines.extend(self.running.iter().map(|id| ("", id.to_string())));
+        lines.extend(self.running.iter().map(|id| ("intent", id.to_string())));
         if self.running_more > 0 {
-            lines.push(("", format!("and {} more", self.running_more)));
+            lines.push(("more", format!("{} that are not named", self.running_more)));
         }
         lines
     }
