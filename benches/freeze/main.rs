@@ -11,14 +11,12 @@ mod requests;
 #[expect(dead_code, reason = "sizes are measured by bench `pipeline`")]
 #[path = "../pipeline/services.rs"]
 mod services;
-#[expect(dead_code, reason = "one setting is measured here")]
-#[path = "../pipeline/stage.rs"]
-mod stage;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use countersign_benches::load;
 use countersign_benches::report::{Ratio, median, say};
+use countersign_benches::stage::{Stage, Sync};
 use countersign_runtime::bus::{Append, Bus, Outgoing};
 use countersign_schemas::codec;
 use countersign_schemas::events::ControlDone;
@@ -28,7 +26,6 @@ use serde_json::json;
 use tokio::time::{Duration, Instant, timeout};
 
 use crate::requests::Kind;
-use crate::stage::{Stage, Sync};
 
 // As the binary of the coordinator.
 #[global_allocator]
