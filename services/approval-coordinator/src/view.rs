@@ -72,6 +72,7 @@ fn missing(asked: &ViewRequest) -> &'static str {
     match asked {
         ViewRequest::List { .. } | ViewRequest::Show { .. } => "there is no such approval",
         ViewRequest::Outcome { .. } => "there is no such intent",
+        ViewRequest::Freezes {} => "there is no such freeze",
     }
 }
 
