@@ -5,12 +5,16 @@ use std::path::Path;
 
 use countersign_runtime::identity::{Cluster as Routes, Deployment, ServerConf};
 use countersign_runtime::nats_server::{
-    NatsServer, Progress, ServerConfig, StartOptions, find_or_provision,
+    NatsBinary, NatsServer, NatsServerError, Progress, ServerConfig, StartOptions,
+    find_or_provision,
 };
 use futures::future::join_all;
 
 /// Servers of a cluster: the least with a majority after one is lost.
 pub const SERVERS: usize = 3;
+
+/// Times that it is tried to start them.
+const ATTEMPTS: usize = 4;
 
 /// Three running servers. Dropping them ends them.
 #[derive(Debug)]
@@ -26,28 +30,14 @@ impl Cluster {
     /// When one does not start.
     pub async fn start(files: &Deployment) -> Self {
         let binary = find_or_provision(Progress::Quiet).expect("a nats-server");
-        let routes: Vec<String> = free_ports()
-            .into_iter()
-            .map(|port| format!("127.0.0.1:{port}"))
-            .collect();
-        let nats = files.dir().join("nats");
-        let starts = (0..SERVERS).map(|index| {
-            let store = nats.join(format!("store-{index}"));
-            std::fs::create_dir_all(&store).expect("a store directory");
-            let config = nats.join(format!("server-{index}.conf"));
-            let text = conf(index, &routes, &store).render();
-            std::fs::write(&config, text).expect("the configuration is written");
-            NatsServer::start(StartOptions::new(
-                binary.clone(),
-                ServerConfig::File(config),
-                store,
-            ))
-        });
-        let servers = join_all(starts)
-            .await
-            .into_iter()
-            .map(|server| server.expect("a server of the cluster starts"))
-            .collect();
+        // Somebody else may take a port between its choice and its use.
+        for attempt in 1..ATTEMPTS {
+            if let Ok(servers) = try_start(files, &binary, attempt).await {
+                return Self { servers };
+            }
+        }
+        let last = try_start(files, &binary, ATTEMPTS).await;
+        let servers = last.expect("the servers of the cluster start");
         Self { servers }
     }
 
@@ -71,6 +61,31 @@ impl Cluster {
         let urls: Vec<String> = self.servers.iter().map(NatsServer::url).collect();
         urls.join(",")
     }
+}
+
+async fn try_start(
+    files: &Deployment,
+    binary: &NatsBinary,
+    attempt: usize,
+) -> Result<Vec<NatsServer>, NatsServerError> {
+    let routes: Vec<String> = free_ports()
+        .into_iter()
+        .map(|port| format!("127.0.0.1:{port}"))
+        .collect();
+    let nats = files.dir().join("nats");
+    let starts = (0..SERVERS).map(|index| {
+        let store = nats.join(format!("store-{attempt}-{index}"));
+        std::fs::create_dir_all(&store).expect("a store directory");
+        let config = nats.join(format!("server-{index}.conf"));
+        let text = conf(index, &routes, &store).render();
+        std::fs::write(&config, text).expect("the configuration is written");
+        NatsServer::start(StartOptions::new(
+            binary.clone(),
+            ServerConfig::File(config),
+            store,
+        ))
+    });
+    join_all(starts).await.into_iter().collect()
 }
 
 fn conf(index: usize, routes: &[String], store: &Path) -> ServerConf {
