@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use countersign_schemas::ApprovalId;
 use countersign_tests::process::program;
 use countersign_tests::{Agent, Deployment, PATIENCE, eventually};
 use serde_json::{Value, json};
@@ -146,6 +147,35 @@ async fn a_no_and_its_reason_reach_the_agent() {
             .counts()
             .contains_key(intent(&approval))
     );
+}
+
+#[tokio::test]
+async fn an_item_is_struck_out_of_a_bundle_with_the_command() {
+    let deployment = Deployment::start().await;
+    let agent = deployment.agent("billing").await;
+    let mut ids = Vec::new();
+    for index in 0..2 {
+        let input = json!({"account": index.to_string(), "amount": 500_000});
+        let mut intent = agent.intent("ledger.book", input);
+        intent["bundle"] = json!({"id": "pair", "size": 2, "index": index});
+        ids.push(agent.publish(&intent).await);
+    }
+    let billing = "billing".parse().expect("an agent");
+    let pair = "pair".parse().expect("a bundle");
+    let approval = ApprovalId::for_bundle(&billing, &pair).to_string();
+    let dora = deployment.approver("dora").await;
+    dora.asked_about(&approval).await;
+    let elsewhere = "019a0000-0000-7000-8000-00000000dead";
+    let wrong = ["approve", &approval, "--yes", "--without", elsewhere];
+    let wrong = run(&deployment, "dora", &wrong, "").await;
+    assert_eq!(wrong.code, 2, "{}", wrong.json);
+    let partly = ["approve", &approval, "--yes", "--without", &ids[1]];
+    let ended = run(&deployment, "dora", &partly, "").await;
+    assert_eq!(ended.code, 0, "{} {}", ended.json, ended.told);
+    assert_eq!(ended.results(), rows(&[("counted", "partial")]));
+    assert_eq!(agent.end(&ids[0]).await.text("/outcome"), "succeeded");
+    let left = agent.end(&ids[1]).await;
+    assert_eq!(left.text("/code"), "denied_by_person");
 }
 
 /// `approvals watch` while it runs.
