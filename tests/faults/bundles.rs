@@ -11,8 +11,9 @@ use serde_json::json;
 
 use crate::{invariants, load};
 
-/// Bundles of one run, each with its own kills.
-const BUNDLES: usize = 5;
+/// Bundles of one run, each with its own kills: after one, what was not acked comes again
+/// only when half a minute has passed.
+const BUNDLES: usize = 2;
 /// Items of each, the last of which policy allows by itself.
 const ITEMS: usize = 6;
 /// Longest pause before a kill: about what the way of a vote takes.

@@ -14,6 +14,9 @@ use crate::wait::eventually;
 
 /// How long an answer may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long it may take where a service was killed: what it had not acked comes again after
+/// half a minute.
+const AFTER_A_KILL: Duration = Duration::from_secs(90);
 
 async fn connect(url: &str, name: &str, seed: &str) -> Client {
     log_in(ConnectOptions::new(), seed)
@@ -318,7 +321,7 @@ impl Approver {
     pub async fn asked_about(&self, approval: &str) -> Event {
         let filter = format!("approval.requested.{approval}");
         let what = format!("people are asked about {approval}");
-        eventually(PATIENCE, &what, async || {
+        eventually(AFTER_A_KILL, &what, async || {
             direct(&self.client, &filter).await
         })
         .await
@@ -331,7 +334,7 @@ impl Approver {
     pub async fn told(&self, approval: &str) -> Event {
         let filter = format!("approval.resolved.{approval}");
         let what = format!("the end of {approval}");
-        eventually(PATIENCE, &what, async || {
+        eventually(AFTER_A_KILL, &what, async || {
             direct(&self.client, &filter).await
         })
         .await
