@@ -95,11 +95,9 @@ impl AskRule {
             let Some(hours) = directory.calendar(name) else {
                 continue;
             };
-            self.expires = hours.until_open_for(at.datetime(), self.expires, EXPIRES_MAX);
             let on_the_clock =
                 |span: Duration| hours.until_open_for(at.datetime(), span, EXPIRES_MAX);
             self.remind = self.remind.into_iter().map(on_the_clock).collect();
-            self.expires = on_the_clock(self.expires);
             self.escalate = self.escalate.with_times(on_the_clock);
             self.expires = on_the_clock(self.expires);
         }
