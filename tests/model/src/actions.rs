@@ -23,6 +23,10 @@ pub enum Action {
     Send(u8),
     /// A message is delivered to a coordinator that has nothing in hand.
     Deliver(u8),
+    /// The same, to one that has not heard yet of the orders in the log.
+    DeliverBehind(u8),
+    /// A coordinator that has nothing in hand carries out the freeze with this sequence.
+    CarryOut(u8),
     /// A decision is delivered to the executor, which finds this request for it.
     Execute(u8, Input),
     /// A coordinator takes its next step.

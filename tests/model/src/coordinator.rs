@@ -6,7 +6,7 @@ use countersign_schemas::events::RevokedCode;
 use crate::actions::Ending;
 use crate::protocol::Protocol;
 use crate::shelf::Ref;
-use crate::state::{Cell, Delivery, Message, Said, State};
+use crate::state::{Cell, Delivery, Message, NO_CHAIN, Said, State};
 use crate::steps::{Change, Followed, Seen, Write};
 
 /// What a coordinator is doing.
@@ -36,6 +36,12 @@ pub(crate) enum Next {
     Settle(Job, Ref, u8),
     /// Store what follows the message with this sequence.
     Extend(Said, u8),
+    /// Store an operator's order, once.
+    Apply(bool),
+    /// Revoke an intent that the freeze with this sequence covers.
+    Stop(Said, u8, u8),
+    /// Store that the freeze with this sequence is carried out, once.
+    Done(u8),
 }
 
 /// What is being done to an approval.
@@ -66,15 +72,18 @@ pub(crate) enum Why {
     Revoke,
     /// Its time is over.
     Swept,
+    /// The freeze with this sequence covers it.
+    Frozen(u8),
 }
 
 impl Protocol {
     /// Gives a message to a coordinator.
-    pub(crate) fn take(&self, state: &mut State, message: u8) {
+    pub(crate) fn take(&self, state: &mut State, message: u8, behind: bool) {
         let what = self.message(message);
         let (intent, next) = match what {
             Message::Verdict(intent) => {
-                let next = match self.steps.course(intent, state.now) {
+                let known = state.orders(if behind { 0 } else { u8::MAX });
+                let next = match self.steps.course_under(intent, state.now, known) {
                     Followed::Decide(said) => Next::Decide(Job::Ask, said, None),
                     Followed::Ask(approval) => Next::Create(Job::Ask, approval),
                 };
@@ -83,6 +92,7 @@ impl Protocol {
             Message::Vote(voter) => (0, Next::Read(Job::Vote(voter))),
             Message::Deadline(intent) => (intent, Next::Read(Job::Expire)),
             Message::Withdrawal(intent) => (intent, Next::Look(Why::Withdrawn)),
+            Message::Order(frozen) => (NO_CHAIN, Next::Apply(frozen)),
             Message::Approved(_) => panic!("decisions go to the executor"),
         };
         let free = state
@@ -93,6 +103,16 @@ impl Protocol {
             Coordinator::Busy(Some(message), intent, next);
         let at = state.inbox[usize::from(message)].stored_at();
         state.inbox[usize::from(message)] = Delivery::InHand(at);
+    }
+
+    /// Has an idle coordinator carry out a freeze.
+    pub(crate) fn carry_out(&self, state: &mut State, freeze: u8) {
+        let free = state
+            .coordinators
+            .iter_mut()
+            .find(|one| **one == Coordinator::Idle);
+        *free.expect("only an idle coordinator is given work") =
+            Coordinator::Busy(None, 0, Next::Look(Why::Frozen(freeze)));
     }
 
     /// Has an idle coordinator look at an intent whose time is over.
@@ -119,8 +139,9 @@ impl Protocol {
             Next::Create(..) | Next::Keep(..) | Next::Settle(..) => {
                 vec![Ending::LostAck, Ending::InFlight]
             }
+            Next::Apply(_) | Next::Done(_) => vec![Ending::LostAck],
             // In flight it gives its message back, as if it had died before.
-            Next::Decide(..) | Next::Extend(..) => vec![Ending::LostAck],
+            Next::Decide(..) | Next::Extend(..) | Next::Stop(..) => vec![Ending::LostAck],
         }
     }
 
@@ -155,6 +176,18 @@ impl Protocol {
             }
             Next::Extend(said, expected) => {
                 self.append(state, intent, said, expected);
+                Some(None)
+            }
+            Next::Stop(said, expected, freeze) => {
+                self.append(state, intent, said, expected);
+                Some(Some(Next::Look(Why::Frozen(freeze))))
+            }
+            Next::Apply(frozen) => {
+                self.say(state, self.steps.order(frozen));
+                Some(None)
+            }
+            Next::Done(freeze) => {
+                self.say(state, Said::Done(freeze));
                 Some(None)
             }
         };
@@ -325,6 +358,14 @@ impl Protocol {
             }
             (Why::Swept, Seen::Claimed) if overdue() => follow(Write::Unknown),
             (Why::Swept, _) => None,
+            (Why::Frozen(freeze), _) => Some(match said {
+                Some(said) if seq < freeze && self.steps.is_revoked_by_a_freeze(said, intent) => {
+                    let write = Write::Revoke(RevokedCode::Frozen);
+                    let said = self.steps.after(said, intent, write, state.now);
+                    Next::Stop(said, seq, freeze)
+                }
+                _ => Next::Done(freeze),
+            }),
         })
     }
 }

@@ -18,6 +18,7 @@ pub(crate) enum Executor {
     /// The claim with this sequence, stored at that time, is ours: begin.
     Begin {
         intent: u8,
+        decided: u8,
         claim: u8,
         at: u8,
         input: Input,
@@ -80,22 +81,31 @@ impl Protocol {
                 finish(state, work.message, ending);
                 Executor::Idle
             }
-            // The first byte leaves within two seconds of the claim, or not at all.
-            Executor::Begin {
-                intent, claim, at, ..
-            } if at < state.now => self.report(state, intent, claim, Write::NotBegun),
             Executor::Begin {
                 intent,
+                decided,
                 claim,
+                at,
                 input,
-                ..
             } => {
-                state.runs.push(Run {
-                    intent,
-                    input,
-                    claim,
-                });
-                Executor::Ran { intent, claim }
+                // Its own claim has come by in the log, and so has every order before it.
+                let seen = match self.mutation {
+                    Some(Mutation::NoFence) => decided,
+                    _ => claim,
+                };
+                let known = state.orders(seen);
+                let late = at < state.now;
+                match self.steps.may_begin(known, intent, decided, late) {
+                    Some(stop) => self.report(state, intent, claim, stop),
+                    None => {
+                        state.runs.push(Run {
+                            intent,
+                            input,
+                            claim,
+                        });
+                        Executor::Ran { intent, claim }
+                    }
+                }
             }
             Executor::Ran { intent, claim } => self.report(state, intent, claim, Write::Done),
             Executor::Report {
@@ -124,6 +134,7 @@ impl Protocol {
             Ending::LostAck => Executor::Idle,
             Ending::Well | Ending::InFlight | Ending::Stale => Executor::Begin {
                 intent,
+                decided: work.seq,
                 claim,
                 at,
                 input,

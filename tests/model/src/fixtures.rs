@@ -48,7 +48,7 @@ pub(crate) fn request(number: u8, input: Input) -> ToolRequested {
     ToolRequested {
         schema_version: 1,
         intent_id: intent(number),
-        tool: "crm.update_contact".parse().expect("a tool"),
+        tool: "crm.create_contact".parse().expect("a tool"),
         input: JsonObject::from_value(json!({"id": "C-1", "city": city})).expect("an object"),
         requester: Requester {
             id: REQUESTER.parse().expect("a requester"),
@@ -84,7 +84,7 @@ pub(crate) fn checked(number: u8, scenario: &Scenario) -> PolicyChecked {
         "agent": "billing",
         "requester": {"id": asked.requester.id, "verified": false},
         "tool": asked.tool,
-        "operation": "update",
+        "operation": "create",
         "purpose": asked.purpose,
         "verdict": verdict,
         "reasons": [],

@@ -6,16 +6,17 @@ use stateright::Property;
 
 use crate::fixtures::{REQUESTER, TEAM};
 use crate::protocol::Protocol;
-use crate::state::{Delivery, Input, Message, Said, State};
+use crate::state::{Delivery, Input, Message, NO_CHAIN, Said, State};
 
-/// Every property. The first five are promises; the others are things that can happen, so
-/// that a promise does not hold only because nothing does.
+/// Every property: promises, and things that can happen, so that a promise does not hold
+/// only because nothing does.
 pub(crate) fn all() -> Vec<Property<Protocol>> {
     vec![
         Property::always("one decision", one_decision),
         Property::always("one end of an approval", one_end),
         Property::always("no run without approval", no_run_without_approval),
         Property::always("one run", one_run),
+        Property::always("freeze wins", freeze_wins),
         Property::always("every approved intent ends", every_approved_intent_ends),
         Property::sometimes("something runs", something_runs),
         Property::sometimes("something is not run", nothing_runs),
@@ -110,6 +111,22 @@ fn one_run(protocol: &Protocol, state: &State) -> bool {
     intents(protocol).all(|intent| {
         let runs = state.runs.iter().filter(|run| run.intent == intent);
         runs.count() <= 1
+    })
+}
+
+/// Nothing runs whose claim lies behind a freeze in the log, unless that was released before
+/// it was decided.
+fn freeze_wins(_: &Protocol, state: &State) -> bool {
+    state.runs.iter().all(|run| {
+        let mut orders = state.chain(NO_CHAIN).filter(|(seq, _)| *seq < run.claim);
+        let frozen = orders.find(|(_, entry)| matches!(entry.said, Said::Frozen(_)));
+        let released = orders.find(|(_, entry)| matches!(entry.said, Said::Released(_)));
+        let decided = state.chain(run.intent).next().map_or(0, |(seq, _)| seq);
+        match (frozen, released) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(_), Some((released, _))) => released < decided,
+        }
     })
 }
 

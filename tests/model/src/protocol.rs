@@ -9,7 +9,7 @@ use crate::executor::Executor;
 use crate::properties;
 use crate::scenario::{Mutation, Scenario};
 use crate::shelf::Ref;
-use crate::state::{Cell, Delivery, Entry, Input, Message, Said, State};
+use crate::state::{Cell, Delivery, Entry, Input, Message, NO_CHAIN, Said, State};
 use crate::steps::{Seen, Steps};
 
 /// How often the clock ticks when nothing else is left to happen: permits, claims and asks
@@ -35,6 +35,8 @@ impl Protocol {
         let mut messages: Vec<Message> = intents.clone().map(Message::Verdict).collect();
         messages.extend((0..count(scenario.voters.len())).map(Message::Vote));
         messages.extend(intents.clone().filter(asks).map(Message::Deadline));
+        let orders = [true, false].map(Message::Order);
+        messages.extend(scenario.freeze.then_some(orders).into_iter().flatten());
         messages.extend(scenario.withdrawal.then_some(Message::Withdrawal(0)));
         messages.extend(intents.map(Message::Approved));
         Self {
@@ -78,6 +80,15 @@ impl Protocol {
         Some(u8::try_from(state.log.len()).expect("a short log"))
     }
 
+    /// Stores a message of its own subject, once.
+    pub(crate) fn say(&self, state: &mut State, said: Said) {
+        let known = state.chain(NO_CHAIN).any(|(_, entry)| entry.said == said);
+        if !known {
+            let (intent, at) = (NO_CHAIN, state.now);
+            state.log.push(Entry { intent, said, at });
+        }
+    }
+
     /// Replaces an approval that has this revision; the new one.
     pub(crate) fn put(
         &self,
@@ -117,7 +128,13 @@ impl Protocol {
                     let free = state.executor == Executor::Idle;
                     actions.extend(free.then_some(Action::Execute(number, Input::Judged)));
                 }
-                (_, Delivery::Waiting(_)) if idle => actions.push(Action::Deliver(number)),
+                (_, Delivery::Waiting(_)) if idle => {
+                    actions.push(Action::Deliver(number));
+                    let ordered = state.chain(NO_CHAIN).next().is_some();
+                    if ordered && matches!(message, Message::Verdict(_)) {
+                        actions.push(Action::DeliverBehind(number));
+                    }
+                }
                 _ => {}
             }
         }
@@ -128,6 +145,9 @@ impl Protocol {
         }
         if state.executor != Executor::Idle {
             actions.push(Action::Proceed(Ending::Well));
+        }
+        if idle && let Some(freeze) = state.unfinished_freeze() {
+            actions.push(Action::CarryOut(freeze));
         }
         if idle && self.mutation != Some(Mutation::NoSweep) {
             let intents = 0..u8::try_from(self.scenario.intents.len()).expect("a small world");
@@ -184,7 +204,9 @@ impl Protocol {
             // People vote on what they were asked.
             let sendable = match message {
                 Message::Vote(_) => state.approvals[0].is_some(),
-                Message::Withdrawal(_) => true,
+                Message::Withdrawal(_) | Message::Order(true) => true,
+                // What is not frozen is not released.
+                Message::Order(false) => state.chain(NO_CHAIN).next().is_some(),
                 Message::Verdict(_) | Message::Deadline(_) | Message::Approved(_) => false,
             };
             if unsent && sendable {
@@ -228,7 +250,9 @@ impl Protocol {
             Action::Send(number) => {
                 state.inbox[usize::from(number)] = Delivery::Waiting(state.now);
             }
-            Action::Deliver(number) => self.take(state, number),
+            Action::Deliver(number) => self.take(state, number, false),
+            Action::DeliverBehind(number) => self.take(state, number, true),
+            Action::CarryOut(freeze) => self.carry_out(state, freeze),
             Action::Execute(number, found) => {
                 let Message::Approved(intent) = self.message(number) else {
                     panic!("only decisions are executed");
@@ -266,7 +290,12 @@ fn is_mishap(action: Action) -> bool {
         Action::Coordinate(_, ending) | Action::Proceed(ending) => ending != Ending::Well,
         Action::Execute(_, found) => found == Input::Other,
         Action::KillCoordinator(_) | Action::KillExecutor | Action::Redeliver(_) => true,
-        Action::Send(_) | Action::Deliver(_) | Action::Sweep(_) | Action::Tick => false,
+        Action::Send(_)
+        | Action::Deliver(_)
+        | Action::DeliverBehind(_)
+        | Action::CarryOut(_)
+        | Action::Sweep(_)
+        | Action::Tick => false,
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Scenario {
     pub voters: Vec<Voter>,
     /// Whether the agent may withdraw the first intent.
     pub withdrawal: bool,
+    /// Whether an operator may freeze everything, and release it.
+    pub freeze: bool,
     /// How often the clock may pass every deadline that is set by then, besides when nothing
     /// else is left to happen.
     pub ticks: u8,
@@ -46,6 +48,9 @@ pub enum Mutation {
     RunWithoutDigest,
     /// The executor runs what it did not claim.
     RunWithoutClaim,
+    /// The executor looks at the freezes that it knew when the decision came, and does not
+    /// wait for its claim to come by in the log.
+    NoFence,
     /// Nobody ends what its executor left.
     NoSweep,
 }

@@ -15,7 +15,19 @@ pub(crate) enum Said {
     Revoked(Ref),
     /// `tool.completed`.
     Completed(Ref),
+    /// `control.applied`: everything is frozen.
+    Frozen(Ref),
+    /// `control.applied`: it is released.
+    Released(Ref),
+    /// `control.done` of the freeze with this sequence.
+    Done(u8),
 }
+
+/// In place of an intent, for what is on no intent's chain.
+pub(crate) const NO_CHAIN: u8 = u8::MAX;
+
+/// The orders of the operator that somebody knows, each with its sequence.
+pub(crate) type Orders = [Option<(u8, Ref)>; 2];
 
 impl Said {
     /// Its body.
@@ -25,7 +37,10 @@ impl Said {
             | Self::Blocked(body)
             | Self::Started(body)
             | Self::Revoked(body)
-            | Self::Completed(body) => body,
+            | Self::Completed(body)
+            | Self::Frozen(body)
+            | Self::Released(body) => body,
+            Self::Done(_) => panic!("it is never read"),
         }
     }
 
@@ -68,6 +83,8 @@ pub(crate) enum Message {
     Deadline(u8),
     /// `tool.withdrawn`.
     Withdrawal(u8),
+    /// An operator's order, to freeze or to release.
+    Order(bool),
     /// `tool.approved`, for the executor.
     Approved(u8),
 }
@@ -146,6 +163,30 @@ impl State {
         let all = self.log.iter().enumerate();
         all.filter(move |(_, entry)| entry.intent == intent)
             .map(|(index, entry)| (u8::try_from(index + 1).expect("a short log"), *entry))
+    }
+
+    /// The orders that lie before `seq` in the log.
+    pub(crate) fn orders(&self, seq: u8) -> Orders {
+        let mut orders = [None; 2];
+        let before = self.chain(NO_CHAIN).filter(|(at, _)| *at < seq);
+        let found = before.filter_map(|(at, entry)| match entry.said {
+            Said::Frozen(body) | Said::Released(body) => Some((at, body)),
+            _ => None,
+        });
+        for (place, order) in orders.iter_mut().zip(found) {
+            *place = Some(order);
+        }
+        orders
+    }
+
+    /// The sequence of the freeze that no coordinator carried out yet.
+    pub(crate) fn unfinished_freeze(&self) -> Option<u8> {
+        let mut control = self.chain(NO_CHAIN);
+        let (at, _) = control.find(|(_, entry)| matches!(entry.said, Said::Frozen(_)))?;
+        let done = self
+            .chain(NO_CHAIN)
+            .any(|(_, entry)| entry.said == Said::Done(at));
+        (!done).then_some(at)
     }
 
     /// The message with this sequence.

@@ -1,5 +1,7 @@
 //! The services' own steps, by number. Nothing is decided here.
 
+mod freezes;
+
 use countersign_domain::approvals::{Approval, Ballot};
 use countersign_domain::chain::{Head, Last};
 use countersign_domain::decision::{self, Course, Decision, Desk};
@@ -15,7 +17,7 @@ use countersign_schemas::{Digest, SeqToken, headers, limits};
 use crate::fixtures::{self, Company, DEPLOYMENT, LEASE, PERMIT_LIFE, at};
 use crate::scenario::{Mutation, Scenario};
 use crate::shelf::{Memo, Ref, Shelf};
-use crate::state::{Input, Said};
+use crate::state::{Input, Orders, Said};
 
 /// A message as it is stored.
 #[derive(Debug)]
@@ -23,6 +25,17 @@ struct Stored {
     subject: String,
     ce_type: String,
     body: Vec<u8>,
+}
+
+impl Stored {
+    fn last(&self, seq: u64) -> Last<'_> {
+        Last {
+            subject: &self.subject,
+            seq,
+            ce_type: Some(&self.ce_type),
+            body: &self.body,
+        }
+    }
 }
 
 /// What follows from a verdict.
@@ -75,6 +88,9 @@ pub(crate) struct Steps {
     dues: Memo<Ref, u8>,
     examined: Memo<(Ref, Input, u8), Examined>,
     said: Memo<(Ref, Write, u8), Said>,
+    frozen: Memo<(Orders, u8), Option<Said>>,
+    begins: Memo<(Orders, u8, u8, bool), Option<Write>>,
+    stopped: Memo<Ref, bool>,
     runs: Memo<Ref, bool>,
 }
 
@@ -102,6 +118,8 @@ pub(crate) enum Write {
     Done,
     /// The claim came too late to begin.
     NotBegun,
+    /// A freeze covers it.
+    Frozen,
 }
 
 impl Steps {
@@ -126,6 +144,9 @@ impl Steps {
             dues: Memo::default(),
             examined: Memo::default(),
             said: Memo::default(),
+            frozen: Memo::default(),
+            begins: Memo::default(),
+            stopped: Memo::default(),
             runs: Memo::default(),
         }
     }
@@ -284,6 +305,9 @@ impl Steps {
                 (Head::Claimed { started, .. }, Write::NotBegun) => {
                     self.completed(&started, intent, Outcome::Failed, Some("not_begun"))
                 }
+                (Head::Claimed { started, .. }, Write::Frozen) => {
+                    self.completed(&started, intent, Outcome::Failed, Some("frozen"))
+                }
                 (head, write) => panic!("{write:?} does not follow {head:?}"),
             }
         })
@@ -316,10 +340,14 @@ impl Steps {
     fn store<E: Event>(&self, event: &E, intent: u8) -> Ref {
         let agent = &self.checked[usize::from(intent)].agent;
         let subject = format!("{}.{agent}.{}", E::NAME, fixtures::intent(intent));
+        self.store_at(event, &subject)
+    }
+
+    fn store_at<E: Event>(&self, event: &E, subject: &str) -> Ref {
         let body = codec::encode(event, Encoding::Json).expect("an event is JSON");
         let bytes = [subject.as_bytes(), b" ", &body].concat();
         let stored = Stored {
-            subject,
+            subject: subject.to_owned(),
             ce_type: headers::ce_type::<E>(),
             body,
         };
@@ -328,14 +356,8 @@ impl Steps {
 
     fn read(&self, body: Ref, intent: u8) -> Head {
         let stored = self.bodies.get(body);
-        let last = Last {
-            subject: &stored.subject,
-            seq: 1,
-            ce_type: Some(&stored.ce_type),
-            body: &stored.body,
-        };
         let agent = &self.checked[usize::from(intent)].agent;
-        Head::read(Some(last), agent, fixtures::intent(intent))
+        Head::read(Some(stored.last(1)), agent, fixtures::intent(intent))
     }
 
     fn decision_said(&self, decision: &Decision) -> Said {

@@ -26,6 +26,7 @@ fn votes() -> Scenario {
             voter("sam", VoteChoice::Deny, true),
         ],
         withdrawal: false,
+        freeze: false,
         ticks: 1,
         faults: 2,
     }
@@ -62,6 +63,16 @@ fn allowed() -> Scenario {
         withdrawal: true,
         faults: 3,
         ..votes()
+    }
+}
+
+/// One allowed intent, and an operator who may freeze everything and release it.
+fn frozen() -> Scenario {
+    Scenario {
+        withdrawal: false,
+        freeze: true,
+        faults: 2,
+        ..allowed()
     }
 }
 
@@ -128,6 +139,16 @@ fn the_promises_hold_when_an_agent_withdraws() {
 #[test]
 fn the_promises_hold_when_an_executor_dies() {
     holds("allowed", allowed());
+}
+
+#[test]
+fn the_promises_hold_when_an_operator_freezes() {
+    holds("frozen", frozen());
+}
+
+#[test]
+fn without_the_fence_a_freeze_does_not_win() {
+    breaks(frozen(), Mutation::NoFence, "freeze wins");
 }
 
 #[test]
