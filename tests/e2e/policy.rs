@@ -39,6 +39,7 @@ async fn publish(deployment: &Deployment, path: &str, text: &str) {
         bytes: packed.len(),
         operator: "kim".parse().expect("a name"),
         at: SystemClock.now(),
+        leaving: false,
     };
     shelf.keep(&kept, &packed).await.expect("room");
     let published = Published {
@@ -79,8 +80,11 @@ async fn a_push_stops_only_what_the_new_rules_forbid() {
         if runs {
             assert_eq!(end.text("/outcome"), "succeeded", "{end:?}");
         } else {
-            assert!(end.is("tool.revoked"), "{end:?}");
-            assert_eq!(end.text("/code"), "recheck_denied");
+            assert!(end.is("tool.blocked"), "{end:?}");
+            assert_eq!(end.text("/code"), "policy_denied");
+            let words = end.body["reasons"].to_string();
+            assert!(words.contains("the books are closed"), "{words}");
+            assert_eq!(voted.body["state"], json!("failed"), "{}", voted.body);
         }
         let ran = deployment.journal().counts().get(&id).copied();
         assert_eq!(ran, runs.then_some(1), "{end:?}");

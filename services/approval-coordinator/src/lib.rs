@@ -26,6 +26,7 @@ mod identities;
 mod office;
 mod pending;
 mod reconciling;
+mod rejudging;
 mod settings;
 mod settling;
 mod sweep;

@@ -1,4 +1,4 @@
-//! What follows from the end of an approval: the decision, the event that tells it, and a
+//! What follows from the end of an approval: the event that tells it, the decision, and a
 //! handoff to those who were asked. The end itself is stored before any of it.
 
 use countersign_domain::decision::{Decision, taken_out};
@@ -36,12 +36,13 @@ impl Office {
             self.add_link(&mut decision);
             decisions.push(decision);
         }
-        self.decide_all(decisions, trace).await?;
         let id = approval.id().clone();
         let address = Address::ApprovalResolved {
             approval: id.clone(),
         };
+        // Before the decisions: whoever judges one of them again finds who approved it.
         self.say(&address, &resolved, trace).await?;
+        self.decide_all(decisions, trace).await?;
         let people = self.people();
         for handoff in self.writer(people.as_ref()).resolved(approval) {
             self.hand_off(handoff, id.as_str(), trace).await?;

@@ -88,7 +88,16 @@ impl Office {
                     let approval = &held.approval;
                     approval.vote_while_frozen(ballot, people.as_ref(), &why)
                 }
-                None => held.approval.vote(ballot, people.as_ref()),
+                None => {
+                    let voted = self.voted(&held.approval, ballot, people.as_ref());
+                    let (after, answer) = voted.await?;
+                    // A freeze that came while it was judged again comes first.
+                    if self.frozen_votes(&held.approval)?.is_some() {
+                        continue;
+                    }
+                    held.approval = after;
+                    answer
+                }
             };
             if !answer.changed {
                 return Ok(Some((held, answer)));

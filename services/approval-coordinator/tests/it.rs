@@ -9,6 +9,8 @@ mod foreign;
 mod found;
 #[path = "it/freeze.rs"]
 mod freeze;
+#[path = "it/rejudge.rs"]
+mod rejudge;
 #[path = "it/silence.rs"]
 mod silence;
 #[path = "it/world.rs"]

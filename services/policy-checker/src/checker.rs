@@ -153,6 +153,7 @@ impl Checker {
             at: message.stored_at,
             salt: rand::random(),
             issuers: &issuers,
+            approval: None,
         };
         let mut judgement = self.judge_by(&by, &request, &stored, Parts::Taken).await;
         if !self.mark(message, &judgement).await? {
@@ -198,7 +199,7 @@ impl Checker {
         stored: &Stored<'_>,
         parts: Parts,
     ) -> Judgement {
-        let mut known = Known::default();
+        let mut known = Known::after(stored.approval.clone());
         loop {
             match self.judge.judge(by, request, stored, &known) {
                 Outcome::Judged(judgement) => return *judgement,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign_domain::mandate::Issuers;
-use countersign_domain::policy::{self, Judging, Known, MatchKey, Outcome};
+use countersign_domain::policy::{self, Approved, Judging, Known, MatchKey, Outcome};
 use countersign_domain::redact::Redactor;
 use countersign_runtime::policy::{InForce, Policy};
 use countersign_schemas::events::{RequestRef, ToolRequested};
@@ -25,6 +25,8 @@ pub(crate) struct Stored<'a> {
     pub(crate) at: Timestamp,
     pub(crate) salt: [u8; 16],
     pub(crate) issuers: &'a Issuers,
+    /// What people decided, where this is judged again.
+    pub(crate) approval: Option<Approved>,
 }
 
 impl Judge {

@@ -21,7 +21,13 @@ const PROBLEMS_MAX: usize = 500;
 
 /// A bundle that passed every check.
 struct Sound {
-    digest: Digest,
+    tests: usize,
+}
+
+/// A sound bundle that is to be put in force.
+struct Next {
+    kept: Kept,
+    packed: Vec<u8>,
     tests: usize,
 }
 
@@ -109,11 +115,14 @@ impl Checker {
             bytes: packed.len(),
             operator: operator.clone(),
             at: self.now(),
+            leaving: false,
         };
-        if current != Some(digest) {
-            shelf.keep(&kept, &packed).await.map_err(refused)?;
-        }
-        self.put_in_force(kept, sound, operator, before).await
+        let next = Next {
+            kept,
+            packed,
+            tests: sound.tests,
+        };
+        self.put_in_force(next, operator, before).await
     }
 
     async fn roll_back(&self, operator: PersonId, digest: Digest) -> Result<PushReply, Refusal> {
@@ -126,8 +135,13 @@ impl Checker {
             Refusal::new("404", "that bundle is not kept; push its folder instead")
         })?;
         let packed = shelf.packed_kept(&kept).await.map_err(refused)?;
-        let (sound, _) = examined(packed, digest, self.limits()).await?;
-        self.put_in_force(kept, sound, operator, before).await
+        let (sound, packed) = examined(packed, digest, self.limits()).await?;
+        let next = Next {
+            kept,
+            packed,
+            tests: sound.tests,
+        };
+        self.put_in_force(next, operator, before).await
     }
 
     /// What lint compares a bundle with.
@@ -140,16 +154,19 @@ impl Checker {
     /// What is published now. It is put on record first: once it is replaced, nobody could.
     async fn before(&self) -> Result<Option<(u64, Published)>, Refusal> {
         self.policy().refresh().await;
-        self.record().await?;
-        self.policy().shelf().current().await.map_err(refused)
+        let shelf = self.policy().shelf();
+        if let Err(error) = shelf.clear().await {
+            tracing::warn!(%error, "bundles that are no longer kept are not removed yet");
+        }
+        self.record().await
     }
 
-    /// Puts the publication in force on record. Where another checker does so at the same
-    /// time, looking again finds it.
-    async fn record(&self) -> Result<(), Refusal> {
+    /// Puts the publication in force on record and gives it. Where another checker does so
+    /// at the same time, looking again finds it.
+    async fn record(&self) -> Result<Option<(u64, Published)>, Refusal> {
         let first = self.announce().await;
         let told = match first {
-            Ok(()) => Ok(()),
+            Ok(told) => Ok(told),
             Err(_) => self.announce().await,
         };
         told.map_err(|failure| {
@@ -158,35 +175,22 @@ impl Checker {
         })
     }
 
-    /// The one moment in which something changes.
+    /// Writes a bundle down and puts it in force, if it is not.
     async fn put_in_force(
         &self,
-        kept: Kept,
-        sound: Sound,
+        next: Next,
         operator: PersonId,
         before: Option<(u64, Published)>,
     ) -> Result<PushReply, Refusal> {
-        let (revision, previous) = match before {
-            Some((revision, published)) => (revision, Some(published.digest)),
-            None => (0, None),
-        };
-        let unchanged = previous == Some(sound.digest);
+        let digest = next.kept.digest;
+        let previous = before.as_ref().map(|(_, published)| published.digest);
+        let unchanged = previous == Some(digest);
         if !unchanged {
-            let published = Published {
-                digest: sound.digest,
-                parts: kept.parts,
-                bytes: kept.bytes,
-                previous,
-                operator: operator.clone(),
-                at: self.now(),
-            };
-            let shelf = self.policy().shelf();
-            shelf.publish(&published, revision).await.map_err(refused)?;
-            tracing::info!(policy = %sound.digest, %operator, "policy bundle published");
+            let revision = before.map_or(0, |(revision, _)| revision);
+            self.replace(&next, operator, previous, revision).await?;
         }
         let in_force = self.policy().refresh().await;
-        let here = in_force.bundle().map(|bundle| bundle.digest());
-        if here != Ok(sound.digest) {
+        if in_force.bundle().map(Bundle::digest) != Ok(digest) {
             return Err(Refusal::new(
                 "503",
                 "the bundle is published, but this checker could not put it in force; \
@@ -196,11 +200,39 @@ impl Checker {
         // It is in force; if the record must wait, `announce::follow` sees to it.
         self.record().await.ok();
         Ok(PushReply::Published {
-            digest: sound.digest,
+            digest,
             previous,
-            tests: sound.tests,
+            tests: next.tests,
             unchanged,
         })
+    }
+
+    /// The one moment in which something changes, with what comes before and after it.
+    async fn replace(
+        &self,
+        next: &Next,
+        operator: PersonId,
+        previous: Option<Digest>,
+        revision: u64,
+    ) -> Result<(), Refusal> {
+        let shelf = self.policy().shelf();
+        // Also of a kept bundle: its parts may be on their way out.
+        let kept = shelf.keep(&next.kept, &next.packed).await;
+        kept.map_err(refused)?;
+        let published = Published {
+            digest: next.kept.digest,
+            parts: next.kept.parts,
+            bytes: next.kept.bytes,
+            previous,
+            operator,
+            at: self.now(),
+        };
+        shelf.publish(&published, revision).await.map_err(refused)?;
+        tracing::info!(policy = %published.digest, operator = %published.operator, "policy bundle published");
+        if let Err(error) = shelf.clear().await {
+            tracing::warn!(%error, "bundles that are no longer kept are not removed yet");
+        }
+        Ok(())
     }
 
     async fn read_part(&self, digest: Option<Digest>, number: usize) -> Result<PushReply, Refusal> {
@@ -285,7 +317,6 @@ fn examine(packed: &[u8], digest: Digest, limits: &LintLimits) -> Result<Sound, 
         return Err(broken("tests of the bundle fail", failures));
     }
     Ok(Sound {
-        digest,
         tests: results.len(),
     })
 }

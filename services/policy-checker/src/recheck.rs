@@ -1,17 +1,19 @@
-//! `cs.policy.recheck`: the executor asks whether something that an earlier bundle judged
-//! still runs. Only its coordinates come in; request, verdict and approval are read from
-//! the streams, and nothing is stored: a recheck has no effects.
+//! `cs.policy.recheck`: executor and coordinator ask whether something that an earlier
+//! bundle judged still runs. Request and verdict are read from the streams, and so is what
+//! people decided; only while there is no decision yet does the coordinator say what it is
+//! about to store. Policies see it as `context.approval`. Nothing is stored: a recheck has
+//! no effects.
 
 use countersign_domain::approvals::satisfies;
-use countersign_domain::policy::Bundle;
 use countersign_domain::policy::protocol::{RecheckReply, RecheckRequest};
+use countersign_domain::policy::{Approved, Bundle};
 use countersign_runtime::bus::BusError;
 use countersign_runtime::policy::InForce;
 use countersign_schemas::events::{
     ApprovalResolved, Need, PolicyChecked, Reason, ToolRequested, Verdict,
 };
 use countersign_schemas::headers::{CE_TYPE, ce_type};
-use countersign_schemas::{Address, ApprovalId, Stream, codec, json};
+use countersign_schemas::{Address, AgentId, ApprovalId, Stream, codec, json};
 
 use crate::checker::{Checker, Parts};
 use crate::desk::Refusal;
@@ -19,8 +21,8 @@ use crate::holder::genuine;
 use crate::intake;
 use crate::judge::Stored;
 
-/// Bytes of a request: two ids.
-const REQUEST_BYTES_MAX: usize = 1024;
+/// Bytes of a request: two ids, and an approval of a hundred intents and as many votes.
+const REQUEST_BYTES_MAX: usize = 64 * 1024;
 
 /// What the streams hold of an intent.
 struct Record {
@@ -42,6 +44,8 @@ impl Checker {
         // Whoever asks has seen another bundle than the one that judged: it may be newer
         // than ours.
         let by = self.policy().refresh().await;
+        let approval = self.approval(&record.checked, asked.approval).await;
+        let approval = approval.map_err(silent)?;
         let mandate = record.request.requester.mandate.as_deref();
         let issuers = self.mandates().issuers_for(mandate).await;
         let stored = Stored {
@@ -50,10 +54,12 @@ impl Checker {
             at: record.checked.requested_at,
             salt: rand::random(),
             issuers: &issuers,
+            approval: approval
+                .as_ref()
+                .and_then(|resolved| Approved::of(resolved, asked.intent_id, self.now())),
         };
         let again = self.judge_by(&by, &record.request, &stored, Parts::Seen);
         let again = again.await.checked;
-        let approval = self.approval(&record.checked).await.map_err(silent)?;
         let mut reply = RecheckReply {
             intent_id: asked.intent_id,
             runs: false,
@@ -96,12 +102,37 @@ impl Checker {
         Ok(request.map(|request| Record { checked, request }))
     }
 
-    /// What people decided on it, as it is stored; `None` where nobody was asked.
+    /// What people decided on it: as it is stored, else as it is about to be, for as long as
+    /// the intent has no decision; `None` where nobody decided.
     async fn approval(
         &self,
         checked: &PolicyChecked,
+        told: Option<Box<ApprovalResolved>>,
     ) -> Result<Option<ApprovalResolved>, BusError> {
-        let approval = ApprovalId::for_intent(checked.intent_id);
+        let (agent, intent) = (&checked.agent, checked.intent_id);
+        let bundle = checked.bundle.as_ref();
+        let ids = bundle.map(|bundle| ApprovalId::for_bundle(agent, &bundle.id));
+        for id in ids.into_iter().chain([ApprovalId::for_intent(intent)]) {
+            let stored = self.resolved(&id, agent).await?;
+            if let Some(stored) = stored.filter(|stored| stored.intents.contains(&intent)) {
+                return Ok(Some(stored));
+            }
+        }
+        let told = told.filter(|told| told.agent == *agent && told.intents.contains(&intent));
+        if told.is_none() {
+            return Ok(None);
+        }
+        let chain = Address::chain_filter(agent, intent);
+        let decided = self.bus().last_by_subject(Stream::Events, &chain).await?;
+        Ok(told.filter(|_| decided.is_none()).map(|told| *told))
+    }
+
+    /// The stored end of an approval, if it is genuine.
+    async fn resolved(
+        &self,
+        approval: &ApprovalId,
+        agent: &AgentId,
+    ) -> Result<Option<ApprovalResolved>, BusError> {
         let address = Address::ApprovalResolved {
             approval: approval.clone(),
         };
@@ -110,7 +141,7 @@ impl Checker {
         let typed = found
             .filter(|found| found.header(CE_TYPE) == Some(ce_type::<ApprovalResolved>().as_str()));
         let read = typed.and_then(|found| codec::decode::<ApprovalResolved>(&found.payload).ok());
-        Ok(read.filter(|read| read.approval_id == approval && read.agent == checked.agent))
+        Ok(read.filter(|read| read.approval_id == *approval && read.agent == *agent))
     }
 }
 

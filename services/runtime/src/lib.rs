@@ -11,6 +11,7 @@ pub mod identity;
 pub mod key_file;
 pub mod nats_server;
 pub mod policy;
+pub mod recheck;
 pub mod service;
 pub mod signals;
 pub mod telemetry;

@@ -24,6 +24,7 @@ use countersign_runtime::identity::{Deployment, InitOptions, Principal, init};
 use countersign_runtime::nats_server::{
     NatsServer, Progress, ServerConfig, StartOptions, find_or_provision,
 };
+use countersign_runtime::policy::Policy;
 use countersign_runtime::policy::shelf::{Kept, Published, Shelf};
 use countersign_runtime::service::{ClockTrust, ServiceContext};
 use countersign_schemas::codec::{self, Encoding};
@@ -184,6 +185,26 @@ impl World {
         })
     }
 
+    /// Starts a coordinator that follows the bundle in force; who is in which team stays as
+    /// in every other test.
+    pub(crate) async fn coordinator_that_follows(&self) -> Result<Running> {
+        let bus = self.as_coordinator().await?;
+        let shutdown = CancellationToken::new();
+        let clock = Arc::new(self.clock.clone());
+        let mut context =
+            ServiceContext::new(DeploymentConfig::default(), bus, clock, shutdown.clone());
+        context.clock_trust = ClockTrust::assumed();
+        let policy = Policy::start(&context, Err("there is no folder".to_owned())).await;
+        let equipment = Equipment {
+            policy: Some(policy),
+            ..self.equipment()?
+        };
+        Ok(Running {
+            shutdown,
+            task: tokio::spawn(run_with(context, equipment)),
+        })
+    }
+
     fn equipment(&self) -> Result<Equipment> {
         let pem = self.deployment.dir().join("keys").join("permit.pem");
         let key = files::signing_key("permit key", &pem)?;
@@ -233,7 +254,7 @@ impl World {
 
     /// Publishes the bundle of the test company, whose tools are others than those of the
     /// verdicts here.
-    pub(crate) async fn publish_another_bundle(&self) -> Result<()> {
+    pub(crate) async fn publish_another_bundle(&self) -> Result<Bundle> {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/harness/bundle");
         let found = files::policy_bundle(&dir)?;
         let bundle = Bundle::from_files(&found)?;
@@ -245,6 +266,7 @@ impl World {
             bytes: packed.len(),
             operator,
             at,
+            leaving: false,
         };
         let shelf = Shelf::new(&self.checker);
         shelf.keep(&kept, &packed).await?;
@@ -257,7 +279,7 @@ impl World {
             at,
         };
         shelf.publish(&published, 0).await?;
-        Ok(())
+        Ok(bundle)
     }
 
     pub(crate) async fn bridge(&self, name: &str) -> Result<Bus> {

@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_domain::mandate::Issuers;
-use countersign_domain::policy::{Bundle, Premises, Rehearsal};
+use countersign_domain::policy::{Approved, Bundle, Premises, Rehearsal, StatedApproval};
 use countersign_policy_checker::mandates::Keeper;
 use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_runtime::{config, files};
 use countersign_schemas::events::{PolicyChecked, Requester, TeamQuorum, ToolRequested, Verdict};
 use countersign_schemas::json::parse_strict;
-use countersign_schemas::{AgentId, IntentId, RequesterId, Token, ToolName};
+use countersign_schemas::{AgentId, IntentId, RequesterId, Timestamp, Token, ToolName};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
@@ -87,6 +87,9 @@ struct CheckArgs {
     /// What others have taken of a rate or budget, such as mails=19; may be repeated, and else nothing is taken
     #[arg(long, value_name = "NAME=AMOUNT", value_parser = used)]
     used: Vec<(String, Decimal)>,
+    /// What people decided, as when the call is judged again: {"approvers": ["lee"], "age": "10m"}, @FILE, or -
+    #[arg(long, value_name = "JSON")]
+    approval: Option<String>,
     /// Why
     #[arg(long, value_name = "TEXT", default_value = "not stated")]
     purpose: String,
@@ -165,6 +168,7 @@ impl CheckArgs {
             labels: self.seen.iter().map(ToString::to_string).collect(),
             facts: self.fact.iter().cloned().collect(),
             used: self.used.iter().cloned().collect(),
+            approval: self.approved(now)?,
             ..Premises::default()
         };
         // What is shown may hold fingerprints of the input: a key of the moment, so that
@@ -172,6 +176,21 @@ impl CheckArgs {
         let rehearsal = Rehearsal::with_key(bundle, rand::random());
         let rehearsal = rehearsal.map_err(CliError::unexpected)?;
         Ok(rehearsal.judge_trusting(&issuers, &self.agent, &request, now, &premises))
+    }
+}
+
+impl CheckArgs {
+    fn approved(&self, now: Timestamp) -> Result<Option<Approved>, CliError> {
+        let Some(text) = &self.approval else {
+            return Ok(None);
+        };
+        let form = "`--approval` is written {\"approvers\": [\"lee\"], \"age\": \"10m\"}, with `kind` and \
+                    `window` where they matter";
+        let stated = object("--approval", text)?.to_value();
+        let stated: StatedApproval = serde_json::from_value(stated)
+            .map_err(|error| CliError::usage(format!("{form}: {error}")))?;
+        let approved = stated.as_of(now);
+        approved.map(Some).map_err(CliError::usage)
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::bundle::LeftOut;
 use super::format::Form;
 use super::item::Item;
+use super::rejudge::Stop;
 use super::schedule::Timetable;
 use super::standing::voter;
 use super::view::ApprovalView;
@@ -48,6 +49,9 @@ pub struct Resolution {
     /// Why it was ended without anybody's vote, where its state does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<BlockedCode>,
+    /// What stopped it although people granted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Box<Stop>>,
 }
 
 /// One approval over one or several intents, as kept by the coordinator.
@@ -291,6 +295,7 @@ impl Approval {
             message,
             by,
             code: None,
+            stop: None,
         });
         true
     }

@@ -329,7 +329,7 @@ impl Approval {
         }
     }
 
-    fn counted_text(&self, choice: VoteChoice) -> String {
+    pub(super) fn counted_text(&self, choice: VoteChoice) -> String {
         match (&self.resolution, choice) {
             (Some(end), _) => format!("counted; it is {}: {}", self.state, end.message),
             (None, VoteChoice::Approve) => {

@@ -9,8 +9,11 @@ use countersign_schemas::events::{
 use countersign_schemas::{Address, AgentId, Digest, IntentId, Timestamp};
 
 use super::words::{of_block, tried};
-use crate::approvals::{Approval, Struck};
+use crate::approvals::{Approval, Stop, Struck};
 use crate::permit::{Actor, PERMIT_LIFE_MAX, PermitClaims, PermitSigner, TokenError, audience};
+
+/// What is said of an approval that has no end that could be acted on.
+const NO_END: &str = "The approval did not come to an end";
 
 /// The one decision on an intent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,10 +158,14 @@ impl Desk {
                 Some(code) => block(code, "Nobody said no"),
                 None => block(BlockedCode::Withdrawn, "It was taken back"),
             },
-            ApprovalState::Pending | ApprovalState::Failed => block(
-                BlockedCode::Unavailable,
-                "The approval did not come to an end",
-            ),
+            ApprovalState::Failed => {
+                let stop = approval.resolution().and_then(|end| end.stop.as_deref());
+                match stop {
+                    Some(stop) => Ok(stopped_by_rules(approval, checked, stop)),
+                    None => block(BlockedCode::Unavailable, NO_END),
+                }
+            }
+            ApprovalState::Pending => block(BlockedCode::Unavailable, NO_END),
         }
     }
 
@@ -331,6 +338,20 @@ fn dry_run(checked: &PolicyChecked) -> Decision {
         Verdict::Deny => NextAction::Request,
     };
     Decision::Blocked(Box::new(block))
+}
+
+/// People said yes, and the rules in force do not.
+fn stopped_by_rules(approval: &Approval, checked: &PolicyChecked, stop: &Stop) -> Decision {
+    let about = "People said yes, but the rules changed while they decided";
+    let mut decision = stopped_by_people(approval, checked, stop.code, about);
+    if let Decision::Blocked(block) = &mut decision {
+        block.reasons.truncate(1);
+        block.reasons.extend(stop.reasons.iter().cloned());
+        if !stop.needs.is_empty() {
+            block.needs.clone_from(&stop.needs);
+        }
+    }
+    decision
 }
 
 fn stopped_by_people(

@@ -295,7 +295,9 @@ pub(super) fn after(state: ApprovalState) -> &'static str {
             "Nobody said no, but it will not run; the agent may ask again with a new intent."
         }
         ApprovalState::Cancelled => "It will not run, and no vote is needed any more.",
-        ApprovalState::Failed => "It will not run; the system could not carry it to an end.",
+        ApprovalState::Failed => {
+            "It will not run, whatever people said; the agent may ask again with a new intent."
+        }
         ApprovalState::Partial => "Only the items that were approved run.",
     }
 }

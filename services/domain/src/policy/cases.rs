@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use toml::Spanned;
 
+use super::approved::StatedApproval;
 use super::ask::{EXPIRES_MAX, parse_flag, parse_span, parse_teams};
 use super::escalation::parse_steps;
 use super::problem::{Place, Problem, Problems};
@@ -46,6 +47,7 @@ struct Row {
     claims: Option<toml::Table>,
     at: Option<String>,
     mandate: Option<Stated>,
+    approval: Option<StatedApproval>,
     #[serde(default)]
     labels: Vec<String>,
     #[serde(default)]
@@ -182,18 +184,21 @@ impl Row {
             expires_at: None,
             dry_run: None,
         };
+        let at = parsed("at", self.at.as_deref().unwrap_or(AT_DEFAULT))?;
+        let approval = self.approval.map(|approval| approval.as_of(at));
         Ok(Case {
             file: place.file.to_owned(),
             line: place.line.unwrap_or(1),
             agent: self.agent,
             request,
-            at: parsed("at", self.at.as_deref().unwrap_or(AT_DEFAULT))?,
+            at,
             premises: Premises {
                 labels: self.labels,
                 facts: values(self.facts)?,
                 mandate: self.mandate,
                 external: values(self.external)?,
                 used: self.used,
+                approval: approval.transpose()?,
             },
             expected: Expected::of(self.verdict, self.reasons, self.needs, self.ask)?,
             name,

@@ -7,6 +7,7 @@ use cedar_policy::{Entities, EntityUid, Schema};
 use countersign_schemas::events::Operation;
 use serde_json::{Map, Value, json};
 
+use super::approved;
 use super::catalog::Catalog;
 use super::directory::Directory;
 use super::input_schema::{CedarType, Member};
@@ -59,6 +60,7 @@ fn context(tool: &Tool, mandate: &Value) -> Value {
     let requester = [("id", "String"), ("verified", "Boolean")];
     add("requester", plain_record(&requester), true);
     add("mandate", mandate.clone(), false);
+    add("approval", approved::schema(), false);
     add("labels", texts(), true);
     add("input", record(&tool.members), true);
     if !tool.updatable.is_empty() {

@@ -8,6 +8,8 @@ use countersign_schemas::events::CheckedRequester;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value};
 
+use super::approved::Approved;
+use super::directory::Directory;
 use super::input_schema::{CedarType, Member};
 use super::template::plain;
 use super::tool::Tool;
@@ -30,6 +32,8 @@ pub(crate) struct Behind<'a> {
     pub(crate) labels: &'a BTreeSet<Token>,
     /// The facts that the catalog declares.
     pub(crate) facts: &'a BTreeMap<String, CedarType>,
+    /// What people decided, where this is judged again, and who is in which team.
+    pub(crate) approval: Option<(&'a Approved, &'a Directory)>,
 }
 
 /// The context of one request. A value that is there but that Cedar cannot hold becomes an
@@ -49,6 +53,9 @@ pub(crate) fn context(
     pairs.push(("labels".to_owned(), Expression::new_set(labels)));
     if let Some(mandate) = behind.mandate {
         pairs.push(("mandate".to_owned(), stated(mandate, behind.facts)?));
+    }
+    if let Some((approval, directory)) = behind.approval {
+        pairs.push(("approval".to_owned(), approval.expression(directory)?));
     }
     if !tool.updatable.is_empty() {
         let names = tool.updates(input).into_iter().map(|(name, _)| text(name));

@@ -228,6 +228,10 @@ fn find(
         requester: &proof.requester,
         mandate: proof.mandate(),
         facts,
+        approval: judging
+            .known
+            .approval()
+            .map(|approval| (approval, &bundle.directory)),
     };
     let ruling = match context::context(tool, &request.input.0, behind) {
         Ok(context) => verdict::rule(bundle, tool_keys, keys, context),

@@ -11,6 +11,7 @@ use countersign_schemas::{JsonObject, Token};
 use serde::Deserialize as _;
 use serde_json::Value;
 
+use super::approved::Approved;
 use super::labels::Holder;
 use crate::ledger::{Answer, Order};
 
@@ -57,21 +58,39 @@ pub type Learnt = Result<Value, String>;
 
 /// What is known for one judgement.
 #[derive(Debug, Clone, Default)]
-pub struct Known(Vec<(Wish, Learnt)>);
+pub struct Known {
+    learnt: Vec<(Wish, Learnt)>,
+    approval: Option<Approved>,
+}
 
 impl Known {
     /// Wishes that one judgement may have: each is a request to another machine.
     pub const WISHES_MAX: usize = 32;
 
+    /// That people have decided: the intent is judged again.
+    #[must_use]
+    pub fn after(approval: Option<Approved>) -> Self {
+        Self {
+            learnt: Vec::new(),
+            approval,
+        }
+    }
+
+    /// What people decided; `None` at the first judgement.
+    #[must_use]
+    pub fn approval(&self) -> Option<&Approved> {
+        self.approval.as_ref()
+    }
+
     /// Adds what came of a wish.
     pub fn learn(&mut self, wish: Wish, learnt: Learnt) {
-        self.0.push((wish, learnt));
+        self.learnt.push((wish, learnt));
     }
 
     /// What came of a wish; `None` if nobody has asked yet.
     #[must_use]
     pub fn get(&self, wish: &Wish) -> Option<&Learnt> {
-        let found = self.0.iter().find(|(known, _)| known == wish);
+        let found = self.learnt.iter().find(|(known, _)| known == wish);
         found.map(|(_, learnt)| learnt)
     }
 
@@ -92,19 +111,19 @@ impl Known {
                 Answer::Exceeded { .. } | Answer::Crowded | Answer::Closed => None,
             }
         };
-        self.0.iter().filter_map(held).collect()
+        self.learnt.iter().filter_map(held).collect()
     }
 
     /// How many wishes were looked into.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.learnt.len()
     }
 
     /// Whether nothing was looked into.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.learnt.is_empty()
     }
 }
 

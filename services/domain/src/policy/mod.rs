@@ -2,6 +2,7 @@
 
 mod absence;
 mod annotations;
+mod approved;
 pub(crate) mod ask;
 mod asked;
 mod bundle;
@@ -51,6 +52,7 @@ mod weigh;
 #[cfg(test)]
 mod tests;
 
+pub use approved::{Approved, StatedApproval};
 pub use ask::{AskError, AskRule};
 pub use bundle::Bundle;
 pub use cases::CaseResult;

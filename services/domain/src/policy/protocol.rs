@@ -2,7 +2,7 @@
 //! JSON. A refusal has the headers of a micro service's error and, where a bundle is at
 //! fault, a [`Refused`] as its body.
 
-use countersign_schemas::events::{Need, Reason, Verdict};
+use countersign_schemas::events::{ApprovalResolved, Need, Reason, Verdict};
 use countersign_schemas::{AgentId, Digest, IntentId, PersonId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -119,15 +119,19 @@ pub struct Refused {
     pub more: usize,
 }
 
-/// What the executor asks before it runs something that an earlier bundle judged. Only
-/// coordinates: what was asked and approved is read from the streams.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What executor and coordinator ask about something that an earlier bundle judged. What
+/// was asked is read from the streams, and so is what was approved once it is decided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecheckRequest {
     /// Who acts.
     pub agent: AgentId,
     /// The intent.
     pub intent_id: IntentId,
+    /// What people have just decided and the coordinator is about to store. It counts only
+    /// while the intent has no decision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<Box<ApprovalResolved>>,
 }
 
 /// Whether it still runs.
@@ -187,11 +191,17 @@ mod tests {
     }
 
     #[test]
-    fn a_recheck_takes_coordinates_and_nothing_that_could_be_claimed() {
+    fn a_recheck_takes_coordinates_and_no_other_claim_than_a_whole_approval() {
         let good = json!({"agent": "billing", "intent_id": "019a0000-0000-7000-8000-000000000001"});
         assert!(serde_json::from_value::<RecheckRequest>(good.clone()).is_ok());
-        let mut claimed = good;
-        claimed["approvers"] = json!(["lee"]);
-        assert!(serde_json::from_value::<RecheckRequest>(claimed).is_err());
+        for (name, claim) in [
+            ("approvers", json!(["lee"])),
+            ("approval", json!({"approvers": ["lee"]})),
+            ("approval", json!("a-1")),
+        ] {
+            let mut claimed = good.clone();
+            claimed[name] = claim;
+            assert!(serde_json::from_value::<RecheckRequest>(claimed).is_err());
+        }
     }
 }

@@ -10,6 +10,7 @@ use countersign_schemas::{AgentId, Timestamp};
 use rust_decimal::Decimal;
 use serde_json::Value;
 
+use super::approved::Approved;
 use super::bundle::Bundle;
 use super::judge::{Judging, Outcome, judge, judge_without_bundle};
 use super::known::{Known, Learnt, Wish};
@@ -36,6 +37,8 @@ pub struct Premises {
     pub external: BTreeMap<String, Value>,
     /// What others have taken of rates and budgets, by their name; of all others nothing.
     pub used: BTreeMap<String, Decimal>,
+    /// What people decided, where the intent is judged again.
+    pub approval: Option<Approved>,
 }
 
 impl Premises {
@@ -131,7 +134,7 @@ impl<'b> Rehearsal<'b> {
         at: Timestamp,
         premises: &Premises,
     ) -> PolicyChecked {
-        let mut known = Known::default();
+        let mut known = Known::after(premises.approval.clone());
         for _ in 0..ROUNDS_MAX {
             let judging = self.judging(agent, request, at, (issuers, &known));
             match judge(self.bundle, &self.redactor, judging) {

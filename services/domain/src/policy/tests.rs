@@ -1,5 +1,6 @@
 //! Judgement as a whole: small bundles made here, and the sample company.
 
+mod approved;
 mod bundle;
 mod cases;
 mod cookbook;

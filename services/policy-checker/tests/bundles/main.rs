@@ -4,4 +4,6 @@
 mod common;
 mod push;
 mod recheck;
+mod record;
+mod shelf;
 mod world;

@@ -27,9 +27,20 @@ async fn in_force(world: &World, files: &Files) -> Result<()> {
 }
 
 async fn recheck(world: &World, agent: &str, intent_id: IntentId) -> Result<RecheckReply> {
+    recheck_with(world, agent, intent_id, None).await
+}
+
+/// Asks as the coordinator does, which is about to store `approval`.
+async fn recheck_with(
+    world: &World,
+    agent: &str,
+    intent_id: IntentId,
+    approval: Option<ApprovalResolved>,
+) -> Result<RecheckReply> {
     let request = RecheckRequest {
         agent: agent.parse()?,
         intent_id,
+        approval: approval.map(Box::new),
     };
     let body = serde_json::to_vec(&request)?;
     let reply = world
@@ -175,5 +186,70 @@ async fn a_changed_tool_never_runs_on_what_was_decided_before() -> Result<()> {
             .first()
             .is_some_and(|why| why.code == "tool_changed")
     );
+    checker.stop().await
+}
+
+/// Searching documents is asked of finance, unless finance has said yes within the hour.
+fn asked_unless_approved() -> Result<Files> {
+    let rule = "@id(\"asked\")\n@ask(\"finance\")\n@because(\"Searches are seen.\")\n\
+        forbid (principal, action == Action::\"docs.search\", resource)\n\
+        unless { context has approval && context.approval.teams.contains(\"finance\") };\n\
+        @id(\"stale\")\n@because(\"A yes of yesterday is asked for again.\")\n\
+        forbid (principal, action == Action::\"docs.search\", resource)\n\
+        when { context has approval && context.approval.age_s > 3600 };\n";
+    bundle_with("policies/asked.cedar", rule)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_see_the_approval_that_is_stored_or_about_to_be() -> Result<()> {
+    let world = World::start().await?;
+    let checker = world.checker().await?;
+    in_force(&world, &asked("platform")?).await?;
+    let (one, two) = (world.verdict().await?, world.verdict().await?);
+    ensure!(one.verdict == Verdict::Ask);
+    in_force(&world, &asked_unless_approved()?).await?;
+    let told = async |checked: &PolicyChecked, approval| {
+        recheck_with(&world, "support", checked.intent_id, approval).await
+    };
+    let none = told(&one, None).await?;
+    ensure!(!none.runs && none.verdict == Verdict::Ask, "{none:?}");
+    let yes = approval(&one, &["jonas"])?;
+    let good = told(&one, Some(yes.clone())).await?;
+    ensure!(good.runs && good.verdict == Verdict::Allow, "{good:?}");
+    let mut old = yes.clone();
+    old.resolved_at = old.resolved_at.minus(std::time::Duration::from_secs(7_200));
+    let stale = told(&one, Some(old.clone())).await?;
+    ensure!(!stale.runs && stale.verdict == Verdict::Deny, "{stale:?}");
+    let said: Vec<&str> = stale
+        .reasons
+        .iter()
+        .map(|why| why.message.as_str())
+        .collect();
+    ensure!(said.iter().any(|why| why.contains("yesterday")), "{said:?}");
+
+    // An approval of something else is none, and neither is one that did not say yes.
+    let mut no = yes.clone();
+    no.state = ApprovalState::Failed;
+    let mut foreign = yes.clone();
+    foreign.agent = "billing".parse()?;
+    for other in [
+        approval(&two, &["jonas"])?,
+        no,
+        foreign,
+        approval(&one, &["lee"])?,
+    ] {
+        ensure!(!told(&one, Some(other.clone())).await?.runs, "{other:?}");
+    }
+
+    // What is stored counts, whatever is told beside it.
+    store(&world, &old).await?;
+    ensure!(!told(&one, Some(yes)).await?.runs);
+    // Once it is decided nobody can tell of an approval that is not stored.
+    let chain = format!("tool.approved.support.{}", two.intent_id);
+    let sent = world.bus.jetstream().publish(chain, "{}".into()).await?;
+    sent.await?;
+    ensure!(!told(&two, Some(approval(&two, &["jonas"])?)).await?.runs);
+    store(&world, &approval(&two, &["jonas"])?).await?;
+    ensure!(told(&two, None).await?.runs);
     checker.stop().await
 }

@@ -132,18 +132,19 @@ impl Bus {
         if let Some(life) = known {
             return Ok(life);
         }
-        let life = self.ask_incarnation(stream).await?;
+        let life = self.ask_incarnation(stream.name()).await?;
         if let Ok(mut lives) = self.lives.write() {
             lives.push((stream, life.clone()));
         }
         Ok(life)
     }
 
-    async fn ask_incarnation(&self, stream: Stream) -> Result<Incarnation, BusError> {
-        let what = || format!("cannot read the state of stream {stream}");
+    /// Which life of the stream that the server calls `name` this is.
+    pub(super) async fn ask_incarnation(&self, name: &str) -> Result<Incarnation, BusError> {
+        let what = || format!("cannot read the state of stream {name}");
         let info = self
             .jetstream
-            .get_stream(stream.name())
+            .get_stream(name)
             .await
             .map_err(|error| BusError::request(what(), error))?;
         Ok(Incarnation::of_created(info.cached_info().created))

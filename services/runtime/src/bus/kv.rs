@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign_schemas::headers;
+use countersign_schemas::{Incarnation, headers};
 use futures::StreamExt as _;
 use serde_json::json;
 
@@ -64,6 +64,15 @@ impl Bucket {
         }
     }
 
+    /// Which life of the bucket this is, asked of the server: a bucket that was made anew
+    /// counts its revisions from 1 again.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn incarnation(&self) -> Result<Incarnation, BusError> {
+        self.bus.ask_incarnation(&self.stream()).await
+    }
+
     /// The value of `key`, from the leader.
     ///
     /// # Errors
@@ -120,11 +129,25 @@ impl Bucket {
     /// # Errors
     /// When the outcome is not known.
     pub async fn remove(&self, key: &str) -> Result<(), Failure> {
+        let stored = self.bus.publisher().publish(self.removal(key)).await;
+        stored.map(drop).map_err(Failure::from)
+    }
+
+    /// As [`Bucket::remove`], if the key's revision is still `revision`.
+    ///
+    /// # Errors
+    /// When the outcome is not known.
+    pub async fn remove_if(&self, key: &str, revision: u64) -> Result<Cas, Failure> {
+        let removal = self.removal(key);
+        let subject = self.subject(key);
+        self.store(removal.expecting(&subject, revision)).await
+    }
+
+    fn removal(&self, key: &str) -> Outgoing {
         let mut message = Outgoing::raw(&self.subject(key), Bytes::new());
         message.set(headers::KV_OPERATION, "DEL");
         message.set(headers::TTL, &TRACE_LIFE.as_secs().to_string());
-        let stored = self.bus.publisher().publish(message).await;
-        stored.map(drop).map_err(Failure::from)
+        message
     }
 
     async fn store(&self, message: Outgoing) -> Result<Cas, Failure> {

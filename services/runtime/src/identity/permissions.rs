@@ -299,8 +299,11 @@ impl Permissions {
             "policy.published.*",
             "cs.guardrail.>",
         ]);
-        // The only one that publishes a bundle.
-        self.publish(&[&format!("$KV.{POLICY}.>")]);
+        // The only one that publishes a bundle, and says which life of the bucket it did so in.
+        self.publish(&[
+            &format!("$KV.{POLICY}.>"),
+            &format!("$JS.API.STREAM.INFO.{POLICY_STREAM}"),
+        ]);
         self.read_policy();
         self.dead_letters(me);
         self.answer(me, &["cs.policy.recheck", "cs.policy.push.*"]);
@@ -339,6 +342,8 @@ impl Permissions {
             "control.refused.*.*",
             "identity.changed.*",
             "timer.>",
+            // What people grant under other rules than those it was asked under.
+            "cs.policy.recheck",
         ]);
         self.publish(&[
             &format!("$KV.{APPROVALS}.>"),

@@ -3,7 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `current` | [`Published`]: the bundle in force, changed under compare-and-set |
-//! | `kept` | the bundles that are there, [`Kept`] each, the newest first |
+//! | `kept` | the bundles that are there, [`Kept`] each, the newest first; those that leave last |
 //! | `bundle.<hex>.<n>` | part `n` of a packed bundle, by the bundle's digest |
 //! | `part.<hex>` | a part that was uploaded, by its own digest; it goes after a while |
 //!
@@ -12,16 +12,26 @@
 //! build. The parts of a bundle are written first and `current` last, so a publication
 //! that breaks off changes nothing. Whoever loads a bundle checks it against its digest,
 //! whatever the parts hold.
+//!
+//! INVARIANT: whoever publishes looks at `current` first, then writes every part
+//! ([`Shelf::keep`]), then changes `current` from what it looked at ([`Shelf::publish`]).
+//! So the parts of whatever is published later are younger than the publication in force
+//! now, and [`Shelf::clear`], which takes only older ones, can take none of them, whatever
+//! is pushed and rolled back at the same time.
+
+mod kept;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_domain::policy::PACKED_BYTES_MAX;
-use countersign_schemas::{Digest, PersonId, Timestamp};
+use countersign_schemas::{Digest, Incarnation, PersonId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::bus::layout::POLICY;
 use crate::bus::{Bucket, Bus, BusError, Cas, Failure};
+pub use kept::Kept;
+use kept::{cleared, listed};
 
 /// Bytes of one part: half of what every server takes as a message, since a part travels
 /// as base64 when it is pushed.
@@ -30,10 +40,6 @@ pub const PART_BYTES_MAX: usize = 512 * 1024;
 pub const PARTS_MAX: usize = PACKED_BYTES_MAX / PART_BYTES_MAX;
 /// How long an uploaded part waits for its bundle to be published.
 const UPLOAD_LIFE: Duration = Duration::from_secs(600);
-/// Bundles that are kept to go back to: a year of weekly changes.
-const KEPT_MAX: usize = 52;
-/// Bytes of all that are kept: half of the bucket, the other half is for uploads.
-const KEPT_BYTES_MAX: usize = 2 * PACKED_BYTES_MAX;
 /// How often the list of what is kept is tried again when somebody else changes it.
 const TRIES: usize = 8;
 /// The entry that says which bundle is in force.
@@ -54,22 +60,6 @@ pub struct Published {
     /// The bundle that it replaced, if one was published before.
     pub previous: Option<Digest>,
     /// Who published it.
-    pub operator: PersonId,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// A bundle that is kept, in force or not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Kept {
-    /// The bundle.
-    pub digest: Digest,
-    /// Its parts.
-    pub parts: usize,
-    /// The bytes of all of them.
-    pub bytes: usize,
-    /// Who pushed it first.
     pub operator: PersonId,
     /// When.
     pub at: Timestamp,
@@ -181,7 +171,8 @@ impl Shelf {
     /// # Errors
     /// When the server does not answer, or the entry is none of ours.
     pub async fn kept(&self) -> Result<Vec<Kept>, ShelfError> {
-        Ok(self.kept_entry().await?.1)
+        let (_, all) = self.kept_entry().await?;
+        Ok(all.into_iter().filter(|one| !one.leaving).collect())
     }
 
     async fn kept_entry(&self) -> Result<(u64, Vec<Kept>), ShelfError> {
@@ -224,18 +215,14 @@ impl Shelf {
     }
 
     /// Keeps a packed bundle: first its place in the list, so that whatever breaks off
-    /// between is found and removed again, then its parts.
+    /// between is found and removed again, then its parts, also those that are there. What
+    /// falls off the list stays until [`Self::clear`].
     ///
     /// # Errors
     /// When it cannot be stored whole.
     pub async fn keep(&self, kept: &Kept, packed: &[u8]) -> Result<(), ShelfError> {
         let in_force = self.current().await?.map(|(_, published)| published.digest);
-        let gone = self.list(kept, in_force).await?;
-        for old in &gone {
-            for number in 0..old.parts {
-                self.bucket.remove(&part_key(old.digest, number)).await?;
-            }
-        }
+        self.list(kept, in_force).await?;
         for (number, part) in packed.chunks(PART_BYTES_MAX).enumerate() {
             let key = part_key(kept.digest, number);
             self.bucket.put(&key, Bytes::copy_from_slice(part)).await?;
@@ -243,23 +230,77 @@ impl Shelf {
         Ok(())
     }
 
-    /// Puts a bundle at the head of the list; gives those that fell off its end. What is in
-    /// force never falls off.
-    async fn list(&self, kept: &Kept, in_force: Option<Digest>) -> Result<Vec<Kept>, ShelfError> {
+    /// Puts a bundle at the head of the list. What is in force never falls off it.
+    async fn list(&self, kept: &Kept, in_force: Option<Digest>) -> Result<(), ShelfError> {
         for _ in 0..TRIES {
             let (revision, before) = self.kept_entry().await?;
-            let (after, gone) = listed(kept, before, in_force);
-            let value = serde_json::to_vec(&after).map_err(|_| ShelfError::Unreadable)?;
-            match self.bucket.update(KEPT, value.into(), revision).await? {
-                Cas::Stored(_) => return Ok(gone),
+            match self
+                .write_kept(&listed(kept, before, in_force), revision)
+                .await?
+            {
+                Cas::Stored(_) => return Ok(()),
                 Cas::Conflict => {}
             }
         }
         Err(ShelfError::Conflict)
     }
 
-    /// Puts a kept bundle in force if `revision` is still that of the one before it; 0 if
-    /// there was none. Gives the new revision.
+    async fn write_kept(&self, list: &[Kept], revision: u64) -> Result<Cas, ShelfError> {
+        let value = serde_json::to_vec(list).map_err(|_| ShelfError::Unreadable)?;
+        Ok(self.bucket.update(KEPT, value.into(), revision).await?)
+    }
+
+    /// Removes the parts of what fell off the list, as far as they are older than the
+    /// publication in force. What is not removed now is by a later call.
+    ///
+    /// # Errors
+    /// When the server does not answer, or an entry is none of ours.
+    pub async fn clear(&self) -> Result<(), ShelfError> {
+        let Some((since, published)) = self.current().await? else {
+            return Ok(());
+        };
+        let (revision, list) = self.kept_entry().await?;
+        let mut gone = Vec::new();
+        for old in list.iter().filter(|old| old.leaving) {
+            if old.digest != published.digest && self.remove_older(old, since).await? {
+                gone.push(old.digest);
+            }
+        }
+        let after = cleared(&list, &gone, published.digest);
+        if after != list {
+            // Lost to somebody who pushes: the next one who clears finds the same.
+            self.write_kept(&after, revision).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the parts that are older than revision `since`; whether none is left.
+    async fn remove_older(&self, old: &Kept, since: u64) -> Result<bool, ShelfError> {
+        let mut all = true;
+        for number in 0..old.parts.min(PARTS_MAX) {
+            let key = part_key(old.digest, number);
+            let Some(part) = self.bucket.get(&key).await? else {
+                continue;
+            };
+            all &= part.revision < since
+                && matches!(
+                    self.bucket.remove_if(&key, part.revision).await?,
+                    Cas::Stored(_)
+                );
+        }
+        Ok(all)
+    }
+
+    /// Which life of the bucket its revisions belong to.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn incarnation(&self) -> Result<Incarnation, ShelfError> {
+        Ok(self.bucket.incarnation().await?)
+    }
+
+    /// Puts a bundle in force that was kept since `revision` was read as that of the one
+    /// before it; 0 if there was none. Gives the new revision.
     ///
     /// # Errors
     /// [`ShelfError::Conflict`] if somebody else was first.
@@ -278,78 +319,10 @@ impl From<Failure> for ShelfError {
     }
 }
 
-/// The list with `kept` at its head, and what falls off its end.
-fn listed(kept: &Kept, before: Vec<Kept>, in_force: Option<Digest>) -> (Vec<Kept>, Vec<Kept>) {
-    let mut after = vec![kept.clone()];
-    let mut gone = Vec::new();
-    let mut bytes = kept.bytes;
-    for old in before.into_iter().filter(|old| old.digest != kept.digest) {
-        let more = bytes.saturating_add(old.bytes);
-        let fits = after.len() < KEPT_MAX && more <= KEPT_BYTES_MAX;
-        if fits || Some(old.digest) == in_force {
-            bytes = more;
-            after.push(old);
-        } else {
-            gone.push(old);
-        }
-    }
-    (after, gone)
-}
-
 fn part_key(digest: Digest, number: usize) -> String {
     format!("bundle.{}.{number}", digest.hex())
 }
 
 fn upload_key(digest: Digest) -> String {
     format!("part.{}", digest.hex())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn kept(name: &str, bytes: usize) -> Kept {
-        Kept {
-            digest: Digest::of_bytes(name.as_bytes()),
-            parts: bytes.div_ceil(PART_BYTES_MAX),
-            bytes,
-            operator: "kim".parse().unwrap(),
-            at: Timestamp::EPOCH,
-        }
-    }
-
-    #[test]
-    fn what_is_kept_is_bounded_in_number_and_bytes_and_holds_what_is_in_force() {
-        let mut list = Vec::new();
-        let first = kept("0", 1_000);
-        for name in 0..2 * KEPT_MAX {
-            let one = kept(&name.to_string(), 1_000);
-            let (after, gone) = listed(&one, list, Some(first.digest));
-            assert!(
-                gone.iter().all(|old| old.digest != first.digest),
-                "in force"
-            );
-            list = after;
-        }
-        assert!(list.len() <= KEPT_MAX + 1, "{}", list.len());
-        assert_eq!(
-            list[0].digest,
-            Digest::of_bytes((2 * KEPT_MAX - 1).to_string().as_bytes())
-        );
-        assert!(list.contains(&first));
-
-        let large = kept("large", PACKED_BYTES_MAX);
-        let (after, gone) = listed(
-            &kept("b", PACKED_BYTES_MAX),
-            vec![large.clone(), kept("c", 1)],
-            None,
-        );
-        assert_eq!((after.len(), gone.len()), (2, 1), "{after:?}");
-        let again = listed(&large, vec![large.clone()], None);
-        assert_eq!(
-            again,
-            (vec![large], vec![]),
-            "the same bundle stands there once"
-        );
-    }
 }

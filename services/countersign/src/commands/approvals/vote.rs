@@ -301,10 +301,11 @@ mod tests {
 
     #[test]
     fn the_same_decision_twice_is_a_success_and_another_is_not() {
-        use ApprovalState::{Approved, Cancelled, Denied, Expired, Partial, Pending};
+        use ApprovalState::{Approved, Cancelled, Denied, Expired, Failed, Partial, Pending};
         use VoteChoice::{Approve, Deny};
         let table = [
             (Approve, true, "counted", Pending, Exit::Done),
+            (Approve, true, "counted", Failed, Exit::Denied),
             (Approve, false, "already_resolved", Approved, Exit::Done),
             (Deny, false, "already_resolved", Denied, Exit::Done),
             (Approve, false, "already_resolved", Denied, Exit::Denied),
@@ -421,6 +422,7 @@ mod tests {
             message: "denied by sam: not this one".to_owned(),
             by: None,
             code: None,
+            stop: None,
         });
         let conflict = already(&lee, &shown, VoteChoice::Approve).unwrap();
         assert_eq!(conflict.exit(), Exit::Denied);

@@ -279,6 +279,7 @@ mod tests {
                 message: "approved by lee\u{1b}[2J".to_owned(),
                 by: None,
                 code: None,
+                stop: None,
             }),
             ..voted(id)
         }

@@ -1,9 +1,14 @@
 //! A permit says who, what and where. One that leaves a part open is an administrator's,
-//! and is refused unless somebody has answered for it.
+//! and so is one that names all there is; it is refused unless somebody has answered for
+//! it.
+
+use std::collections::BTreeMap;
 
 use cedar_policy::{Effect, EntityUid};
+use countersign_schemas::AgentId;
 use countersign_schemas::events::Operation;
 
+use super::reach::{Tools, World};
 use super::{Findings, LintLevel};
 use crate::policy::bundle::Bundle;
 use crate::policy::index::Scope;
@@ -12,27 +17,91 @@ use crate::policy::rules::Written;
 const MEND: &str = "name the agent or role, the tools or operations, and the tool or its group in the \
      scope, or have it looked at: @reviewed(\"who, when, why\")";
 
+const MEND_EFFECT: &str =
+    "leave out what it is not for, or have it looked at: @reviewed(\"who, when, why\")";
+
 pub(super) fn check(bundle: &Bundle, findings: &mut Findings) {
+    // The names come from the bundle itself, so Cedar takes them all.
+    let Ok(world) = World::of(bundle) else {
+        return;
+    };
+    let mut bounded = Vec::new();
     for one in &bundle.rules.written {
         let review = one.policy.annotation("reviewed").map(is_review);
-        let open = match one.policy.effect() {
-            Effect::Permit if !one.of_tier => open_parts(bundle, &Scope::of(&one.policy)),
-            Effect::Permit | Effect::Forbid => Vec::new(),
-        };
-        if !open.is_empty() && review.is_none() {
-            let what = format!(
-                "permit `{}` has no bound on {}",
-                one.id(),
-                open.join(" and ")
-            );
-            findings.add(LintLevel::Refused, "unbounded", &one.place(), what, MEND);
-        }
+        let is_own_permit = one.policy.effect() == Effect::Permit && !one.of_tier;
+        let open = is_own_permit
+            .then(|| why_open(bundle, &world, one))
+            .flatten();
         if review == Some(false) {
-            let level = match open.is_empty() {
-                true => LintLevel::PointedOut,
-                false => LintLevel::Refused,
+            let level = match open {
+                None => LintLevel::PointedOut,
+                Some(_) => LintLevel::Refused,
             };
             wrong_review(one, level, findings);
+        }
+        match open {
+            Some((what, mend)) if review.is_none() => {
+                findings.add(LintLevel::Refused, "unbounded", &one.place(), what, mend);
+            }
+            None if is_own_permit && review.is_none() => bounded.push(one),
+            Some(_) | None => {}
+        }
+    }
+    together(bundle, &world, &bounded, findings);
+}
+
+/// Why a permit is an administrator's: its scope leaves a part open, or it names every tool
+/// that there is, one by one or in groups.
+fn why_open(bundle: &Bundle, world: &World<'_>, one: &Written) -> Option<(String, &'static str)> {
+    let scope = Scope::of(&one.policy);
+    let open = open_parts(bundle, &scope);
+    if !open.is_empty() {
+        let what = format!(
+            "permit `{}` has no bound on {}",
+            one.id(),
+            open.join(" and ")
+        );
+        return Some((what, MEND));
+    }
+    let all = bundle.catalog.tools().count();
+    (all > 1 && world.tools(&scope).len() == all).then(|| {
+        let what = format!(
+            "permit `{}` names every tool of the catalog, which bounds nothing",
+            one.id()
+        );
+        (what, MEND_EFFECT)
+    })
+}
+
+/// Points out permits that together give an agent every tool without any condition: each
+/// is bounded, and all of them are an administrator.
+fn together(bundle: &Bundle, world: &World<'_>, bounded: &[&Written], findings: &mut Findings) {
+    let all = bundle.catalog.tools().count();
+    let mut reached: BTreeMap<&AgentId, Tools<'_>> = BTreeMap::new();
+    for one in bounded {
+        if one.policy.has_non_scope_constraint() {
+            continue;
+        }
+        let scope = Scope::of(&one.policy);
+        let tools = world.tools(&scope);
+        let mut now_all = Vec::new();
+        for agent in world.agents(&scope) {
+            let mine = reached.entry(agent).or_default();
+            let before = mine.len();
+            mine.extend(tools.iter().copied());
+            if all > 1 && before < all && mine.len() == all {
+                now_all.push(agent.as_str());
+            }
+        }
+        if !now_all.is_empty() {
+            let what = format!(
+                "with `{}` every tool of the catalog is permitted without any condition to {}: \
+                 such permits together bound nothing",
+                one.id(),
+                now_all.join(", ")
+            );
+            let level = LintLevel::PointedOut;
+            findings.add(level, "unbounded", &one.place(), what, MEND_EFFECT);
         }
     }
 }

@@ -13,8 +13,8 @@ use crate::policy::index::{Index, Scope};
 use crate::policy::rules::Written;
 use crate::policy::tool::Tool;
 
-type Agents<'b> = BTreeSet<&'b AgentId>;
-type Tools<'b> = BTreeSet<&'b ToolName>;
+pub(super) type Agents<'b> = BTreeSet<&'b AgentId>;
+pub(super) type Tools<'b> = BTreeSet<&'b ToolName>;
 
 pub(super) fn check(bundle: &Bundle, findings: &mut Findings) {
     // The names come from the bundle itself, so Cedar takes them all.
@@ -67,7 +67,7 @@ impl Reaching<'_> {
 }
 
 /// Who and what is in each entity that a scope can name.
-struct World<'b> {
+pub(super) struct World<'b> {
     bundle: &'b Bundle,
     agents: BTreeMap<EntityUid, Agents<'b>>,
     actions: BTreeMap<EntityUid, Tools<'b>>,
@@ -75,7 +75,7 @@ struct World<'b> {
 }
 
 impl<'b> World<'b> {
-    fn of(bundle: &'b Bundle) -> Result<Self, String> {
+    pub(super) fn of(bundle: &'b Bundle) -> Result<Self, String> {
         let mut world = Self {
             bundle,
             agents: BTreeMap::new(),
@@ -109,15 +109,21 @@ impl<'b> World<'b> {
                 Effect::Forbid if asks => Kind::Ask,
                 Effect::Forbid => Kind::Forbid,
             },
-            agents: match &scope.principal {
-                None => self.bundle.directory.agents().map(|(id, _)| id).collect(),
-                Some(uid) => self.agents.get(uid).cloned().unwrap_or_default(),
-            },
+            agents: self.agents(&scope),
             tools: self.tools(&scope),
         }
     }
 
-    fn tools(&self, scope: &Scope) -> Tools<'b> {
+    /// The agents in a scope.
+    pub(super) fn agents(&self, scope: &Scope) -> Agents<'b> {
+        match &scope.principal {
+            None => self.bundle.directory.agents().map(|(id, _)| id).collect(),
+            Some(uid) => self.agents.get(uid).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// The tools in a scope, by its action and its resource.
+    pub(super) fn tools(&self, scope: &Scope) -> Tools<'b> {
         let all = || self.bundle.catalog.tools().map(|tool| &tool.name).collect();
         let by_action: Tools<'b> = match &scope.actions {
             None => all(),

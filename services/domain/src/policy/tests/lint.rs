@@ -63,6 +63,16 @@ const BOUNDS: &[(&str, bool)] = &[
         false,
     ),
     (
+        "principal == Agent::\"bot\", action in [Action::\"doc.read\", Action::\"mail.send\", \
+         Action::\"contact.update\"], resource",
+        false,
+    ),
+    (
+        "principal == Agent::\"bot\", action in [Action::\"doc.read\", Action::\"send\", \
+         Action::\"update\"], resource in ToolGroup::\"all\"",
+        false,
+    ),
+    (
         "principal in Role::\"worker\", action == Action::\"doc.read\", resource",
         true,
     ),
@@ -125,6 +135,35 @@ fn a_permit_without_bounds_is_refused_unless_reviewed() {
             }
         }
     }
+}
+
+#[test]
+fn permits_that_together_reach_every_tool_are_pointed_out() {
+    let permit = |id: &str, tool: &str, when: &str| {
+        format!(
+            "@id(\"{id}\")\npermit(principal in Role::\"worker\", action == Action::\"{tool}\", resource) {when};\n"
+        )
+    };
+    let (a, b) = (permit("a", "doc.read", ""), permit("b", "mail.send", ""));
+    let with = |c: &str| {
+        let mut told = of_policies(&format!("{a}{b}{c}"));
+        told.retain(|one| one.contains("unbounded"));
+        told
+    };
+    assert_eq!(
+        with(&permit("c", "contact.update", "")),
+        ["pointed unbounded 5"]
+    );
+    let checked = "when { context.requester.verified }";
+    assert_eq!(
+        with(&permit("c", "contact.update", checked)),
+        Vec::<String>::new()
+    );
+    let reviewed = format!(
+        "@reviewed(\"kim, 2026-11-02, trial\")\n{}",
+        permit("c", "contact.update", "")
+    );
+    assert_eq!(with(&reviewed), Vec::<String>::new());
 }
 
 const PERMIT: &str = "@id(\"work\") permit(principal in Role::\"worker\", action == Action::\"contact.update\", resource);";

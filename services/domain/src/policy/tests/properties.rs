@@ -225,7 +225,7 @@ proptest! {
         let tool = bundle.catalog().tool(&tool).unwrap();
         let requester = CheckedRequester { id: "someone@home.example".parse().unwrap(), verified: false };
         let labels = BTreeSet::new();
-        let behind = || Behind { requester: &requester, mandate: None, labels: &labels, facts: bundle.catalog().facts() };
+        let behind = || Behind { requester: &requester, mandate: None, labels: &labels, facts: bundle.catalog().facts(), approval: None };
         let context = || context::context(tool, case.2.as_object().unwrap(), behind()).unwrap();
         let mut everything = Shelf::default();
         for one in &bundle.rules.written {
