@@ -119,7 +119,7 @@ async fn holds(deployment: &Deployment, operator: &Operator, order: u64) {
         if decided && !claimed && !(chain.ended > 0 && chain.ended < applied.seq) {
             open += 1;
             let stopped = chain.end == "tool.revoked" && chain.code == "frozen"
-                || ["frozen", "not_begun"].contains(&chain.code.as_str());
+                || ["frozen", "not_begun", "lease_expired"].contains(&chain.code.as_str());
             assert!(stopped, "{id}: {} {}", chain.end, chain.code);
         }
         assert!(chain.ended > 0, "{id} has no end");
@@ -135,7 +135,9 @@ async fn holds(deployment: &Deployment, operator: &Operator, order: u64) {
     assert!(named.is_subset(&running), "{named:?} and {running:?}");
     assert_eq!(
         named.len() as u64 + counted("running_more"),
-        running.len() as u64
+        running.len() as u64,
+        "{:?}",
+        done.body
     );
     eprintln!(
         "frozen at {} of {} intents: {} revoked, {} stopped, {} running, {} ms",
@@ -153,14 +155,14 @@ async fn holds(deployment: &Deployment, operator: &Operator, order: u64) {
 async fn freeze_in_flow(
     deployment: &mut Deployment,
     count: usize,
-    trouble: impl AsyncFnOnce(&mut Deployment),
+    trouble: impl AsyncFnOnce(&mut Deployment, u64),
 ) {
     let agent = deployment.agent("billing").await;
     let operator = deployment.operator().await;
     let freeze = async {
         approved(deployment, count / 4).await;
         let order = operator.order("freeze", &everything()).await;
-        trouble(deployment).await;
+        trouble(deployment, order).await;
         operator.answer("control.done", order).await;
         order
     };
@@ -191,7 +193,7 @@ async fn freeze_in_flow(
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_runs_that_is_claimed_behind_a_freeze_in_the_middle_of_traffic() {
     let mut deployment = Deployment::start().await;
-    freeze_in_flow(&mut deployment, 2_000, async |_| {}).await;
+    freeze_in_flow(&mut deployment, 2_000, async |_, _| {}).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,7 +204,7 @@ async fn a_freeze_holds_on_three_servers_whose_leader_dies_in_the_middle() {
     }
     deployment.ready().await;
     let leader = deployment.leader("CS_EVENTS").await;
-    freeze_in_flow(&mut deployment, 300, async |deployment| {
+    freeze_in_flow(&mut deployment, 300, async |deployment, _| {
         let server = deployment.cluster().servers().get_mut(leader);
         let server = server.expect("the leader is one of them");
         server.kill().expect("a server can be killed");
@@ -214,7 +216,9 @@ async fn a_freeze_holds_on_three_servers_whose_leader_dies_in_the_middle() {
 async fn a_freeze_is_completed_by_whoever_is_left_when_a_coordinator_dies_in_the_middle() {
     let mut deployment = Deployment::start().await;
     deployment.launch(COORDINATOR);
-    freeze_in_flow(&mut deployment, 400, async |deployment| {
+    let operator = deployment.operator().await;
+    freeze_in_flow(&mut deployment, 400, async |deployment, order| {
+        operator.answer("control.applied", order).await;
         // The first of two, wherever it is; then the executor as well.
         deployment.service(COORDINATOR).kill();
         deployment.service(EXECUTOR).kill();

@@ -1,14 +1,12 @@
 //! What a freeze finds of each intent that was open where it took effect, and the counts.
 
 use countersign_schemas::IntentId;
-use countersign_schemas::events::{ControlDone, Outcome, RevokedCode, ToolApproved, ToolCompleted};
+use countersign_schemas::events::{ControlDone, RevokedCode, ToolApproved};
 
 use crate::chain::{End, Head};
 
 /// Intents that were running already and are named in `control.done`; the rest is counted.
 const RUNNING_MAX: usize = 100;
-/// Errors of an outcome under which the worker was never called.
-const NEVER_BEGAN: [&str; 2] = ["frozen", "not_begun"];
 
 /// What became of an intent that was approved, not claimed and open where the freeze took
 /// effect.
@@ -34,17 +32,14 @@ pub fn fate(head: Head) -> Fate {
         Head::Claimed { .. } => Fate::Stopped,
         Head::Ended { end, .. } => match end {
             End::Revoked(revoked) if revoked.code == RevokedCode::Frozen => Fate::Revoked,
-            End::Completed(completed) if never_began(&completed) => Fate::Stopped,
-            End::Blocked(_) | End::Revoked(_) | End::Completed(_) => Fate::Over,
+            // Its claim lies behind the freeze, so the worker was never called, also where
+            // an executor died and the outcome reads unknown.
+            End::Completed(_) => Fate::Stopped,
+            End::Blocked(_) | End::Revoked(_) => Fate::Over,
         },
         Head::None => Fate::Over,
         Head::NotOurs { .. } => Fate::NotOurs,
     }
-}
-
-fn never_began(completed: &ToolCompleted) -> bool {
-    let code = completed.error.as_ref().map(|error| error.code.as_str());
-    completed.outcome == Outcome::Failed && code.is_some_and(|code| NEVER_BEGAN.contains(&code))
 }
 
 /// The counts of one freeze. However often and by whomever it is carried out, the same log

@@ -438,8 +438,8 @@ fn what_a_freeze_finds_of_an_open_intent_is_counted_once() {
         (claimed, Fate::Stopped),
         (completed("frozen"), Fate::Stopped),
         (completed("not_begun"), Fate::Stopped),
-        (completed("http_409"), Fate::Over),
-        (lost, Fate::Over),
+        (completed("http_409"), Fate::Stopped),
+        (lost, Fate::Stopped),
         (Head::None, Fate::Over),
         (Head::NotOurs { seq: 9 }, Fate::NotOurs),
     ] {
