@@ -9,14 +9,14 @@ use countersign_schemas::events::{RevokedCode, ToolApproved, ToolCompleted, Tool
 use countersign_schemas::{Address, AgentId, IntentId, Stream, Timestamp, headers};
 
 use super::index::Open;
-use super::{Looked, NOT_OURS_AGAIN, RETRY_AFTER, SKEW};
+use super::{ENDED_AGAIN, Looked, NOT_OURS_AGAIN, RETRY_AFTER, SKEW};
 use crate::counters;
 use crate::office::{Extended, Link, Office, TRIES, decode, trace_in};
 
 /// Ends `intent` if its permit or lease is over.
 pub(super) async fn look(office: Arc<Office>, intent: IntentId, open: Open) -> Looked {
     match office.end(intent, &open).await {
-        Ok(None) => Looked::Ended(intent),
+        Ok(None) => Looked::Ended(intent, office.clock.now().plus(ENDED_AGAIN)),
         Ok(Some(at)) => Looked::Again(intent, at),
         Err(failure) => {
             tracing::warn!(%intent, %failure, "its end is not stored yet");

@@ -39,13 +39,15 @@ const REOPEN_AFTER: Duration = Duration::from_millis(500);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// When an intent is looked at again whose last message this version cannot read.
 const NOT_OURS_AGAIN: Duration = Duration::from_secs(60);
+/// When an intent is looked at again whose end is stored and has not come.
+const ENDED_AGAIN: Duration = Duration::from_secs(60);
 /// How long after a permit or lease its end is certain on every machine.
 const SKEW: Duration = Duration::from_secs(limits::CLOCK_SKEW_SECONDS);
 
 /// What came of looking at one intent.
 enum Looked {
-    /// It has an end.
-    Ended(IntentId),
+    /// It has an end; look again then, should that never come.
+    Ended(IntentId, Timestamp),
     /// Look again then.
     Again(IntentId, Timestamp),
     /// People were told of an unknown outcome.
@@ -112,7 +114,9 @@ async fn wait(office: &Office, due: Option<Timestamp>) {
 
 fn take_back(index: &mut Index, looked: Looked) {
     match looked {
-        Looked::Ended(intent) => index.remove(intent),
+        // It leaves when its end comes in the order of the log: a freeze that lies before
+        // the end must still find it open.
+        Looked::Ended(intent, at) => index.again(intent, at),
         Looked::Again(intent, at) => index.again(intent, at),
         Looked::Told => {}
     }
