@@ -68,12 +68,12 @@ impl Board {
         self.look(|freezes| freezes.covers(target))
     }
 
-    /// Whether one more freeze, of `scope`, would be more than `most`.
+    /// Whether a freeze of `scope` may be added where `most` are in force.
     ///
     /// # Errors
     /// While it is not known what is frozen.
-    pub(crate) fn is_full_for(&self, scope: &FreezeScope, most: usize) -> Result<bool, Failure> {
-        self.look(|freezes| !freezes.holds(scope) && freezes.in_force().count() >= most)
+    pub(crate) fn takes(&self, scope: &FreezeScope, most: usize) -> Result<bool, Failure> {
+        self.look(|freezes| freezes.takes(scope, most))
     }
 
     /// Every freeze in force, the oldest first.

@@ -9,7 +9,7 @@ use countersign_schemas::{Address, PersonId};
 use crate::office::{Office, decode_outside, trace_of};
 
 /// Freezes in force at once. Every decision looks at each of them, and nobody keeps more
-/// than this apart: beyond it everything is frozen, or an agent as a whole.
+/// than this apart: beyond it everything is frozen, and that order is never refused.
 const IN_FORCE_MAX: usize = 1_000;
 
 impl Office {
@@ -54,7 +54,7 @@ impl Office {
                 return self.refuse(message, operator, code, why).await;
             }
         };
-        if frozen && self.freezes.is_full_for(&order.scope, IN_FORCE_MAX)? {
+        if frozen && !self.freezes.takes(&order.scope, IN_FORCE_MAX)? {
             let why = format!(
                 "{IN_FORCE_MAX} freezes are in force already; freeze everything, or release \
                  some; nothing was changed"

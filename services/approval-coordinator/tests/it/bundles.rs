@@ -77,7 +77,7 @@ async fn sequences(world: &World, intents: &[IntentId]) -> Result<Vec<u64>> {
 
 /// One batch lies in one piece of the stream.
 fn in_one_piece(sequences: &[u64]) -> bool {
-    sequences.windows(2).all(|pair| pair[1] == pair[0] + 1)
+    sequences.is_sorted_by(|one, next| one + 1 == *next)
 }
 
 async fn say_yes(

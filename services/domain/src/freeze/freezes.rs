@@ -189,6 +189,13 @@ impl Freezes {
         standing.is_some_and(|standing| standing.freeze.is_some())
     }
 
+    /// Whether a freeze of `scope` may be added where `most` may be in force. One that is there
+    /// takes no room, and everything can always be frozen.
+    #[must_use]
+    pub fn takes(&self, scope: &FreezeScope, most: usize) -> bool {
+        *scope == FreezeScope::default() || self.holds(scope) || self.in_force().count() < most
+    }
+
     /// The freeze in force that covers an intent; the oldest where there are several.
     #[must_use]
     pub fn covers(&self, target: &Target<'_>) -> Option<Void> {

@@ -81,6 +81,22 @@ fn take(freezes: &mut Freezes, seq: u64, read: &Read) -> Effect {
     })
 }
 
+#[test]
+fn however_many_freezes_are_in_force_everything_can_be_frozen() {
+    let mut freezes = Freezes::default();
+    take(&mut freezes, 1, &applied(true, &of_agent("billing"), 1));
+    take(&mut freezes, 2, &applied(true, &of_tool("mail.send"), 2));
+    for (scope, most, room) in [
+        (of_requester("dana"), 3, true),
+        (of_requester("dana"), 2, false),
+        (of_agent("billing"), 2, true),
+        (everything(), 2, true),
+        (everything(), 0, true),
+    ] {
+        assert_eq!(freezes.takes(&scope, most), room, "{scope:?} of {most}");
+    }
+}
+
 /// The intent of the fixtures: `billing` sends a mail for `dana`.
 fn stops(freezes: &Freezes) -> bool {
     let checked = checked();
