@@ -19,6 +19,10 @@ pub const PURPOSE_CHARS_MAX: usize = 2_000;
 pub const BUNDLE_ITEMS_MAX: u32 = 100;
 /// Seconds a window may last: a day, so that standing authority is a policy, not a window.
 pub const WINDOW_SECONDS_MAX: u64 = 24 * 60 * 60;
+/// Uses of one window: all of them lie in one value, which each use writes.
+pub const WINDOW_USES_MAX: u32 = 1_000;
+/// Tools of one window, and fields: what a person reads before opening it.
+pub const WINDOW_NAMES_MAX: usize = 50;
 /// Pending approvals per agent: more would hide the urgent one from the people asked.
 pub const PENDING_APPROVALS_PER_AGENT_MAX: usize = 1_000;
 /// Unpurged messages per agent in `CS_INTENTS`: a share, so that one agent cannot fill

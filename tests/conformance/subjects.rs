@@ -30,7 +30,7 @@ const OF_INTENTS: [&str; 9] = [
     "outcome.reconciled",
     "vault.revealed",
 ];
-const OTHERS: [&str; 41] = [
+const OTHERS: [&str; 42] = [
     "approval.vote.lee.slack",
     "approval.vote.lee.inbox",
     "approval.vote.mia.slack",
@@ -64,6 +64,7 @@ const OTHERS: [&str; 41] = [
     "$KV.CS_FACTS.x",
     "$KV.CS_LABELS.x",
     "$KV.CS_LEDGERS.x",
+    "$KV.CS_WINDOWS.x",
     "cs.vault.tokenize",
     "cs.vault.reveal",
     "cs.policy.recheck",
@@ -73,7 +74,7 @@ const OTHERS: [&str; 41] = [
     "work.crm.read",
     "work.mail.send",
 ];
-const STREAMS: [&str; 9] = [
+const STREAMS: [&str; 10] = [
     "CS_INTENTS",
     "CS_CONTROL",
     "CS_EVENTS",
@@ -83,6 +84,7 @@ const STREAMS: [&str; 9] = [
     "KV_CS_FACTS",
     "KV_CS_LABELS",
     "KV_CS_LEDGERS",
+    "KV_CS_WINDOWS",
 ];
 /// What the server does with a stream.
 const STREAM_ACTS: [&str; 13] = [

@@ -21,7 +21,7 @@ const OWN: &str = "0190b3a0-0000-7000-8000-000000000001";
 /// Stands for an intent of somebody else in the subjects aimed at.
 const AIM: &str = "0190b3a0-0000-7000-8000-0000000000ff";
 /// Streams and buckets, by their server names.
-const STREAMS: [&str; 8] = [
+const STREAMS: [&str; 9] = [
     "CS_INTENTS",
     "CS_CONTROL",
     "CS_EVENTS",
@@ -30,6 +30,7 @@ const STREAMS: [&str; 8] = [
     "KV_CS_FACTS",
     "KV_CS_LABELS",
     "KV_CS_LEDGERS",
+    "KV_CS_WINDOWS",
 ];
 /// Those of them that the checker reads, and not the coordinator.
 const OF_CHECKER: [&str; 3] = ["KV_CS_FACTS", "KV_CS_LABELS", "KV_CS_LEDGERS"];
@@ -71,6 +72,7 @@ fn aims() -> Vec<String> {
         "$KV.CS_FACTS.orders.aim".to_owned(),
         "$KV.CS_LABELS.any.crm".to_owned(),
         "$KV.CS_LEDGERS.aim".to_owned(),
+        "$KV.CS_WINDOWS.aim".to_owned(),
         "work.crm.read".to_owned(),
     ]
 }
@@ -325,6 +327,7 @@ impl Watch {
             format!("$KV.CS_FACTS.idle{turn}"),
             format!("$KV.CS_LABELS.idle{turn}"),
             format!("$KV.CS_LEDGERS.idle{turn}"),
+            format!("$KV.CS_WINDOWS.idle{turn}"),
         ] {
             let who = match subject.split('.').nth(1) {
                 Some("CS_FACTS") => &mut self.setup,

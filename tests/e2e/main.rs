@@ -12,4 +12,5 @@ mod proofs;
 mod repeats;
 mod strangers;
 mod votes;
+mod windows;
 mod workers;

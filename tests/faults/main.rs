@@ -9,3 +9,4 @@ mod quota;
 mod rotation;
 mod server;
 mod vanishing;
+mod windows;

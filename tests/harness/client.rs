@@ -346,6 +346,10 @@ impl Approver {
     /// When there is no answer in time.
     pub async fn vote(&self, approval: &str, digest: &str, vote: &str) -> Event {
         let seq = self.cast(approval, digest, vote, None).await;
+        self.answer(approval, seq).await
+    }
+
+    async fn answer(&self, approval: &str, seq: u64) -> Event {
         let filter = format!("approval.voted.{approval}.*.{seq}");
         eventually(PATIENCE, "an answer to the vote", async || {
             direct(&self.client, &filter).await
@@ -373,6 +377,26 @@ impl Approver {
             "items": items,
             "reason": "looked at it",
         });
+        self.send(&body).await
+    }
+
+    /// Approves and asks for a time window with it.
+    ///
+    /// # Panics
+    /// When there is no answer in time.
+    pub async fn vote_for_window(&self, approval: &str, digest: &str, window: Value) -> Event {
+        let body = json!({
+            "schema_version": 1,
+            "approval_id": approval,
+            "digest": digest,
+            "vote": "approve",
+            "window": window,
+        });
+        let seq = self.send(&body).await;
+        self.answer(approval, seq).await
+    }
+
+    async fn send(&self, body: &Value) -> u64 {
         let reply = self
             .client
             .request(

@@ -7,7 +7,9 @@ use super::parts::{
     Operation, Reason, TeamQuorum, VoteChoice,
 };
 use crate::digest::Digest;
-use crate::ids::{AgentId, ApprovalId, IntentId, PersonId, ServiceId, ToolName, WindowId};
+use crate::ids::{
+    AgentId, ApprovalId, IntentId, PersonId, RequesterId, ServiceId, ToolName, WindowId,
+};
 use crate::json::JsonObject;
 use crate::time::Timestamp;
 
@@ -97,7 +99,8 @@ pub struct WindowLimits {
     /// How often it may be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_uses: Option<u32>,
-    /// The total amount, as decimal text.
+    /// The total amount, as decimal text, with its currency where amounts have one:
+    /// `1500.00 EUR`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_total: Option<String>,
     /// Only exactly the same tool and input.
@@ -218,6 +221,12 @@ pub struct WindowRequested {
     pub limits: WindowLimits,
     /// Why.
     pub reason: String,
+    /// Of tools that update: the fields that may change; none for no update at all.
+    #[serde(default)]
+    pub fields: Vec<String>,
+    /// Only on behalf of this person; anybody where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<RequesterId>,
 }
 
 /// A request to close a window.
@@ -254,6 +263,21 @@ pub struct WindowOpened {
     pub opened_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// Of tools that update: the fields that may change.
+    #[serde(default)]
+    pub fields: Vec<String>,
+    /// Only on behalf of this person; anybody where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<CheckedRequester>,
+    /// The votes that opened it: each use is measured by them.
+    #[serde(default)]
+    pub votes: Vec<CountedVote>,
+    /// The approval that it was opened with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_id: Option<ApprovalId>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A window is closed.
@@ -271,4 +295,13 @@ pub struct WindowClosed {
     pub uses: u32,
     /// When.
     pub closed_at: Timestamp,
+    /// The total amount of its uses, where it has a limit on that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<String>,
+    /// Who closed it; absent where its time was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<PersonId>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }

@@ -61,6 +61,9 @@ pub struct PolicyChecked {
     /// The amount at stake, as decimal text, where the catalog names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount: Option<String>,
+    /// The currency of the amount, where the catalog names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<String>,
     /// One sentence on what would happen, from the catalog's template, redacted.
     pub summary: String,
     /// What would change, redacted, where known beforehand.

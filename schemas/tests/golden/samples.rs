@@ -141,7 +141,7 @@ fn limits() -> WindowLimits {
     WindowLimits {
         seconds: 1800,
         max_uses: Some(20),
-        max_total: Some("1500.00".to_owned()),
+        max_total: Some("1500.00 EUR".to_owned()),
         same_input_only: Some(false),
     }
 }
@@ -223,6 +223,7 @@ fn verdicts() -> Vec<Sample> {
             input_redacted: redacted(),
             input_shown: object(input()),
             amount: Some("120.50".to_owned()),
+            currency: Some("EUR".to_owned()),
             summary: "Refund 120.50 EUR on invoice I-2231.".to_owned(),
             changes: changes(),
             input_digest: digest("input"),
@@ -347,6 +348,8 @@ fn windows() -> Vec<Sample> {
             tools: vec![of(TOOL), of("billing.note")],
             limits: limits(),
             reason: "Clearing the double charges of last night.".to_owned(),
+            fields: vec!["status".to_owned()],
+            requester: Some(of("maria@example.com")),
         }),
         sample(WindowClosing {
             schema_version: 1,
@@ -363,14 +366,32 @@ fn windows() -> Vec<Sample> {
             approvers: vec![of("lee"), of("sam")],
             opened_at: at("10:10:00"),
             expires_at: at("10:40:00"),
+            fields: vec!["status".to_owned()],
+            requester: Some(CheckedRequester {
+                id: of("maria@example.com"),
+                verified: true,
+            }),
+            votes: vec![CountedVote {
+                approver: of("lee"),
+                on_behalf_of: Some(of("sam")),
+                via: of("self"),
+                vote: VoteChoice::Approve,
+                at: at("10:10:00"),
+                reason: Some("Checked with the bank statement.".to_owned()),
+            }],
+            approval_id: Some(of(APPROVAL)),
+            reason: Some("Clearing the double charges of last night.".to_owned()),
         }),
         sample(WindowClosed {
             schema_version: 1,
             window_id: of("w-313jn9k2h8a4e-17"),
             agent: of(AGENT),
-            code: "expired".to_owned(),
+            code: "revoked".to_owned(),
             uses: 12,
             closed_at: at("10:40:00"),
+            total: Some("1446.00".to_owned()),
+            by: Some(of("lee")),
+            reason: Some("Done early.".to_owned()),
         }),
     ]
 }

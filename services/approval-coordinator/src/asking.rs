@@ -140,9 +140,19 @@ impl Office {
         id: &ApprovalId,
         at: Timestamp,
     ) -> Result<(), Failure> {
+        self.set_timer_of(kind, id.as_str(), at).await
+    }
+
+    /// Schedules a firing about anything; setting it again replaces it.
+    pub(crate) async fn set_timer_of(
+        &self,
+        kind: &str,
+        id: &str,
+        at: Timestamp,
+    ) -> Result<(), Failure> {
         let name = |error: countersign_schemas::ids::IdError| Failure::fatal(error.to_string());
         let kind: countersign_schemas::Token = kind.parse().map_err(name)?;
-        let token: countersign_schemas::Token = id.as_str().parse().map_err(name)?;
+        let token: countersign_schemas::Token = id.parse().map_err(name)?;
         let timer = Address::TimerSet {
             kind: kind.clone(),
             id: token.clone(),

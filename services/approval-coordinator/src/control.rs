@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use countersign_domain::approvals::VoteCode;
 use countersign_runtime::bus::{Failure, Handler, Incoming, Meta};
 use countersign_schemas::events::ControlRefused;
 use countersign_schemas::{Address, PersonId};
@@ -21,10 +20,10 @@ impl Handler for Control {
             Address::VoteVia { approver, via } => {
                 office.bridged_vote(&message, &approver, &via).await
             }
-            Address::WindowRequested { approver } | Address::WindowClosing { approver } => {
-                let what = "time windows";
-                office.not_supported(&message, &approver, what).await
+            Address::WindowRequested { approver } => {
+                office.window_requested(&message, &approver).await
             }
+            Address::WindowClosing { approver } => office.window_closing(&message, &approver).await,
             Address::Freeze { operator } => office.freeze(&message, &operator).await,
             Address::Unfreeze { operator } => office.unfreeze(&message, &operator).await,
             Address::OutcomeFound { operator } => office.outcome_found(&message, &operator).await,
@@ -43,18 +42,6 @@ impl Handler for Control {
 }
 
 impl Office {
-    /// Answers a message of a kind that this version does not know.
-    pub(crate) async fn not_supported(
-        &self,
-        message: &Incoming,
-        person: &PersonId,
-        what: &str,
-    ) -> Result<(), Failure> {
-        let why = format!("{what} is not supported by this version; nothing was changed");
-        let code = VoteCode::NotSupported.as_str();
-        self.refuse(message, person, code, why).await
-    }
-
     /// Answers a message that changes nothing and gets no other answer, with a stable code
     /// and a sentence that says why and what to do.
     pub(crate) async fn refuse(

@@ -21,6 +21,9 @@ const FROZEN: &str = "countersign_freezes_in_force";
 /// Messages of people that were refused, by code.
 const REFUSED: &str = "countersign_control_refused_total";
 
+/// What happened to time windows and their uses, by what.
+const WINDOWS: &str = "countersign_windows_total";
+
 /// Tells the exporter units and descriptions.
 pub(crate) fn describe() {
     describe_counter!(DECISIONS, Unit::Count, "decisions stored");
@@ -31,6 +34,11 @@ pub(crate) fn describe() {
     describe_gauge!(OPEN, Unit::Count, "approved intents without an end");
     describe_counter!(SWEPT, Unit::Count, "ends that only the sweep stored");
     describe_gauge!(FROZEN, Unit::Count, "freezes in force");
+    describe_counter!(
+        WINDOWS,
+        Unit::Count,
+        "what happened to windows and their uses"
+    );
     describe_counter!(REFUSED, Unit::Count, "messages of people that were refused");
 }
 
@@ -52,6 +60,10 @@ pub(crate) fn noticed(kind: &'static str) {
 
 pub(crate) fn swept(kind: &'static str) {
     counter!(SWEPT, "kind" => kind).increment(1);
+}
+
+pub(crate) fn window(what: &'static str) {
+    counter!(WINDOWS, "what" => what).increment(1);
 }
 
 pub(crate) fn refused(code: &'static str) {

@@ -1,6 +1,6 @@
-//! What comes due with an approval: reminders, the teams that are asked next, and its end. A
-//! firing is only a trigger: what counts is the approval itself and the time at which the
-//! firing was stored. What has come due is stored in the approval before anybody is told, so
+//! What comes due with an approval: reminders, the teams that are asked next, and its end;
+//! and the ends of windows. A firing is only a trigger: what counts is the approval or window
+//! itself and the time at which the firing was stored. What has come due is stored in the approval before anybody is told, so
 //! it happens once however often it is triggered.
 
 use std::sync::Arc;
@@ -10,12 +10,13 @@ use countersign_domain::approvals::{Approval, Notice};
 use countersign_domain::handoff::reminder_id;
 use countersign_runtime::bus::layout::{COORDINATOR_CONTROL, Durable};
 use countersign_runtime::bus::{BusError, Failure, Handler, Incoming, Meta, metrics};
-use countersign_schemas::{Address, ApprovalId, Timestamp};
+use countersign_schemas::{Address, ApprovalId, Timestamp, WindowId};
 
 use crate::asking::TIMER_KIND;
 use crate::bundles;
 use crate::counters;
 use crate::office::{Held, Office, TRIES};
+use crate::windows;
 
 /// How long an overdue approval waits for votes, and an overdue bundle for verdicts, that
 /// were stored in time and are not handled yet, such as after an outage. Beyond it a
@@ -36,6 +37,13 @@ impl Handler for Deadlines {
         let Address::TimerFired { kind, id } = &message.address else {
             return Err(Failure::poison("not a timer"));
         };
+        if kind.as_str() == windows::TIMER_KIND {
+            let id: WindowId = id
+                .as_str()
+                .parse()
+                .map_err(|_| Failure::poison("the timer names no window"))?;
+            return self.0.window_due(&id, message.stored_at).await;
+        }
         let id: ApprovalId = id
             .as_str()
             .parse()

@@ -35,6 +35,7 @@ mod verdicts;
 mod view;
 mod voiding;
 mod votes;
+mod windows;
 mod withdrawals;
 
 use std::sync::Arc;
@@ -111,6 +112,8 @@ pub async fn run_with(context: ServiceContext, equipment: Equipment) -> Result<(
     parts.spawn(pending::follow(handle(&office)));
     parts.spawn(deadlines::watch(handle(&office)));
     parts.spawn(sweep::run(handle(&office)));
+    parts.spawn(windows::follow(handle(&office)));
+    parts.spawn(windows::tend(handle(&office)));
     parts.spawn(view::serve(handle(&office)));
     parts.spawn(identities::serve(handle(&office)));
     parts.spawn(voiding::follow(handle(&office)));

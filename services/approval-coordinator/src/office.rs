@@ -8,7 +8,7 @@ use countersign_domain::approvals::{Approval, People};
 use countersign_domain::chain::{Head, Last, is_unreadable};
 use countersign_domain::decision::Desk;
 use countersign_domain::handoff::Writer;
-use countersign_runtime::bus::layout::APPROVALS;
+use countersign_runtime::bus::layout::{APPROVALS, WINDOWS};
 use countersign_runtime::bus::{
     Append, Bucket, Bus, Cas, Failure, Incoming, Meta, Outgoing, StoredMessage, metrics,
 };
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::freezes::Board;
 use crate::pending::Pending;
 use crate::settings::{Companies, Company, Equipment, Redact};
+use crate::windows::Windows;
 
 /// How often a write that lost is tried on the new state before the input is given back:
 /// each loss means that somebody else moved on.
@@ -57,6 +58,8 @@ pub(crate) struct Office {
     /// How long after it was last stored a freeze in force is stored again.
     pub(crate) freeze_again_after: std::time::Duration,
     pub(crate) approvals: Bucket,
+    pub(crate) windows: Windows,
+    pub(crate) windows_bucket: Bucket,
     pub(crate) permit_life: std::time::Duration,
     pub(crate) settled_life: std::time::Duration,
     pub(crate) started_at: countersign_schemas::Timestamp,
@@ -76,6 +79,8 @@ impl Office {
     pub(crate) fn new(context: ServiceContext, equipment: Equipment) -> Result<Self, ServiceError> {
         Ok(Self {
             approvals: Bucket::new(&context.bus, APPROVALS),
+            windows: Windows::default(),
+            windows_bucket: Bucket::new(&context.bus, WINDOWS),
             started_at: context.clock.now(),
             bus: context.bus,
             clock: context.clock,

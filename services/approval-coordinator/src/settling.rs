@@ -1,7 +1,9 @@
-//! What follows from the end of an approval: the event that tells it, the decision, and a
-//! handoff to those who were asked. The end itself is stored before any of it.
+//! What follows from the end of an approval: the window that it opens, the event that tells
+//! it, the decision, and a handoff to those who were asked. The end itself is stored before
+//! any of it.
 
 use countersign_domain::decision::{Decision, taken_out};
+use countersign_domain::windows::Window;
 use countersign_runtime::bus::Failure;
 use countersign_schemas::Address;
 use countersign_schemas::events::ApprovalState;
@@ -22,6 +24,9 @@ impl Office {
         };
         if let ApprovalState::Approved | ApprovalState::Partial = approval.state() {
             self.trust_clock()?;
+        }
+        if let Some(window) = Window::of(approval) {
+            self.open_window(window, trace).await?;
         }
         let found = self
             .desk

@@ -39,6 +39,7 @@ impl Handler for Verdicts {
                 let decision = office.unless_frozen(decision, &checked)?;
                 office.decide_at_once(&decision, &checked, trace).await
             }
+            Course::Ask if office.lift(&checked, &message).await? => Ok(()),
             Course::Ask => {
                 let stored_at = message.stored_at;
                 office.ask_unless_frozen(&checked, stored_at, trace).await

@@ -71,6 +71,7 @@ fn refusal(code: usize, status: impl Into<String>) -> Error {
 fn missing(asked: &ViewRequest) -> &'static str {
     match asked {
         ViewRequest::List { .. } | ViewRequest::Show { .. } => "there is no such approval",
+        ViewRequest::Windows => "there are no windows",
         ViewRequest::Outcome { .. } => "there is no such intent",
         ViewRequest::Freezes {} => "there is no such freeze",
     }
@@ -89,7 +90,7 @@ impl Office {
             return Err(refusal(413, "the question is too large"));
         }
         let asked: ViewRequest = serde_json::from_slice(body).map_err(|_| {
-            let forms = r#"ask {"op":"list"}, {"op":"show","approval_id":"a-…"}, {"op":"outcome","intent_id":"…"} or {"op":"freezes"}"#;
+            let forms = r#"ask {"op":"list"}, {"op":"show","approval_id":"a-…"}, {"op":"windows"}, {"op":"outcome","intent_id":"…"} or {"op":"freezes"}"#;
             refusal(400, forms)
         })?;
         let reply = match &asked {
@@ -97,6 +98,7 @@ impl Office {
             ViewRequest::Show { approval_id } => self.show(&person, approval_id).await,
             ViewRequest::Outcome { intent_id } => self.outcome_of(*intent_id).await,
             ViewRequest::Freezes {} => self.freezes_shown().map(Some),
+            ViewRequest::Windows => self.windows().await,
         };
         let reply = reply.map_err(|failure| {
             tracing::warn!(%failure, "a question about approvals is not answered");
@@ -119,6 +121,11 @@ impl Office {
         Ok(Some(ViewReply::Shown {
             approval: Box::new(shown),
         }))
+    }
+
+    async fn windows(&self) -> Result<Option<ViewReply>, Failure> {
+        let (windows, more) = self.list_windows().await?;
+        Ok(Some(ViewReply::Windows { windows, more }))
     }
 
     fn freezes_shown(&self) -> Result<ViewReply, Failure> {
@@ -148,6 +155,7 @@ impl Office {
             ViewRequest::List { .. }
             | ViewRequest::Show { .. }
             | ViewRequest::Outcome { .. }
+            | ViewRequest::Windows
             | ViewRequest::Freezes {} => self.pending.ids(),
         };
         let all = ids.len();

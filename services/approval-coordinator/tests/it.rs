@@ -13,6 +13,8 @@ mod freeze;
 mod rejudge;
 #[path = "it/silence.rs"]
 mod silence;
+#[path = "it/windows.rs"]
+mod windows;
 #[path = "it/world.rs"]
 mod world;
 
@@ -407,7 +409,7 @@ async fn what_nobody_can_handle_is_refused_in_words() -> Result<()> {
     let cases = [
         (serde_json::to_vec(&ballot)?, "approval.vote.lee", "unknown"),
         (b"{".to_vec(), "approval.vote.lee", "unreadable"),
-        (b"{}".to_vec(), "window.requested.lee", "not_supported"),
+        (b"{}".to_vec(), "window.requested.lee", "unreadable"),
     ];
     for (body, subject, code) in cases {
         let seq = lee

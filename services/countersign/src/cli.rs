@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     approvals, audit, completions, demo, doctor, freeze, identity, init, policy, reconcile,
-    request, setup, up, withdraw,
+    request, setup, up, window, withdraw,
 };
 
 /// Decides what AI agents may do, asks people, and keeps the proof.
@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Status(freeze::StatusArgs),
     /// Say what was found out about an outcome that nobody knew
     Reconcile(reconcile::Args),
+    /// Open, see and close time windows
+    Window(window::Args),
     /// Try, test and publish policy bundles
     Policy(policy::Args),
     /// Ask the audit archive, and verify it

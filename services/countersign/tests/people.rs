@@ -91,6 +91,10 @@ mod checks {
                         freezes: Vec::new(),
                         freezes_more: 0,
                     },
+                    ViewRequest::Windows => ViewReply::Windows {
+                        windows: Vec::new(),
+                        more: 0,
+                    },
                 };
                 let body = Bytes::from(serde_json::to_vec(&reply).unwrap());
                 client.publish(question.reply.unwrap(), body).await.unwrap();

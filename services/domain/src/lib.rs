@@ -16,3 +16,4 @@ pub mod mandate;
 pub mod permit;
 pub mod policy;
 pub mod redact;
+pub mod windows;

@@ -137,7 +137,13 @@ fn start(office: &Arc<Office>, index: &mut Index, work: &mut Work) {
 /// would cost the path of allowed intents.
 fn take_in(office: &Arc<Office>, index: &mut Index, work: &mut Work, message: StoredMessage) {
     let (seq, stored_at) = (message.seq, message.stored_at);
-    match message.address() {
+    let address = message.address();
+    if let Some(Address::ToolRevoked { intent, .. } | Address::ToolCompleted { intent, .. }) =
+        &address
+    {
+        office.windows.stir(*intent);
+    }
+    match address {
         Some(Address::ToolApproved { agent, intent }) if says::<ToolApproved>(&message) => {
             let due = stored_at.plus(office.permit_life).plus(SKEW);
             index.put(&agent, intent, seq, stored_at, due);

@@ -44,9 +44,40 @@ use tokio_util::sync::CancellationToken;
 /// How long anything may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a permit may be claimed.
+const PERMIT_LIFE: Duration = Duration::from_secs(300);
+
 /// What a stream may hold: the server reserves it, and a test machine may be short of disk.
 const STREAM_BYTES: i64 = 64 * 1024 * 1024;
 
+/// A tool that asks support, always.
+const MAIL_TOOL: &str = r#"
+[tools."mail.send"]
+operation = "send"
+description = "Sends a mail"
+summary = "send a mail"
+worker = { kind = "nats" }
+[tools."mail.send".input]
+type = "object"
+additionalProperties = false
+[tools."mail.send".input.properties]
+to = { type = "string" }
+[tools."mail.send".fields]
+"/to" = { class = "personal:email" }
+"#;
+const MAIL_POLICY: &str = r#"
+@id("mail")
+@because("mailers may send mail")
+permit (principal in Role::"mailer", action == Action::"mail.send", resource);
+
+@id("mail-asks")
+@because("support looks at each mail")
+@ask("support")
+@window("1h")
+forbid (principal, action == Action::"mail.send", resource);
+"#;
+
+/// Lee and Sam are in support.
 #[derive(Default)]
 pub(crate) struct Company {
     teams: BTreeMap<TeamId, BTreeSet<PersonId>>,
@@ -205,13 +236,18 @@ impl World {
         })
     }
 
-    fn equipment(&self) -> Result<Equipment> {
+    /// What signs the coordinator's permits.
+    pub(crate) fn desk(&self) -> Result<Desk> {
         let pem = self.deployment.dir().join("keys").join("permit.pem");
         let key = files::signing_key("permit key", &pem)?;
-        let permit_life = Duration::from_secs(300);
+        Ok(Desk::new(PermitSigner::new(key), "acme", PERMIT_LIFE))
+    }
+
+    fn equipment(&self) -> Result<Equipment> {
+        let permit_life = PERMIT_LIFE;
         let company: Arc<dyn People + Send + Sync> = Arc::new(company()?);
         Ok(Equipment {
-            desk: Desk::new(PermitSigner::new(key), "acme", permit_life),
+            desk: self.desk()?,
             people: Arc::new(move || Arc::clone(&company)),
             policy: None,
             redact: Arc::new(str::to_owned),
@@ -230,8 +266,7 @@ impl World {
         let dir = self.deployment.dir();
         let policy_dir = dir.join("policy-of-the-test");
         if let Some(text) = policy {
-            std::fs::create_dir_all(policy_dir.join("policies"))?;
-            std::fs::write(policy_dir.join("policies").join("all.cedar"), text)?;
+            self.write_policy("policies", "all.cedar", text)?;
         }
         let bus = self.as_coordinator().await?;
         let shutdown = CancellationToken::new();
@@ -250,6 +285,58 @@ impl World {
         let task = tokio::spawn(run(context, settings));
         let running = Running { shutdown, task };
         Ok((running, health))
+    }
+
+    fn write_policy(&self, folder: &str, file: &str, text: &str) -> Result<()> {
+        let folder = self
+            .deployment
+            .dir()
+            .join("policy-of-the-test")
+            .join(folder);
+        std::fs::create_dir_all(&folder)?;
+        Ok(std::fs::write(folder.join(file), text)?)
+    }
+
+    /// Starts a coordinator as the binary does, by a bundle in which support decides on
+    /// mails, and may open windows of an hour.
+    pub(crate) async fn coordinator_of_support(&self) -> Result<Running> {
+        let entities = json!({
+            "teams": {"support": {}},
+            "people": {
+                "lee": {"name": "Lee", "teams": ["support"]},
+                "sam": {"name": "Sam", "teams": ["support"]},
+                "eve": {"name": "Eve"}, "olga": {"name": "Olga"},
+            },
+            "roles": {"mailer": {}},
+            "agents": {"billing": {"owners": ["olga"], "roles": ["mailer"], "team": "support"}},
+        });
+        self.write_policy("", "entities.json", &entities.to_string())?;
+        self.write_policy("catalog", "tools.toml", MAIL_TOOL)?;
+        self.write_policy("policies", "all.cedar", MAIL_POLICY)?;
+        self.tool_digest().context("a bundle without faults")?;
+        let (running, health) = self.coordinator_of(Some(MAIL_POLICY)).await?;
+        eventually("the coordinator is ready", || async {
+            Ok(health.is_ready().then_some(()))
+        })
+        .await?;
+        Ok(running)
+    }
+
+    /// The digest of the tool that [`World::coordinator_of_support`] knows.
+    pub(crate) fn tool_digest(&self) -> Result<Digest> {
+        let dir = self.deployment.dir().join("policy-of-the-test");
+        let bundle = Bundle::from_files(&files::policy_bundle(&dir)?)?;
+        let tool = bundle.catalog().tool(&"mail.send".parse()?);
+        Ok(tool.context("the tool of the test")?.digest())
+    }
+
+    /// Whether a message lies on `subject` of the events.
+    pub(crate) async fn stored(&self, subject: &str) -> Result<bool> {
+        let found = self
+            .checker
+            .last_by_subject(Stream::Events, subject)
+            .await?;
+        Ok(found.is_some())
     }
 
     /// Publishes the bundle of the test company, whose tools are others than those of the
@@ -496,7 +583,10 @@ impl World {
         let ask = json!({"op": "show", "approval_id": id.as_str()});
         match self.ask_view(bus, who, ask).await? {
             ViewReply::Shown { approval } => Ok(approval.digest),
-            ViewReply::Listed { .. } | ViewReply::Outcome { .. } | ViewReply::Frozen { .. } => {
+            ViewReply::Listed { .. }
+            | ViewReply::Outcome { .. }
+            | ViewReply::Frozen { .. }
+            | ViewReply::Windows { .. } => {
                 bail!("something else was asked for")
             }
         }

@@ -1,10 +1,10 @@
 //! `countersign approvals`: what waits for people, and their votes.
 
 pub(super) mod ask;
-mod decide;
+pub(super) mod decide;
 mod fields;
 mod show;
-mod tables;
+pub(super) mod tables;
 mod vote;
 mod watch;
 mod who;
@@ -144,7 +144,7 @@ impl Person {
         ask::list(&self.client.bus, &self.name, filter).await
     }
 
-    async fn look(&self, id: ApprovalId) -> Result<Shown, CliError> {
+    pub(super) async fn look(&self, id: ApprovalId) -> Result<Shown, CliError> {
         ask::show(&self.client.bus, &self.name, id).await
     }
 

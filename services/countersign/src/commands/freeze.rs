@@ -184,9 +184,12 @@ impl Order<'_> {
     async fn in_force(&self, output: &Output) -> Option<Vec<FreezeView>> {
         match approvals::ask::freezes(&self.client.bus, &self.operator).await {
             Ok(ViewReply::Frozen { freezes, .. }) => Some(freezes),
-            Ok(ViewReply::Shown { .. } | ViewReply::Listed { .. } | ViewReply::Outcome { .. }) => {
-                None
-            }
+            Ok(
+                ViewReply::Shown { .. }
+                | ViewReply::Listed { .. }
+                | ViewReply::Outcome { .. }
+                | ViewReply::Windows { .. },
+            ) => None,
             Err(error) => {
                 output.progress(&format!("what else is frozen cannot be shown: {error}"));
                 None
@@ -208,9 +211,10 @@ pub(crate) async fn status(args: StatusArgs, output: &Output) -> Result<Exit, Cl
             freezes,
             freezes_more,
         } => told::status(freezes, *freezes_more, output),
-        ViewReply::Shown { .. } | ViewReply::Listed { .. } | ViewReply::Outcome { .. } => {
-            String::new()
-        }
+        ViewReply::Shown { .. }
+        | ViewReply::Listed { .. }
+        | ViewReply::Outcome { .. }
+        | ViewReply::Windows { .. } => String::new(),
     })?;
     Ok(Exit::Done)
 }

@@ -13,6 +13,7 @@ pub(crate) mod reconcile;
 pub(crate) mod request;
 pub(crate) mod setup;
 pub(crate) mod up;
+pub(crate) mod window;
 pub(crate) mod withdraw;
 
 use crate::cli::Command;
@@ -34,6 +35,7 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<Exit, CliEr
         Command::Unfreeze(args) => freeze::run(args, false, output).await,
         Command::Status(args) => freeze::status(args, output).await,
         Command::Reconcile(args) => reconcile::run(args, output).await,
+        Command::Window(args) => window::run(args, output).await,
         Command::Audit(args) => audit::run(args, output).await,
         Command::Doctor(args) => doctor::run(args, output).await,
         Command::Policy(args) => policy::run(args, output).await,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use countersign_schemas::events::{
-    ApprovalKind, ApprovalState, Ask, BlockedCode, CheckedRequester, CountedVote,
+    ApprovalKind, ApprovalState, Ask, BlockedCode, CheckedRequester, CountedVote, WindowLimits,
 };
 use countersign_schemas::{AgentId, ApprovalId, Digest, IntentId, PersonId, TeamId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,9 @@ pub struct RecordedVote {
     /// The only items of a bundle that it approves; none where it is about all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<Vec<IntentId>>,
+    /// The window that it asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowLimits>,
 }
 
 /// How an approval ended.

@@ -123,6 +123,7 @@ pub(crate) fn checked() -> PolicyChecked {
         input_redacted: JsonObject::from_value(json!({"to": "[email:k1:9f2c]"})).unwrap(),
         input_shown: JsonObject::from_value(json!({"to": "…@example.org"})).unwrap(),
         amount: None,
+        currency: None,
         summary: "Send a mail to …@example.org".to_owned(),
         changes: vec![Change {
             resource: "mail".to_owned(),

@@ -22,6 +22,7 @@ mod told;
 mod view;
 mod visible;
 mod vote;
+mod window_vote;
 
 pub use approval::{Approval, RecordedVote, Resolution};
 pub use bundle::{Added, BundleCourse, GATHERED_BYTES_MAX, Gathering, LeftOut};
@@ -31,7 +32,7 @@ pub use item::Item;
 pub use open::{ASK_LIFE_MAX, OpenError};
 pub use protocol::{IntentOutcome, Listed, Shown, StruckItem, ViewReply, ViewRequest};
 pub use rejudge::Stop;
-pub use satisfied::{Unsatisfied, satisfies};
+pub use satisfied::{Unsatisfied, granted, satisfies};
 pub use schedule::Notice;
 pub use strike::Struck;
 pub use view::{ApprovalView, InBundle, ViewItem};

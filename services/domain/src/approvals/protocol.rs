@@ -14,10 +14,11 @@ use super::item::Item;
 use super::strike::Struck;
 use super::view::ApprovalView;
 use crate::freeze::FreezeView;
+use crate::windows::WindowListed;
 
 /// A question: `{"op":"list"}`, narrowed by `"mine":true`, `"team":"finance"` and
 /// `"agent":"billing"`, `{"op":"show","approval_id":"a-…"}`,
-/// `{"op":"outcome","intent_id":"…"}` or `{"op":"freezes"}`.
+/// `{"op":"outcome","intent_id":"…"}`, `{"op":"windows"}` or `{"op":"freezes"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ViewRequest {
@@ -38,6 +39,8 @@ pub enum ViewRequest {
         /// Which.
         approval_id: ApprovalId,
     },
+    /// The time windows that are open, or whose end is being carried out.
+    Windows,
     /// How one intent ended.
     Outcome {
         /// Which.
@@ -69,6 +72,7 @@ impl ViewRequest {
                 let mut items = listed.asked.items.iter();
                 items.any(|item| item.intent_id == *intent_id)
             }
+            Self::Windows => false,
         }
     }
 }
@@ -148,6 +152,13 @@ pub enum ViewReply {
     Listed {
         /// The approvals.
         approvals: Vec<Listed>,
+        /// How many more there are than fit into one answer.
+        more: usize,
+    },
+    /// To `windows`.
+    Windows {
+        /// The windows, the first to end first.
+        windows: Vec<WindowListed>,
         /// How many more there are than fit into one answer.
         more: usize,
     },

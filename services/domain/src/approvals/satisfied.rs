@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use countersign_schemas::events::{ApprovalResolved, ApprovalState, Ask, CountedVote, VoteChoice};
+use countersign_schemas::events::{
+    ApprovalResolved, ApprovalState, Ask, CountedVote, Escalation, VoteChoice,
+};
 use countersign_schemas::{IntentId, PersonId, RequesterId, TeamId};
 
 use super::People;
@@ -49,20 +51,43 @@ pub fn satisfies(
     if !resolved.intents.contains(&intent) {
         return Err(Unsatisfied::NotApproved);
     }
-    let mut seen: BTreeSet<&PersonId> = BTreeSet::new();
-    let votes: Vec<&CountedVote> = resolved
-        .votes
-        .iter()
-        .filter(|vote| counts(vote, ask, requester) && seen.insert(&vote.approver))
-        .collect();
     let steps = match resolved.asked_from {
         // A vote at the very moment of a step counts, and may be the one that ended it.
         Some(from) => escalation(ask, from, resolved.resolved_at.plus(INSTANT)),
         None => Vec::new(),
     };
+    enough(&resolved.votes, &steps, ask, requester, people)
+}
+
+/// Whether `votes` grant `ask` of `requester`. Who is in which team counts as of now, and
+/// nobody stands in for a team that did not answer: it was not asked this.
+///
+/// # Errors
+/// When the people who approved are not enough.
+pub fn granted(
+    votes: &[CountedVote],
+    ask: &Ask,
+    requester: &RequesterId,
+    people: &(impl People + ?Sized),
+) -> Result<(), Unsatisfied> {
+    enough(votes, &[], ask, requester, people)
+}
+
+fn enough(
+    votes: &[CountedVote],
+    escalation: &[Escalation],
+    ask: &Ask,
+    requester: &RequesterId,
+    people: &(impl People + ?Sized),
+) -> Result<(), Unsatisfied> {
+    let mut seen: BTreeSet<&PersonId> = BTreeSet::new();
+    let votes: Vec<&CountedVote> = votes
+        .iter()
+        .filter(|vote| counts(vote, ask, requester) && seen.insert(&vote.approver))
+        .collect();
     let asked = Asked {
         approvers: &ask.approvers,
-        escalation: &steps,
+        escalation,
     };
     let voters: Vec<BTreeSet<TeamId>> = votes
         .iter()

@@ -109,7 +109,7 @@ fn every_vote_that_may_not_count_is_answered_and_changes_nothing() {
         (VoteCode::WrongItems, |c| {
             c.vote.items = Some(vec![checked().intent_id])
         }),
-        (VoteCode::NotSupported, |c| {
+        (VoteCode::WindowNotPermitted, |c| {
             c.vote.window = Some(WindowLimits {
                 seconds: 60,
                 max_uses: None,

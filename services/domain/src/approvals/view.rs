@@ -93,6 +93,10 @@ pub struct ApprovalView {
     pub approvers: Vec<TeamQuorum>,
     /// Whether a vote through a chat bridge counts.
     pub chat_may_approve: bool,
+    /// How long a window may last that is opened with the vote, in seconds; where it is
+    /// absent none may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_max_s: Option<u64>,
     /// When it was asked.
     pub created_at: Timestamp,
     /// When nobody may grant it any more.
@@ -147,6 +151,10 @@ impl ApprovalView {
                 .collect(),
             approvers: approval.ask().approvers.clone(),
             chat_may_approve: approval.ask().chat_may_approve,
+            window_max_s: match approval.kind() {
+                ApprovalKind::Action => approval.ask().window_max_s,
+                ApprovalKind::Bundle | ApprovalKind::Window => None,
+            },
             created_at: approval.created_at(),
             expires_at: approval.expires_at(),
             escalation: approval.escalation().to_vec(),

@@ -51,8 +51,6 @@ pub enum VoteCode {
     Excluded,
     /// It came through a chat, and policy wants the inbox.
     ChatNotAllowed,
-    /// It asks for something that this version cannot do.
-    NotSupported,
     /// The approval had ended.
     AlreadyResolved,
     /// It came after the deadline.
@@ -65,6 +63,8 @@ pub enum VoteCode {
     AlreadyVoted,
     /// A freeze covers what it is about.
     Frozen,
+    /// It asks for a window that policy does not permit here.
+    WindowNotPermitted,
 }
 
 impl VoteCode {
@@ -76,13 +76,13 @@ impl VoteCode {
             Self::NotAMember => "not_a_member",
             Self::Excluded => "excluded",
             Self::ChatNotAllowed => "chat_not_allowed",
-            Self::NotSupported => "not_supported",
             Self::AlreadyResolved => "already_resolved",
             Self::Expired => "expired",
             Self::WrongDigest => "wrong_digest",
             Self::WrongItems => "wrong_items",
             Self::AlreadyVoted => "already_voted",
             Self::Frozen => "frozen",
+            Self::WindowNotPermitted => "window_not_permitted",
         }
     }
 }
@@ -99,7 +99,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn refused(code: VoteCode, message: impl Into<String>) -> Self {
+    pub(super) fn refused(code: VoteCode, message: impl Into<String>) -> Self {
         Self {
             code,
             message: message.into(),
@@ -200,6 +200,7 @@ impl Approval {
             .or_else(|| self.objection_to_time(ballot))
             .or_else(|| self.objection_to_content(ballot))
             .or_else(|| self.objection_to_another(ballot, standing))
+            .or_else(|| self.objection_to_window(ballot))
     }
 
     fn objection_to_voter(&self, ballot: &Ballot<'_>) -> Option<Answer> {
@@ -242,11 +243,6 @@ impl Approval {
     }
 
     fn objection_to_content(&self, ballot: &Ballot<'_>) -> Option<Answer> {
-        if ballot.vote.window.is_some() {
-            let message = "votes that open a window are not supported by this version; vote \
-                           without `window`";
-            return Some(Answer::refused(VoteCode::NotSupported, message));
-        }
         if let Some(objection) = self.objection_to_items(ballot.vote) {
             return Some(Answer::refused(VoteCode::WrongItems, objection.words()));
         }
@@ -289,6 +285,7 @@ impl Approval {
             teams: standing.own,
             lent,
             items: ballot.vote.items.clone(),
+            window: ballot.vote.window.clone(),
         });
         self.resolve_by_vote(ballot);
         Answer {
@@ -330,7 +327,7 @@ impl Approval {
     }
 
     pub(super) fn counted_text(&self, choice: VoteChoice) -> String {
-        match (&self.resolution, choice) {
+        let counted = match (&self.resolution, choice) {
             (Some(end), _) => format!("counted; it is {}: {}", self.state, end.message),
             (None, VoteChoice::Approve) => {
                 let needed = quorum::people_needed(&self.ask().approvers);
@@ -340,7 +337,8 @@ impl Approval {
                 )
             }
             (None, VoteChoice::Deny) => "counted".to_owned(),
-        }
+        };
+        counted + &self.window_words()
     }
 }
 

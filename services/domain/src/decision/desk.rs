@@ -107,7 +107,7 @@ impl Desk {
                     approval_id: None,
                     window_id: None,
                 };
-                self.approve(checked, basis, now).map(Course::Decide)
+                self.approve(checked, basis, None, now).map(Course::Decide)
             }
         }
     }
@@ -150,7 +150,7 @@ impl Desk {
                     approval_id: Some(approval.id().clone()),
                     window_id: None,
                 };
-                self.approve(checked, basis, now)
+                self.approve(checked, basis, None, now)
             }
             ApprovalState::Denied => block(BlockedCode::DeniedByPerson, "A person said no"),
             ApprovalState::Expired => block(BlockedCode::ApprovalExpired, "Nobody said no"),
@@ -169,10 +169,12 @@ impl Desk {
         }
     }
 
-    fn approve(
+    /// Signs a permit that ends at `latest` at the latest.
+    pub(super) fn approve(
         &self,
         checked: &PolicyChecked,
         basis: Basis,
+        latest: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Decision, TokenError> {
         let (Some(operation), Some(tool_digest)) = (checked.operation, checked.tool_digest) else {
@@ -180,7 +182,8 @@ impl Desk {
             return Ok(blocked(checked, BlockedCode::UnknownTool, why));
         };
         let end = now.plus(self.permit_life);
-        let end = checked.expires_at.map_or(end, |own| own.min(end));
+        let ends = [checked.expires_at, latest].into_iter().flatten();
+        let end = ends.fold(end, Timestamp::min);
         // Tokens count in whole seconds: a permit that would end in the second it begins
         // is no permit.
         if end.seconds() <= now.seconds() {
@@ -249,7 +252,7 @@ fn is_over(checked: &PolicyChecked, now: Timestamp) -> bool {
     checked.expires_at.is_some_and(|end| end <= now)
 }
 
-fn policy_ids(checked: &PolicyChecked) -> Vec<String> {
+pub(super) fn policy_ids(checked: &PolicyChecked) -> Vec<String> {
     let ids = checked.reasons.iter().filter_map(|r| r.policy_id.clone());
     let mut ids: Vec<String> = ids.collect();
     ids.dedup();

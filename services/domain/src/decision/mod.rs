@@ -3,6 +3,7 @@
 mod desk;
 mod ending;
 mod finding;
+mod window;
 mod words;
 
 pub use desk::{Course, Decision, Desk, blocked, taken_out};

@@ -10,7 +10,7 @@ mod external;
 mod fact_key;
 mod invoice_total;
 mod match_fact;
-mod money;
+pub(crate) mod money;
 mod quota;
 mod secrets_in_input;
 mod setup;

@@ -11,7 +11,7 @@ const NUMBER_BYTES_MAX: usize = 32;
 
 /// A value that cannot be taken for an exact number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum MoneyError {
+pub(crate) enum MoneyError {
     /// Something else than a number or decimal text.
     #[error("is not a number")]
     NotNumber,
@@ -39,7 +39,7 @@ pub(super) fn number(value: &Value) -> Result<Decimal, MoneyError> {
 }
 
 /// The number that plain decimal digits give.
-pub(super) fn plain(text: &str) -> Result<Decimal, MoneyError> {
+pub(crate) fn plain(text: &str) -> Result<Decimal, MoneyError> {
     if text.len() > NUMBER_BYTES_MAX {
         return Err(MoneyError::TooLarge);
     }
@@ -75,7 +75,7 @@ pub(super) fn times(a: Decimal, b: Decimal) -> Result<Decimal, MoneyError> {
 }
 
 /// The exact sum.
-pub(super) fn plus(a: Decimal, b: Decimal) -> Result<Decimal, MoneyError> {
+pub(crate) fn plus(a: Decimal, b: Decimal) -> Result<Decimal, MoneyError> {
     let scale = a.scale().max(b.scale());
     let sum = shifted(a, scale)
         .zip(shifted(b, scale))
@@ -84,7 +84,7 @@ pub(super) fn plus(a: Decimal, b: Decimal) -> Result<Decimal, MoneyError> {
 }
 
 /// The exact difference.
-pub(super) fn minus(a: Decimal, b: Decimal) -> Result<Decimal, MoneyError> {
+pub(crate) fn minus(a: Decimal, b: Decimal) -> Result<Decimal, MoneyError> {
     plus(a, -b)
 }
 
@@ -140,7 +140,7 @@ fn made(mantissa: Option<i128>, scale: u32) -> Result<Decimal, MoneyError> {
 
 /// A currency with minor units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Currency {
+pub(crate) struct Currency {
     /// Decimals of its minor unit: 2 for cents, 0 for yen, 3 for fils.
     pub(super) places: u32,
 }
@@ -148,7 +148,7 @@ pub(super) struct Currency {
 impl Currency {
     /// The currency of this ISO 4217 code, in capitals; `None` for what has no minor units,
     /// such as gold, or does not exist.
-    pub(super) fn of(code: &str) -> Option<Self> {
+    pub(crate) fn of(code: &str) -> Option<Self> {
         let places = Iso::from_code(code)?.exponent()?;
         Some(Self {
             places: u32::from(places),

@@ -12,14 +12,18 @@ use super::approved::Approved;
 use super::directory::Directory;
 use super::input_schema::{CedarType, Member};
 use super::template::plain;
-use super::tool::Tool;
+use super::tool::{AmountCurrency, Tool};
 use crate::guardrails;
+use crate::guardrails::money::Currency;
 use crate::mandate::Mandate;
 
 /// Decimals that Cedar keeps.
 const CEDAR_SCALE: u32 = 4;
 /// The largest and smallest decimals that Cedar holds: `i64` ten-thousandths.
 const CEDAR_MANTISSA_MAX: i128 = i64::MAX as i128;
+
+/// What stands for a currency that an input does not say plainly. No window names it.
+const NO_CURRENCY: &str = "unknown";
 
 /// Who asks, as policies see it.
 #[derive(Debug, Clone, Copy)]
@@ -97,6 +101,20 @@ impl Tool {
             None => plain(value).is_some_and(|text| text.trim_start().starts_with('-')),
         };
         !expected && self.amount_value(input).is_some_and(sign)
+    }
+
+    /// The currency of the amount, where the catalog names one. An input that does not say
+    /// it in a way that all understand is in no currency that anybody knows.
+    pub(crate) fn currency_text(&self, input: &Map<String, Value>) -> Option<String> {
+        let named = match self.amount.as_ref()?.currency.as_ref()? {
+            AmountCurrency::Fixed(code) => Some(code.as_str()),
+            AmountCurrency::At(pointer) => {
+                let found = pointer.find(input).into_iter().next();
+                found.and_then(Value::as_str)
+            }
+        };
+        let known = named.filter(|code| Currency::of(code).is_some());
+        Some(known.unwrap_or(NO_CURRENCY).to_owned())
     }
 
     /// The amount as decimal text, where the input holds one.

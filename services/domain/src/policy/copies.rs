@@ -25,6 +25,7 @@ pub(crate) struct Copies {
     pub(crate) summary: String,
     pub(crate) changes: Vec<Change>,
     pub(crate) amount: Option<String>,
+    pub(crate) currency: Option<String>,
     pub(crate) too_large: bool,
 }
 
@@ -69,6 +70,7 @@ impl Copies {
             summary: line(&tool.summary.fill(&redacted.0, &names)),
             changes: changes(tool, &redacted.0),
             amount: if fits { tool.amount_text(raw) } else { None },
+            currency: if fits { tool.currency_text(raw) } else { None },
             ..Self::default()
         }
         .bounded(redacted, JsonObject(shown))

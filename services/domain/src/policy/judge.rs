@@ -156,6 +156,7 @@ pub fn without_input(checked: PolicyChecked) -> PolicyChecked {
         input_shown: JsonObject::default(),
         changes: Vec::new(),
         amount: None,
+        currency: None,
         ..denied(checked, finding)
     }
 }
@@ -339,6 +340,7 @@ fn event(
         input_redacted: copies.redacted,
         input_shown: copies.shown,
         amount: copies.amount,
+        currency: copies.currency,
         summary: copies.summary,
         changes: copies.changes,
         input_digest: digest.unwrap_or_else(|_| Digest::of_bytes(b"")),

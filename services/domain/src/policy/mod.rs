@@ -48,6 +48,7 @@ mod tool_table;
 mod tool_worker;
 mod verdict;
 mod weigh;
+mod window_ask;
 
 #[cfg(test)]
 mod tests;
@@ -81,3 +82,4 @@ pub use suggest::{AskHistory, Granted, Suggestions, Unused, VerdictCount, sugges
 pub(crate) use template::plain;
 pub use template::{Template, TemplateError};
 pub use tool::{Tool, Worker};
+pub use window_ask::WindowTerms;

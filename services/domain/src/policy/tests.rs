@@ -21,3 +21,4 @@ mod suggest;
 mod support;
 mod tiers;
 mod tricks;
+mod windows;

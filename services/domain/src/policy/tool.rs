@@ -41,6 +41,17 @@ pub(crate) struct Amount {
     pub(crate) required: bool,
     /// Whether it may be below zero, as in a credit note.
     pub(crate) negative: bool,
+    /// Its currency, where it has one.
+    pub(crate) currency: Option<AmountCurrency>,
+}
+
+/// What currency amounts are in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AmountCurrency {
+    /// Always this one, by its ISO 4217 code.
+    Fixed(String),
+    /// The one that the input names here.
+    At(Pointer),
 }
 
 /// A tool's definition, ready to judge with.

@@ -129,6 +129,13 @@ impl Check<'_, '_> {
                 "drop it or name the amount",
             );
         }
+        if table.currency.is_some() && table.amount.is_none() {
+            self.fault(
+                "/currency",
+                "has `currency` but no `amount`",
+                "drop it or name the amount",
+            );
+        }
         let updatable = self.updatable(&table);
         let summary = self.template("summary", &table.summary, &table.input, &fields);
         let resource = table.resource.as_deref().unwrap_or(self.name.as_str());

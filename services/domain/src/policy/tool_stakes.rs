@@ -5,9 +5,13 @@ use serde_json::Value;
 
 use super::input_schema::{self, Lookup};
 use super::pointer::Pointer;
-use super::tool::Amount;
+use super::tool::{Amount, AmountCurrency};
 use super::tool_file::Check;
 use super::tool_table::ToolTable;
+use crate::guardrails::money::Currency;
+
+const CURRENCY_MEND: &str =
+    "write an ISO 4217 code in capitals, or the pointer of the field that holds one";
 
 impl Check<'_, '_> {
     pub(super) fn amount(&mut self, text: &str, table: &ToolTable) -> Option<Amount> {
@@ -49,7 +53,30 @@ impl Check<'_, '_> {
             whole,
             required,
             negative: table.negative_amount,
+            currency: self.currency(table),
         })
+    }
+
+    /// The currency of amounts: a code, or the field that holds one.
+    fn currency(&mut self, table: &ToolTable) -> Option<AmountCurrency> {
+        let text = table.currency.as_deref()?;
+        if !text.starts_with('/') {
+            if Currency::of(text).is_none() {
+                let what = format!("`currency` is `{text}`, which is no currency");
+                self.fault("/currency", what, CURRENCY_MEND);
+            }
+            return Some(AmountCurrency::Fixed(text.to_owned()));
+        }
+        let pointer = self.pointer("/currency", "currency", text, &table.input)?;
+        let texts = match input_schema::lookup(&table.input, &pointer) {
+            Lookup::Found(schema, _) => input_schema::type_word(schema) == Some("string"),
+            Lookup::Missing | Lookup::Unclear => false,
+        };
+        if !texts || pointer.is_pattern() {
+            let what = format!("`currency` names `{pointer}`, which is not one field of text");
+            self.fault("/currency", what, CURRENCY_MEND);
+        }
+        Some(AmountCurrency::At(pointer))
     }
 
     /// An update must say which fields it may change, and its input must not be able to

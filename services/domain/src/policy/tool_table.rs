@@ -22,6 +22,7 @@ pub(crate) struct ToolTable {
     #[serde(default)]
     pub(crate) fields: BTreeMap<String, FieldTable>,
     pub(crate) amount: Option<String>,
+    pub(crate) currency: Option<String>,
     #[serde(default)]
     pub(crate) negative_amount: bool,
     #[serde(default)]

@@ -27,6 +27,8 @@ pub const LABELS: &str = "CS_LABELS";
 pub const FACTS: &str = "CS_FACTS";
 /// The bucket that holds what rates and budgets have taken.
 pub const LEDGERS: &str = "CS_LEDGERS";
+/// The bucket that holds time windows and their uses.
+pub const WINDOWS: &str = "CS_WINDOWS";
 /// Largest fact, in bytes: a record of a few fields, read for every intent that needs it.
 pub const FACT_BYTES_MAX: usize = 16 * 1024;
 
@@ -217,7 +219,7 @@ pub async fn ensure(bus: &Bus, options: LayoutOptions) -> Result<(), BusError> {
 }
 
 /// Every bucket.
-fn buckets(options: LayoutOptions) -> [kv::Config; 5] {
+fn buckets(options: LayoutOptions) -> [kv::Config; 6] {
     let base = kv::Config {
         history: 1,
         storage: StorageType::File,
@@ -258,6 +260,14 @@ fn buckets(options: LayoutOptions) -> [kv::Config; 5] {
             bucket: LEDGERS.to_owned(),
             // A ledger without open intents has 150 bytes and leaves a day after its
             // window, so this holds a million of them.
+            max_bytes: options.stream_bytes_max / 4,
+            limit_markers: Some(MARKER_LIFE),
+            ..base.clone()
+        },
+        kv::Config {
+            bucket: WINDOWS.to_owned(),
+            // One that is open has 60 KiB at most, with a thousand uses; one that is over
+            // has two and leaves by itself.
             max_bytes: options.stream_bytes_max / 4,
             limit_markers: Some(MARKER_LIFE),
             ..base

@@ -8,7 +8,7 @@ use countersign_schemas::subjects::service::WORK_QUEUE;
 use countersign_schemas::{Stream, subjects};
 
 use super::principal::{Principal, Service};
-use crate::bus::layout::{APPROVALS, DURABLES, FACTS, LABELS, LEDGERS, POLICY};
+use crate::bus::layout::{APPROVALS, DURABLES, FACTS, LABELS, LEDGERS, POLICY, WINDOWS};
 
 /// The stream beneath the bucket of approvals.
 const APPROVALS_STREAM: &str = "KV_CS_APPROVALS";
@@ -20,6 +20,8 @@ const LABELS_STREAM: &str = "KV_CS_LABELS";
 const FACTS_STREAM: &str = "KV_CS_FACTS";
 /// The stream beneath the bucket of rates and budgets.
 const LEDGERS_STREAM: &str = "KV_CS_LEDGERS";
+/// The stream beneath the bucket of time windows.
+const WINDOWS_STREAM: &str = "KV_CS_WINDOWS";
 /// Every stream.
 const STREAMS: [Stream; 4] = [
     Stream::Intents,
@@ -261,6 +263,7 @@ impl Permissions {
             LABELS_STREAM,
             FACTS_STREAM,
             LEDGERS_STREAM,
+            WINDOWS_STREAM,
         ];
         for stream in names.iter().chain(&buckets) {
             for act in ["STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO"] {
@@ -323,6 +326,7 @@ impl Permissions {
         self.read(&STREAMS);
         self.replay(Stream::Events.name(), me);
         self.replay(APPROVALS_STREAM, me);
+        self.replay(WINDOWS_STREAM, me);
         self.read_policy();
         self.publish(&[
             "approval.requested.*",
@@ -349,6 +353,9 @@ impl Permissions {
             &format!("$KV.{APPROVALS}.>"),
             &format!("$JS.API.STREAM.INFO.{APPROVALS_STREAM}"),
             &format!("$JS.API.STREAM.MSG.GET.{APPROVALS_STREAM}"),
+            &format!("$KV.{WINDOWS}.>"),
+            &format!("$JS.API.STREAM.INFO.{WINDOWS_STREAM}"),
+            &format!("$JS.API.STREAM.MSG.GET.{WINDOWS_STREAM}"),
         ]);
         self.dead_letters(me);
         self.answer(me, &["cs.approval.view.*", "cs.identity.changed.*"]);
@@ -409,6 +416,7 @@ mod tests {
         assert_eq!(LABELS_STREAM, format!("KV_{LABELS}"));
         assert_eq!(FACTS_STREAM, format!("KV_{FACTS}"));
         assert_eq!(LEDGERS_STREAM, format!("KV_{LEDGERS}"));
+        assert_eq!(WINDOWS_STREAM, format!("KV_{WINDOWS}"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_domain::approvals::{IntentOutcome, Listed, Shown, ViewReply, ViewRequest};
+use countersign_domain::windows::WindowListed;
 use countersign_runtime::bus::Bus;
 use countersign_schemas::subjects::service;
 use countersign_schemas::{ApprovalId, IntentId, PersonId, headers};
@@ -23,9 +24,10 @@ pub(super) async fn list(
     let Filter { mine, team, agent } = filter;
     match ask(bus, person, &ViewRequest::List { mine, team, agent }).await? {
         ViewReply::Listed { approvals, more } => Ok((approvals, more)),
-        ViewReply::Shown { .. } | ViewReply::Outcome { .. } | ViewReply::Frozen { .. } => {
-            Err(something_else())
-        }
+        ViewReply::Shown { .. }
+        | ViewReply::Outcome { .. }
+        | ViewReply::Frozen { .. }
+        | ViewReply::Windows { .. } => Err(something_else()),
     }
 }
 
@@ -41,6 +43,7 @@ pub(super) async fn show(
         ViewReply::Shown { .. }
         | ViewReply::Listed { .. }
         | ViewReply::Outcome { .. }
+        | ViewReply::Windows { .. }
         | ViewReply::Frozen { .. } => Err(something_else()),
     }
 }
@@ -53,6 +56,21 @@ pub(in crate::commands) async fn outcome(
 ) -> Result<IntentOutcome, CliError> {
     match ask(bus, person, &ViewRequest::Outcome { intent_id }).await? {
         ViewReply::Outcome { outcome_of } if outcome_of.intent_id == intent_id => Ok(outcome_of),
+        ViewReply::Shown { .. }
+        | ViewReply::Listed { .. }
+        | ViewReply::Outcome { .. }
+        | ViewReply::Windows { .. }
+        | ViewReply::Frozen { .. } => Err(something_else()),
+    }
+}
+
+/// The time windows, and how many more there are than fit into one answer.
+pub(in crate::commands) async fn windows(
+    bus: &Bus,
+    person: &PersonId,
+) -> Result<(Vec<WindowListed>, usize), CliError> {
+    match ask(bus, person, &ViewRequest::Windows).await? {
+        ViewReply::Windows { windows, more } => Ok((windows, more)),
         ViewReply::Shown { .. }
         | ViewReply::Listed { .. }
         | ViewReply::Outcome { .. }

@@ -4,7 +4,7 @@ use std::io::{BufRead, Read as _, Write as _};
 
 use countersign_domain::approvals::Shown;
 use countersign_runtime::clock::{Clock as _, SystemClock};
-use countersign_schemas::events::VoteChoice;
+use countersign_schemas::events::{VoteChoice, WindowLimits};
 use countersign_schemas::{ApprovalId, IntentId};
 use serde_json::json;
 
@@ -49,6 +49,7 @@ pub(super) async fn run(
         choice,
         reason: args.reason,
         without,
+        window: None,
     };
     say(person, looked, &said, args.yes, output).await
 }
@@ -84,6 +85,23 @@ pub(in crate::commands) async fn say(
         tables::results(&cast, output)
     })?;
     Ok(vote::worst(&cast))
+}
+
+/// Votes yes on one approval, and asks for a window with it.
+pub(in crate::commands) async fn with_window(
+    person: &Person,
+    shown: Shown,
+    window: WindowLimits,
+    (reason, yes): (Option<String>, bool),
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let said = Said {
+        choice: VoteChoice::Approve,
+        reason,
+        without: Vec::new(),
+        window: Some(window),
+    };
+    say(person, vec![Ok(shown)], &said, yes, output).await
 }
 
 /// What is to be decided; once nobody answers, nobody is asked again.

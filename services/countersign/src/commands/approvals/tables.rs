@@ -110,7 +110,7 @@ pub(super) fn teams(approvers: &[TeamQuorum]) -> String {
 }
 
 /// A span in its two largest units at most: `2d 3h`, `14m`, `8s`.
-pub(super) fn span(span: Duration) -> String {
+pub(in crate::commands) fn span(span: Duration) -> String {
     let seconds = span.as_secs();
     let (days, hours) = (seconds / 86_400, seconds / 3_600 % 24);
     let (minutes, rest) = (seconds / 60 % 60, seconds % 60);

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use countersign_domain::approvals::Shown;
 use countersign_runtime::bus::Bus;
-use countersign_schemas::events::{ApprovalState, ApprovalVote, ApprovalVoted, VoteChoice};
+use countersign_schemas::events::{
+    ApprovalState, ApprovalVote, ApprovalVoted, VoteChoice, WindowLimits,
+};
 use countersign_schemas::{Address, ApprovalId, Digest, IntentId, PersonId};
 use futures::StreamExt as _;
 use serde::Serialize;
@@ -21,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What became of a vote.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Cast {
+pub(in crate::commands) struct Cast {
     pub(super) approval_id: ApprovalId,
     pub(super) vote: VoteChoice,
     pub(super) counted: bool,
@@ -115,6 +117,8 @@ pub(in crate::commands) struct Said {
     pub(in crate::commands) reason: Option<String>,
     /// Items of a bundle that are struck out of a yes.
     pub(in crate::commands) without: Vec<IntentId>,
+    /// The window to open with a yes.
+    pub(in crate::commands) window: Option<WindowLimits>,
 }
 
 impl Said {
@@ -155,7 +159,7 @@ pub(super) async fn cast(person: &Person, shown: &Shown, said: &Said) -> Result<
         digest: digest(shown)?,
         vote: choice,
         items: said.items(shown)?,
-        window: None,
+        window: said.window.clone(),
         reason: said.reason.clone(),
     };
     let bus = &person.client.bus;
@@ -378,6 +382,7 @@ mod tests {
             choice: VoteChoice::Approve,
             reason: None,
             without: without.to_vec(),
+            window: None,
         };
         let [a, b, c] = ids;
         assert_eq!(said(&[]).items(&three).unwrap(), None);

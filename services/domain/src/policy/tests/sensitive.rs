@@ -55,7 +55,7 @@ fn approvers_see_each_field_as_the_catalog_says() {
 fn what_the_catalog_does_not_know_leaves_nothing() {
     // The schema of this tool is open, so that members without a class pass.
     let input = json!({"to": "ann@home.example", "body": "hello", "note": "her cat died",
-        "limit": 4711, "urgent": true, "more": {"list": ["blue house", 815, null, false]}});
+        "limit": 47114711, "urgent": true, "more": {"list": ["blue house", 815081508, null, false]}});
     let checked = check(&bundle(), "bot", "mail.send", input);
     let hidden = json!("[redacted]");
     for copy in [&checked.input_redacted, &checked.input_shown] {
@@ -65,7 +65,7 @@ fn what_the_catalog_does_not_know_leaves_nothing() {
         assert_eq!(copy.0["more"]["list"], json!([hidden, hidden, null, false]));
     }
     let all = serde_json::to_string(&checked).unwrap();
-    for value in ["cat died", "4711", "blue house", "815"] {
+    for value in ["cat died", "47114711", "blue house", "815081508"] {
         assert!(!all.contains(value), "{all}");
     }
 }

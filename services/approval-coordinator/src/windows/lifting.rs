@@ -1,0 +1,124 @@
+//! Deciding an ask by an open window.
+
+use std::time::Duration;
+
+use countersign_domain::chain::{End, Head};
+use countersign_domain::freeze::Target;
+use countersign_domain::windows::{Take, Window};
+use countersign_runtime::bus::{Failure, Incoming};
+use countersign_schemas::events::PolicyChecked;
+use countersign_schemas::{ApprovalId, WindowId};
+
+use crate::counters;
+use crate::office::{Office, TRIES, trace_of};
+
+/// How soon an ask comes again that came before the windows were read.
+const UNTIL_KNOWN: Duration = Duration::from_millis(200);
+
+impl Office {
+    /// Decides an ask by a window that lifts it; `false` where people must be asked. A
+    /// redelivery finds the use that its intent holds.
+    pub(crate) async fn lift(
+        &self,
+        checked: &PolicyChecked,
+        message: &Incoming,
+    ) -> Result<bool, Failure> {
+        if !self.windows.is_known() {
+            let what = "the windows are being read";
+            return Err(Failure::transient_in(what, UNTIL_KNOWN));
+        }
+        // A freeze beats every window; the use that its intent may hold is given back.
+        if self.freezes.covers(&Target::from(checked))?.is_some() {
+            return Ok(false);
+        }
+        let trace = trace_of(message);
+        for (id, turn) in self.windows.candidates(checked) {
+            let window = {
+                let _turn = turn.lock().await;
+                self.take(&id, checked, message).await?
+            };
+            if let Some(window) = window {
+                self.decide_under(&window, checked, trace.as_deref())
+                    .await?;
+                return Ok(true);
+            }
+        }
+        // What a window decided is not asked again once that window is forgotten.
+        match message.deliveries {
+            0 | 1 => Ok(false),
+            _ => self.was_lifted(checked, trace.as_deref()).await,
+        }
+    }
+
+    /// Stores a use of the window for this intent; `None` where it does not lift it.
+    async fn take(
+        &self,
+        id: &WindowId,
+        checked: &PolicyChecked,
+        message: &Incoming,
+    ) -> Result<Option<Window>, Failure> {
+        let people = self.people();
+        for _ in 0..TRIES {
+            let Some(mut held) = self.window(id).await? else {
+                return Ok(None);
+            };
+            self.trust_clock()?;
+            let now = self.clock.now().max(message.stored_at);
+            match held.window.take(checked, now, people.as_ref()) {
+                Take::Refused(gone) => {
+                    tracing::debug!(window = %id, intent = %checked.intent_id, %gone, "not lifted");
+                    return Ok(None);
+                }
+                Take::AlreadyTaken | Take::Stranded => return Ok(Some(held.window)),
+                Take::Taken if self.keep_window(&mut held).await? => {
+                    counters::window("used");
+                    return Ok(Some(held.window));
+                }
+                Take::Taken => {}
+            }
+        }
+        Err(Failure::transient(format!("window {id} changes too fast")))
+    }
+
+    /// Stores the decision on an intent whose use of `window` is stored.
+    pub(super) async fn decide_under(
+        &self,
+        window: &Window,
+        checked: &PolicyChecked,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
+        self.trust_clock()?;
+        let decision = self
+            .desk
+            .under_window(checked, window, self.clock.now())
+            .map_err(|error| Failure::fatal(format!("cannot sign a permit: {error}")))?;
+        let decision = self.unless_frozen(decision, checked)?;
+        self.decide_at_once(&decision, checked, trace).await
+    }
+
+    /// Whether the intent of an ask that was delivered before has its decision though
+    /// nobody was asked: then a window gave it, and what follows from it is completed.
+    async fn was_lifted(
+        &self,
+        checked: &PolicyChecked,
+        trace: Option<&str>,
+    ) -> Result<bool, Failure> {
+        let intent = checked.intent_id;
+        let blocked = match self.head(&checked.agent, intent).await? {
+            Head::None | Head::NotOurs { .. } => return Ok(false),
+            Head::Ended {
+                end: End::Blocked(blocked),
+                ..
+            } => Some(blocked),
+            Head::Decided { .. } | Head::Claimed { .. } | Head::Ended { .. } => None,
+        };
+        if self.held(&ApprovalId::for_intent(intent)).await?.is_some() {
+            return Ok(false);
+        }
+        if let Some(blocked) = blocked {
+            let decision = countersign_domain::decision::Decision::Blocked(blocked);
+            self.decide_at_once(&decision, checked, trace).await?;
+        }
+        Ok(true)
+    }
+}
