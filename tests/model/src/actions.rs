@@ -35,6 +35,8 @@ pub enum Action {
     Proceed(Ending),
     /// A coordinator that has nothing in hand looks at an intent whose time is over.
     Sweep(u8),
+    /// A coordinator that has nothing in hand looks at the window's end and uses.
+    Tend,
     /// A coordinator dies and starts again.
     KillCoordinator(u8),
     /// The executor dies and starts again.

@@ -36,6 +36,22 @@ pub(crate) enum Next {
     Settle(Job, Ref, u8),
     /// Store what follows the message with this sequence.
     Extend(Said, u8),
+    /// Read the window, to lift what is asked.
+    Lift,
+    /// Replace the window that had this revision; then decide under it.
+    Take(Ref, u8),
+    /// Store the decision under this window.
+    DecideUnder(Ref),
+    /// Read the window, to see to its end and uses.
+    Tend,
+    /// Read the head of the chain of the intent with this number, for the use that it may
+    /// hold; the window as it will be, as it was, and its revision.
+    Use(u8, Ref, Ref, u8),
+    /// Replace the window that had this revision.
+    Settled(Ref, u8),
+    /// Store what must come first on the chain of the intent with this number; then read the
+    /// window again.
+    First(u8, Said, u8),
     /// Store an operator's order, once.
     Apply(bool),
     /// Revoke an intent that the freeze with this sequence covers.
@@ -85,6 +101,7 @@ impl Protocol {
                 let known = state.orders(if behind { 0 } else { u8::MAX });
                 let next = match self.steps.course_under(intent, state.now, known) {
                     Followed::Decide(said) => Next::Decide(Job::Ask, said, None),
+                    Followed::Ask(_) if state.window.is_some() => Next::Lift,
                     Followed::Ask(approval) => Next::Create(Job::Ask, approval),
                 };
                 (intent, next)
@@ -115,6 +132,16 @@ impl Protocol {
             Coordinator::Busy(None, 0, Next::Look(Why::Frozen(freeze)));
     }
 
+    /// Has an idle coordinator see to the window.
+    pub(crate) fn tend(&self, state: &mut State) {
+        let free = state
+            .coordinators
+            .iter_mut()
+            .find(|one| **one == Coordinator::Idle);
+        *free.expect("only an idle coordinator is given work") =
+            Coordinator::Busy(None, 0, Next::Tend);
+    }
+
     /// Has an idle coordinator look at an intent whose time is over.
     pub(crate) fn sweep(&self, state: &mut State, intent: u8) {
         let free = state
@@ -139,6 +166,16 @@ impl Protocol {
             Next::Create(..) | Next::Keep(..) | Next::Settle(..) => {
                 vec![Ending::LostAck, Ending::InFlight]
             }
+            Next::Lift | Next::Tend => match state.window {
+                Some(Cell {
+                    before: Some(_), ..
+                }) => vec![Ending::Stale],
+                _ => Vec::new(),
+            },
+            Next::Use(other, ..) if state.last(other) > 0 => vec![Ending::Stale],
+            Next::Use(..) => Vec::new(),
+            Next::Take(..) | Next::Settled(..) => vec![Ending::LostAck, Ending::InFlight],
+            Next::DecideUnder(_) | Next::First(..) => vec![Ending::LostAck],
             Next::Apply(_) | Next::Done(_) => vec![Ending::LostAck],
             // In flight it gives its message back, as if it had died before.
             Next::Decide(..) | Next::Extend(..) | Next::Stop(..) => vec![Ending::LostAck],
@@ -182,6 +219,13 @@ impl Protocol {
                 self.append(state, intent, said, expected);
                 Some(Some(Next::Look(Why::Frozen(freeze))))
             }
+            Next::Lift
+            | Next::Take(..)
+            | Next::DecideUnder(_)
+            | Next::Tend
+            | Next::Use(..)
+            | Next::Settled(..)
+            | Next::First(..) => self.under_a_window(state, intent, next, ending),
             Next::Apply(frozen) => {
                 self.say(state, self.steps.order(frozen));
                 Some(None)

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use countersign_domain::approvals::{Delegation, People};
 use countersign_domain::input::{input_digest, salt_text};
-use countersign_schemas::events::{PolicyChecked, Requester, ToolRequested, Verdict};
-use countersign_schemas::{Digest, IntentId, JsonObject, PersonId, TeamId, Timestamp};
+use countersign_domain::windows::{Limits, Origin, Window, window_id};
+use countersign_schemas::events::{PolicyChecked, Requester, ToolRequested, Verdict, WindowLimits};
+use countersign_schemas::{ApprovalId, Digest, IntentId, JsonObject, PersonId, TeamId, Timestamp};
 use serde_json::json;
 
 use crate::scenario::Scenario;
@@ -20,6 +21,8 @@ pub(crate) const REQUESTER: &str = "dana";
 pub(crate) const TEAM: [&str; 3] = ["lee", "sam", REQUESTER];
 /// How long an ask waits.
 const ASK_S: u64 = 60;
+/// How long the window is open, which has one use.
+const WINDOW_S: u64 = 200;
 /// How long a permit may be claimed.
 pub(crate) const PERMIT_LIFE: Duration = Duration::from_secs(300);
 /// How long a claim holds.
@@ -75,6 +78,7 @@ pub(crate) fn checked(number: u8, scenario: &Scenario) -> PolicyChecked {
         "chat_may_approve": false,
         "self_allowed": false,
         "excluded": [REQUESTER],
+        "window_max_s": WINDOW_S,
     });
     // As it is read from the stream: what it leaves out has its default.
     let read = serde_json::from_value(json!({
@@ -105,6 +109,31 @@ pub(crate) fn checked(number: u8, scenario: &Scenario) -> PolicyChecked {
         "requested_at": at(0),
     }));
     read.expect("a verdict")
+}
+
+/// A window for what is asked, with one use, that Lee opened.
+pub(crate) fn window(checked: &PolicyChecked) -> Window {
+    let limits = WindowLimits {
+        seconds: WINDOW_S,
+        max_uses: Some(1),
+        max_total: None,
+        same_input_only: None,
+    };
+    let vote = serde_json::from_value(json!({
+        "approver": TEAM[0],
+        "via": "self",
+        "vote": "approve",
+        "at": at(0),
+    }));
+    let origin = Origin {
+        id: window_id("abc-1").expect("an id"),
+        votes: &[vote.expect("a vote")],
+        at: at(0),
+    };
+    let approval = ApprovalId::for_intent(checked.intent_id);
+    let ask = checked.ask.as_ref().expect("an ask");
+    let limits = Limits::read(&limits).expect("limits");
+    Window::from_approval(&origin, &approval, checked, ask, limits)
 }
 
 /// Who is in which team.

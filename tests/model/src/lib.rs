@@ -15,6 +15,7 @@ mod scenario;
 mod shelf;
 mod state;
 mod steps;
+mod window;
 
 pub use actions::{Action, Ending};
 pub use protocol::Protocol;

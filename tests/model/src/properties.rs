@@ -6,25 +6,39 @@ use stateright::Property;
 
 use crate::fixtures::{REQUESTER, TEAM};
 use crate::protocol::Protocol;
+use crate::scenario::Scenario;
 use crate::state::{Delivery, Input, Message, NO_CHAIN, Said, State};
 
 /// Every property: promises, and things that can happen, so that a promise does not hold
 /// only because nothing does.
-pub(crate) fn all() -> Vec<Property<Protocol>> {
-    vec![
+pub(crate) fn all(scenario: &Scenario) -> Vec<Property<Protocol>> {
+    let mut all = vec![
         Property::always("one decision", one_decision),
         Property::always("one end of an approval", one_end),
         Property::always("no run without approval", no_run_without_approval),
         Property::always("one run", one_run),
         Property::always("freeze wins", freeze_wins),
+        Property::always("window never exceeded", window_never_exceeded),
         Property::always("every approved intent ends", every_approved_intent_ends),
         Property::sometimes("something runs", something_runs),
         Property::sometimes("something is not run", nothing_runs),
-    ]
+    ];
+    if scenario.window && scenario.withdrawal {
+        all.push(Property::sometimes("a use is free again", used_again));
+    }
+    all
 }
 
 fn something_runs(_: &Protocol, state: &State) -> bool {
     !state.runs.is_empty()
+}
+
+fn used_again(protocol: &Protocol, state: &State) -> bool {
+    let by_window = intents(protocol).filter(|intent| {
+        let decided = state.chain(*intent).next();
+        decided.is_some_and(|(_, entry)| protocol.steps.is_by_window(entry.said, *intent))
+    });
+    by_window.count() > 1
 }
 
 fn nothing_runs(protocol: &Protocol, state: &State) -> bool {
@@ -85,7 +99,10 @@ fn no_run_without_approval(protocol: &Protocol, state: &State) -> bool {
 /// Whether enough people granted it, counted anew from the votes that were cast.
 fn granted(protocol: &Protocol, state: &State, intent: u8) -> bool {
     let scenario = &protocol.scenario;
-    if scenario.intents[usize::from(intent)] != Verdict::Ask {
+    let decided = state.chain(intent).next();
+    let by_window =
+        decided.is_some_and(|(_, entry)| protocol.steps.is_by_window(entry.said, intent));
+    if scenario.intents[usize::from(intent)] != Verdict::Ask || by_window {
         return true;
     }
     let voters = (0..).zip(&scenario.voters).filter(|(number, voter)| {
@@ -128,6 +145,20 @@ fn freeze_wins(_: &Protocol, state: &State) -> bool {
             (Some(_), Some((released, _))) => released < decided,
         }
     })
+}
+
+/// A window with one use has no two intents that it decided and that were not taken back
+/// before they ran.
+fn window_never_exceeded(protocol: &Protocol, state: &State) -> bool {
+    let used = intents(protocol).filter(|intent| {
+        let mut chain = state.chain(*intent).map(|(_, entry)| entry.said);
+        let decided = chain.next();
+        let revoked = chain
+            .next()
+            .is_some_and(|said| matches!(said, Said::Revoked(_)));
+        decided.is_some_and(|said| protocol.steps.is_by_window(said, *intent)) && !revoked
+    });
+    used.count() <= 1
 }
 
 /// When nothing is left to happen, every intent that was judged has its end.

@@ -149,6 +149,17 @@ impl Protocol {
         if idle && let Some(freeze) = state.unfinished_freeze() {
             actions.push(Action::CarryOut(freeze));
         }
+        let tending = |one: &Coordinator| {
+            use crate::coordinator::Next;
+            matches!(
+                one,
+                Coordinator::Busy(None, _, Next::Tend | Next::Use(..) | Next::Settled(..))
+            )
+        };
+        // Each coordinator looks by itself; the one that waits in the model changes nothing.
+        if idle && !state.coordinators.iter().any(tending) && self.window_waits(state) {
+            actions.push(Action::Tend);
+        }
         if idle && self.mutation != Some(Mutation::NoSweep) {
             let intents = 0..u8::try_from(self.scenario.intents.len()).expect("a small world");
             actions.extend(
@@ -252,6 +263,7 @@ impl Protocol {
             }
             Action::Deliver(number) => self.take(state, number, false),
             Action::DeliverBehind(number) => self.take(state, number, true),
+            Action::Tend => self.tend(state),
             Action::CarryOut(freeze) => self.carry_out(state, freeze),
             Action::Execute(number, found) => {
                 let Message::Approved(intent) = self.message(number) else {
@@ -294,6 +306,7 @@ fn is_mishap(action: Action) -> bool {
         | Action::Deliver(_)
         | Action::DeliverBehind(_)
         | Action::CarryOut(_)
+        | Action::Tend
         | Action::Sweep(_)
         | Action::Tick => false,
     }
@@ -313,6 +326,11 @@ impl Model for Protocol {
             now: 0,
             faults: self.scenario.faults,
             log: Vec::new(),
+            window: self.steps.window.map(|value| Cell {
+                value,
+                before: None,
+                revision: 1,
+            }),
             approvals: vec![None; intents],
             ends: vec![None; intents],
             inbox: inbox.collect(),
@@ -342,6 +360,6 @@ impl Model for Protocol {
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        properties::all()
+        properties::all(&self.scenario)
     }
 }

@@ -25,6 +25,8 @@ pub struct Scenario {
     pub voters: Vec<Voter>,
     /// Whether the agent may withdraw the first intent.
     pub withdrawal: bool,
+    /// Whether a window with one use is open at the beginning.
+    pub window: bool,
     /// Whether an operator may freeze everything, and release it.
     pub freeze: bool,
     /// How often the clock may pass every deadline that is set by then, besides when nothing
@@ -51,6 +53,8 @@ pub enum Mutation {
     /// The executor looks at the freezes that it knew when the decision came, and does not
     /// wait for its claim to come by in the log.
     NoFence,
+    /// A use of a window is not stored before what it lifts is decided.
+    WindowWithoutSet,
     /// Nobody ends what its executor left.
     NoSweep,
 }

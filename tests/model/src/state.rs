@@ -139,6 +139,8 @@ pub struct State {
     /// How many things may still go wrong.
     pub(crate) faults: u8,
     pub(crate) log: Vec<Entry>,
+    /// The window.
+    pub(crate) window: Option<Cell>,
     /// By intent.
     pub(crate) approvals: Vec<Option<Cell>>,
     /// The first end that each approval had, to see that it has no other: a ghost, which no

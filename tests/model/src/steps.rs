@@ -1,12 +1,14 @@
 //! The services' own steps, by number. Nothing is decided here.
 
 mod freezes;
+mod windows;
 
 use countersign_domain::approvals::{Approval, Ballot};
 use countersign_domain::chain::{Head, Last};
 use countersign_domain::decision::{self, Course, Decision, Desk};
 use countersign_domain::keys::{KeySet, SigningKey};
 use countersign_domain::permit::{self, PermitSigner, PermitVerifier};
+use countersign_domain::windows::Window;
 use countersign_schemas::codec::{self, Encoding};
 use countersign_schemas::events::{
     ApprovalState, ApprovalVote, BlockedCode, Event, Outcome, PolicyChecked, RevokedCode,
@@ -18,6 +20,8 @@ use crate::fixtures::{self, Company, DEPLOYMENT, LEASE, PERMIT_LIFE, at};
 use crate::scenario::{Mutation, Scenario};
 use crate::shelf::{Memo, Ref, Shelf};
 use crate::state::{Input, Orders, Said};
+
+pub(crate) use windows::{Ends, Held, Taken};
 
 /// A message as it is stored.
 #[derive(Debug)]
@@ -89,6 +93,13 @@ pub(crate) struct Steps {
     examined: Memo<(Ref, Input, u8), Examined>,
     said: Memo<(Ref, Write, u8), Said>,
     frozen: Memo<(Orders, u8), Option<Said>>,
+    pub(crate) window: Option<Ref>,
+    windows: Shelf<Window>,
+    takes: Memo<(Ref, u8, u8), Taken>,
+    expiries: Memo<(Ref, u8), Option<Ref>>,
+    under: Memo<(Ref, u8, u8), Said>,
+    uses: Memo<(Ref, u8, Ends, u8), Held>,
+    by_window: Memo<Ref, bool>,
     begins: Memo<(Orders, u8, u8, bool), Option<Write>>,
     stopped: Memo<Ref, bool>,
     runs: Memo<Ref, bool>,
@@ -127,7 +138,7 @@ impl Steps {
         let key = SigningKey::from_seed(&[1; 32]);
         let verifier = PermitVerifier::new(KeySet::new([key.public()]));
         let count = u8::try_from(scenario.intents.len()).expect("a few intents");
-        Self {
+        let mut steps = Self {
             mutation,
             desk: Desk::new(PermitSigner::new(key), DEPLOYMENT, PERMIT_LIFE),
             verifier,
@@ -145,10 +156,22 @@ impl Steps {
             examined: Memo::default(),
             said: Memo::default(),
             frozen: Memo::default(),
+            window: None,
+            windows: Shelf::default(),
+            takes: Memo::default(),
+            expiries: Memo::default(),
+            under: Memo::default(),
+            uses: Memo::default(),
+            by_window: Memo::default(),
             begins: Memo::default(),
             stopped: Memo::default(),
             runs: Memo::default(),
+        };
+        if scenario.window {
+            let window = fixtures::window(&steps.checked[0]);
+            steps.window = Some(steps.keep_window(window));
         }
+        steps
     }
 
     /// `Desk::course`, and `Approval::open` where it asks.

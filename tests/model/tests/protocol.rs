@@ -26,6 +26,7 @@ fn votes() -> Scenario {
             voter("sam", VoteChoice::Deny, true),
         ],
         withdrawal: false,
+        window: false,
         freeze: false,
         ticks: 1,
         faults: 2,
@@ -73,6 +74,27 @@ fn frozen() -> Scenario {
         freeze: true,
         faults: 2,
         ..allowed()
+    }
+}
+
+/// Two asks that race for a window with one use, whose end comes at any time.
+fn window() -> Scenario {
+    Scenario {
+        intents: vec![Verdict::Ask, Verdict::Ask],
+        voters: Vec::new(),
+        window: true,
+        faults: 1,
+        ..votes()
+    }
+}
+
+/// The same, where the agent may withdraw the first, so that its use is given back.
+fn given_back() -> Scenario {
+    Scenario {
+        withdrawal: true,
+        ticks: 0,
+        faults: 2,
+        ..window()
     }
 }
 
@@ -149,6 +171,34 @@ fn the_promises_hold_when_an_operator_freezes() {
 #[test]
 fn without_the_fence_a_freeze_does_not_win() {
     breaks(frozen(), Mutation::NoFence, "freeze wins");
+}
+
+#[test]
+fn the_promises_hold_when_agents_race_for_a_window() {
+    holds("window", window());
+}
+
+#[test]
+fn a_use_that_is_given_back_is_free_for_another() {
+    holds("given back", given_back());
+}
+
+#[test]
+fn without_its_set_of_uses_a_window_is_exceeded() {
+    breaks(
+        window(),
+        Mutation::WindowWithoutSet,
+        "window never exceeded",
+    );
+}
+
+#[test]
+fn without_compare_and_set_in_its_bucket_a_window_is_exceeded() {
+    breaks(
+        window(),
+        Mutation::BucketWithoutCas,
+        "window never exceeded",
+    );
 }
 
 #[test]
