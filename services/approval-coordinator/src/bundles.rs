@@ -5,14 +5,16 @@
 
 use std::time::Duration;
 
-use countersign_domain::approvals::{Added, Approval, BundleCourse, Gathering};
+use countersign_domain::approvals::{
+    Added, Approval, BundleCourse, Gathering, Item, LeftOut, name_was_used,
+};
 use countersign_domain::chain::{End, Head};
 use countersign_domain::decision::{Course, Decision, blocked};
 use countersign_domain::freeze::{Target, stopped};
 use countersign_runtime::bus::{Cas, Failure, layout::COORDINATOR_EVENTS};
 use countersign_schemas::events::{BlockedCode, BundleRef, PolicyChecked, Verdict};
 use countersign_schemas::limits::PENDING_APPROVALS_PER_AGENT_MAX;
-use countersign_schemas::{ApprovalId, Timestamp};
+use countersign_schemas::{ApprovalId, BundleId, Timestamp};
 
 use crate::asking::code_of;
 use crate::office::{Office, TRIES};
@@ -31,6 +33,17 @@ pub(crate) struct HeldBundle {
 /// An item that is no part of its bundle, and why.
 type Refused = (BlockedCode, String);
 
+/// Where an item of a bundle is.
+pub(crate) enum Taken {
+    /// In the bundle that is gathered under its name.
+    In(HeldBundle),
+    /// In the one that people were asked about, whose gathering is forgotten; left out of
+    /// it where that is said.
+    Before(Option<LeftOut>),
+    /// In none.
+    Not(Refused),
+}
+
 impl Office {
     /// Takes an item of a bundle in, and does what then follows. A redelivery finds it in
     /// its place and completes what is missing.
@@ -48,17 +61,16 @@ impl Office {
             self.take_into(checked, place, stored_at).await?
         };
         let held = match taken {
-            Ok(held) => held,
-            Err((code, why)) => {
+            Taken::In(held) => held,
+            Taken::Before(out) => return self.decide_alone(checked, out.as_ref(), trace).await,
+            Taken::Not((code, why)) => {
                 return self
                     .decide_at_once(&blocked(checked, code, &why), checked, trace)
                     .await;
             }
         };
-        if let Some(out) = held.bundle.left_out(checked.intent_id) {
-            let decision = self.alone(checked, out.code, &out.reason)?;
-            self.decide_at_once(&decision, checked, trace).await?;
-        }
+        let out = held.bundle.left_out(checked.intent_id);
+        self.decide_alone(checked, out, trace).await?;
         match held.bundle.is_open() {
             true => self.set_bundle_timer(&held.bundle).await,
             false => self.finish(held, trace).await,
@@ -70,17 +82,20 @@ impl Office {
         checked: &PolicyChecked,
         place: &BundleRef,
         stored_at: Timestamp,
-    ) -> Result<Result<HeldBundle, Refused>, Failure> {
+    ) -> Result<Taken, Failure> {
         let id = ApprovalId::for_bundle(&checked.agent, &place.id);
         for _ in 0..TRIES {
             let mut held = match self.bundle(&id).await? {
                 Some(held) => held,
-                None => match self.first_of(checked, place, stored_at) {
-                    Ok(bundle) => HeldBundle {
-                        bundle,
-                        revision: 0,
+                None => match self.of_used_name(checked, &place.id, &id).await? {
+                    Some(taken) => return Ok(taken),
+                    None => match self.first_of(checked, place, stored_at) {
+                        Ok(bundle) => HeldBundle {
+                            bundle,
+                            revision: 0,
+                        },
+                        Err(refused) => return Ok(Taken::Not(refused)),
                     },
-                    Err(refused) => return Ok(Err(refused)),
                 },
             };
             let ended = match self.ended(checked).await? {
@@ -88,13 +103,13 @@ impl Office {
                 None => self.frozen_item(checked)?,
             };
             match held.bundle.add(checked, place, stored_at, ended) {
-                Added::Known => return Ok(Ok(held)),
-                Added::Refused(code, why) => return Ok(Err((code, why))),
+                Added::Known => return Ok(Taken::In(held)),
+                Added::Refused(code, why) => return Ok(Taken::Not((code, why))),
                 Added::Taken => {}
             }
             if let Some(revision) = self.keep_bundle(&held).await? {
                 held.revision = revision;
-                return Ok(Ok(held));
+                return Ok(Taken::In(held));
             }
         }
         Err(Failure::transient(format!("bundle {id} changes too fast")))
@@ -146,6 +161,18 @@ impl Office {
         Ok(void.map(|void| (BlockedCode::Frozen, stopped(&void))))
     }
 
+    /// Decides an item that is left out, and does nothing about any other.
+    async fn decide_alone(
+        &self,
+        checked: &PolicyChecked,
+        out: Option<&LeftOut>,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
+        let Some(out) = out else { return Ok(()) };
+        let decision = self.alone(checked, out.code, &out.reason)?;
+        self.decide_at_once(&decision, checked, trace).await
+    }
+
     /// The decision on an item that is left out.
     fn alone(
         &self,
@@ -193,7 +220,9 @@ impl Office {
                 }
                 self.decide_all(decisions, trace).await?;
             }
-            BundleCourse::Ask(approval) => self.ask_about(*approval, trace).await?,
+            BundleCourse::Ask(approval) => {
+                self.ask_about(held.bundle.name(), *approval, trace).await?
+            }
         }
         held.bundle.settle();
         // Lost only to another coordinator that settles the same end.
@@ -216,8 +245,19 @@ impl Office {
 
     /// Asks people about a whole bundle. Its place among what waits was taken when its
     /// first item came.
-    async fn ask_about(&self, approval: Approval, trace: Option<&str>) -> Result<(), Failure> {
-        let held = self.create(approval, trace).await?;
+    async fn ask_about(
+        &self,
+        name: &BundleId,
+        approval: Approval,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
+        let held = self.create(approval.clone(), trace).await?;
+        if !held.approval.asks_the_same(&approval) {
+            // What people were asked under this name is another bundle, and stays so.
+            let items: Vec<_> = approval.items().iter().map(Item::checked).collect();
+            let (code, why) = name_was_used(name);
+            return self.block_each(&items, code, &why, trace).await;
+        }
         if !held.approval.is_pending() {
             return self.settle(held, trace).await;
         }

@@ -354,7 +354,8 @@ pub(crate) fn readable(
     Err(Failure::transient_in(what, UNREADABLE_RETRY))
 }
 
-fn is_type<E: Event>(found: &StoredMessage) -> bool {
+/// Whether a message says that it is an event of this type.
+pub(crate) fn is_type<E: Event>(found: &StoredMessage) -> bool {
     found.header(headers::CE_TYPE) == Some(headers::ce_type::<E>().as_str())
 }
 

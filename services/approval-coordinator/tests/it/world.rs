@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use countersign_approval_coordinator::{Equipment, Settings, run, run_with};
-use countersign_domain::approvals::{Approval, Ballot, Delegation, People, ViewReply};
+use countersign_domain::approvals::{Approval, Ballot, Delegation, Gathering, People, ViewReply};
 use countersign_domain::decision::{Decision, Desk};
 use countersign_domain::permit::PermitSigner;
 use countersign_domain::policy::{Bundle, pack};
@@ -494,6 +494,22 @@ impl World {
         let key = id.as_str().replace("b-", "g-");
         let look = || async { Ok(bucket.get(&key).await?) };
         eventually("a bundle", look).await.map(drop)
+    }
+
+    /// Waits until everything that follows from a whole bundle of `billing` is stored; its
+    /// revision.
+    pub(crate) async fn until_settled(&self, name: &str) -> Result<u64> {
+        let id = ApprovalId::for_bundle(&"billing".parse()?, &name.parse()?);
+        let bucket = Bucket::new(&self.as_coordinator().await?, APPROVALS);
+        let key = id.as_str().replace("b-", "g-");
+        eventually("a settled bundle", || async {
+            let Some(entry) = bucket.get(&key).await? else {
+                return Ok(None);
+            };
+            let bundle: Gathering = serde_json::from_slice(&entry.value)?;
+            Ok(bundle.is_settled().then_some(entry.revision))
+        })
+        .await
     }
 
     /// Waits until a timer of this kind has fired.

@@ -124,6 +124,12 @@ impl Approval {
         &self.left_out
     }
 
+    /// What is shown of an intent that was left out when people were asked.
+    #[must_use]
+    pub fn left_out_item(&self, intent: IntentId) -> Option<&LeftOut> {
+        self.left_out.iter().find(|item| item.intent_id == intent)
+    }
+
     /// The item of an intent, if it is about it.
     #[must_use]
     pub fn item(&self, intent: IntentId) -> Option<&Item> {

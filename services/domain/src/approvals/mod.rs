@@ -25,7 +25,7 @@ mod vote;
 mod window_vote;
 
 pub use approval::{Approval, RecordedVote, Resolution};
-pub use bundle::{Added, BundleCourse, GATHERED_BYTES_MAX, Gathering, LeftOut};
+pub use bundle::{Added, BundleCourse, GATHERED_BYTES_MAX, Gathering, LeftOut, name_was_used};
 pub use delegation::Delegation;
 pub use harmless::harmless;
 pub use item::Item;

@@ -150,6 +150,10 @@ impl Approval {
         if named.is_empty() {
             return Some(ItemsObjection::Nothing);
         }
+        // A vote is kept as long as the approval: it holds no more than there is to name.
+        if named.len() > self.items.len() {
+            return Some(ItemsObjection::TooMany(self.items.len()));
+        }
         let unknown = named.iter().find(|intent| self.item(**intent).is_none());
         unknown.map(|intent| ItemsObjection::Unknown(*intent))
     }
@@ -160,6 +164,7 @@ pub(super) enum ItemsObjection {
     NotABundle,
     DenyNamesItems,
     Nothing,
+    TooMany(usize),
     Unknown(IntentId),
 }
 
@@ -174,6 +179,9 @@ impl ItemsObjection {
                 .to_owned(),
             Self::Nothing => {
                 "the vote approves no item; to refuse the whole bundle, vote deny".to_owned()
+            }
+            Self::TooMany(items) => {
+                format!("the vote names more items than the {items} of this bundle; name each once")
             }
             Self::Unknown(intent) => format!(
                 "{intent} is no item of this bundle that could be approved; look at it again"

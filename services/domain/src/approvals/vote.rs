@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use countersign_schemas::events::{
     ApprovalState, ApprovalVote, ApprovalVoted, CountedVote, VoteChoice,
 };
-use countersign_schemas::{PersonId, SeqToken, ServiceId, Timestamp, limits};
+use countersign_schemas::{IntentId, PersonId, SeqToken, ServiceId, Timestamp, limits};
 
 use super::approval::{Approval, RecordedVote};
 use super::standing::{Lent, Standing, voter};
@@ -284,7 +284,7 @@ impl Approval {
             message,
             teams: standing.own,
             lent,
-            items: ballot.vote.items.clone(),
+            items: ballot.vote.items.as_deref().map(each_once),
             window: ballot.vote.window.clone(),
         });
         self.resolve_by_vote(ballot);
@@ -340,6 +340,13 @@ impl Approval {
         };
         counted + &self.window_words()
     }
+}
+
+/// The items that a vote names, without repeats.
+fn each_once(named: &[IntentId]) -> Vec<IntentId> {
+    let mut seen = BTreeSet::new();
+    let new = named.iter().filter(|intent| seen.insert(**intent));
+    new.copied().collect()
 }
 
 /// The approver's reason, cut to what a person reads.

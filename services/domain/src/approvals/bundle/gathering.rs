@@ -147,6 +147,12 @@ impl Gathering {
         ApprovalId::for_bundle(&self.agent, &self.bundle)
     }
 
+    /// The name that its agent gave it.
+    #[must_use]
+    pub fn name(&self) -> &BundleId {
+        &self.bundle
+    }
+
     /// Whose it is.
     #[must_use]
     pub fn agent(&self) -> &AgentId {

@@ -184,7 +184,8 @@ fn items_that_cannot_be_voted_on_are_answered_and_change_nothing() {
         answer
     };
     assert_eq!(denied_at_once.code, VoteCode::WrongItems);
-    let cases: [(VoteChoice, Vec<IntentId>, &str); 3] = [
+    let cases: [(VoteChoice, Vec<IntentId>, &str); 4] = [
+        (VoteChoice::Approve, vec![id(0); 4], "name each once"),
         (VoteChoice::Approve, vec![], "approves no item"),
         (
             VoteChoice::Approve,
@@ -201,6 +202,20 @@ fn items_that_cannot_be_voted_on_are_answered_and_change_nothing() {
         assert!(answer.message.contains(words), "{}", answer.message);
         assert_eq!(approval, before);
     }
+}
+
+#[test]
+fn a_vote_is_kept_with_each_item_once() {
+    let mut approval = bundle();
+    let answer = yes(&mut approval, "lee", Some(&[2, 0, 2]), 1);
+    assert_eq!(answer.code, VoteCode::Counted);
+    let kept = approval.votes[0].items.as_deref();
+    assert_eq!(kept, Some([id(2), id(0)].as_slice()));
+    yes(&mut approval, "sam", None, 2);
+    assert_eq!(
+        codes(&approval),
+        [None, Some(BlockedCode::DeniedByPerson), None]
+    );
 }
 
 #[test]

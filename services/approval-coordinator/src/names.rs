@@ -1,0 +1,56 @@
+//! Names of bundles that were used before. A gathering is forgotten some time after it
+//! ended; what people were asked under its name is kept for longer.
+
+use countersign_domain::approvals::name_was_used;
+use countersign_runtime::bus::Failure;
+use countersign_schemas::events::{ApprovalRequested, ApprovalResolved, PolicyChecked};
+use countersign_schemas::{Address, ApprovalId, BundleId, Event, Stream};
+
+use crate::bundles::Taken;
+use crate::office::{Office, is_type};
+
+impl Office {
+    /// What becomes of an item whose bundle is not gathered, where people were asked about
+    /// a bundle of its name before; `None` where they were not.
+    pub(crate) async fn of_used_name(
+        &self,
+        checked: &PolicyChecked,
+        name: &BundleId,
+        id: &ApprovalId,
+    ) -> Result<Option<Taken>, Failure> {
+        // The events first: an approval is stored before them, so where they are there and
+        // it is not, it was forgotten, and every intent of it has its decision.
+        let told = self.was_told(id).await?;
+        if let Some(held) = self.held(id).await? {
+            let approval = held.approval;
+            return Ok(Some(match approval.is_of(checked.intent_id) {
+                true => Taken::Before(approval.left_out_item(checked.intent_id).cloned()),
+                false => Taken::Not(name_was_used(name)),
+            }));
+        }
+        Ok(told.then(|| Taken::Not(name_was_used(name))))
+    }
+
+    /// Whether an event says that people were asked, or that it ended.
+    async fn was_told(&self, id: &ApprovalId) -> Result<bool, Failure> {
+        let approval = id.clone();
+        let asked = Address::ApprovalRequested { approval };
+        if self.stands::<ApprovalRequested>(&asked).await? {
+            return Ok(true);
+        }
+        // One that came due before anybody was asked has its end only.
+        let approval = id.clone();
+        let ended = Address::ApprovalResolved { approval };
+        self.stands::<ApprovalResolved>(&ended).await
+    }
+
+    /// Whether the last message of a subject says that it is one of ours.
+    async fn stands<E: Event>(&self, address: &Address) -> Result<bool, Failure> {
+        let subject = address.subject();
+        let last = self
+            .bus
+            .last_by_subject(Stream::Events, subject.as_str())
+            .await?;
+        Ok(last.as_ref().is_some_and(is_type::<E>))
+    }
+}
