@@ -5,6 +5,8 @@ use countersign_schemas::ApprovalId;
 use countersign_tests::{Agent, Deployment, PATIENCE, eventually};
 use serde_json::{Value, json};
 
+use crate::policy;
+
 fn approval_of(bundle: &str) -> String {
     let agent = "billing".parse().unwrap();
     ApprovalId::for_bundle(&agent, &bundle.parse().unwrap()).to_string()
@@ -89,6 +91,31 @@ async fn archive_tells(deployment: &Deployment, approval: &str) {
     let sql = "select intent_id from events where bundle_id = 'november' \
                and event = 'policy.checked'";
     assert_eq!(deployment.rows(sql).await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_bundle_that_people_approved_runs_on_after_a_push() {
+    let deployment = Deployment::start().await;
+    let agent = deployment.agent("billing").await;
+    let dora = deployment.approver("dora").await;
+    let calls = [booking("1", 500_000), booking("2", 700_000)];
+    let ids = publish(&agent, "december", &calls).await;
+    let approval = approval_of("december");
+    let asked = dora.asked_about(&approval).await;
+    let text = "// nothing new\n";
+    policy::publish(&deployment, "policies/more.cedar", text).await;
+    // sleep: a bundle is in force everywhere within this second, not before.
+    tokio::time::sleep(policy::SWAP_MAX).await;
+    dora.cast(&approval, asked.text("/digest"), "approve", None)
+        .await;
+    // Judged by the earlier rules: the coordinator asks before it stores the end, and the
+    // executor before each claim.
+    assert_eq!(dora.told(&approval).await.text("/state"), "approved");
+    for id in &ids {
+        let end = agent.end(id).await;
+        assert!(end.is("tool.completed"), "{end:?}");
+        assert_eq!(end.text("/outcome"), "succeeded");
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use countersign_tests::{Agent, Deployment};
 use serde_json::json;
 
 /// A publication is in force in every service within this.
-const SWAP_MAX: Duration = Duration::from_secs(1);
+pub(crate) const SWAP_MAX: Duration = Duration::from_secs(1);
 
 const CLOSED: &str = r#"
 @id("books-closed")
@@ -20,7 +20,7 @@ forbid (principal, action == Action::"ledger.book", resource);
 "#;
 
 /// Puts the deployment's bundle in force with one more file, as the checker does.
-async fn publish(deployment: &Deployment, path: &str, text: &str) {
+pub(crate) async fn publish(deployment: &Deployment, path: &str, text: &str) {
     let dir = deployment.files().dir().join("policy");
     let mut found = files::policy_bundle(&dir).expect("the bundle");
     found.insert(path.to_owned(), text.as_bytes().to_vec());

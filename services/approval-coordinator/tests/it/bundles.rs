@@ -341,17 +341,8 @@ async fn a_bundle_survives_a_restart_in_every_state() -> Result<()> {
     let digest = world.digest(&lee, "lee", &id("b")?).await?;
     running.stop().await?;
 
-    // Somebody stored the yes and died before the batch.
-    let bucket = Bucket::new(&world.as_coordinator().await?, APPROVALS);
     let key = id("b")?;
-    let entry = bucket.get(key.as_str()).await?.context("kept")?;
-    let mut approval: Approval = serde_json::from_slice(&entry.value)?;
-    cast_on(&mut approval, digest, &world)?;
-    ensure!(approval.state() == ApprovalState::Approved);
-    let value = serde_json::to_vec(&approval)?;
-    bucket
-        .update(key.as_str(), value.into(), entry.revision)
-        .await?;
+    granted_by_one_who_died(&world, &key, digest).await?;
     ensure!(world.head(first).await?.is_none());
 
     world.clock.advance(Duration::from_secs(60));
@@ -363,6 +354,90 @@ async fn a_bundle_survives_a_restart_in_every_state() -> Result<()> {
     ensure!(world.life_in_bucket(&key).await? == "90000");
     one.stop().await?;
     two.stop().await?;
+    ensure!(world.count("tool.*.billing.*").await? == 2);
+    Ok(())
+}
+
+/// Somebody stored the yes and died before anything followed from it.
+async fn granted_by_one_who_died(
+    world: &World,
+    key: &ApprovalId,
+    digest: Digest,
+) -> Result<Approval> {
+    let bucket = Bucket::new(&world.as_coordinator().await?, APPROVALS);
+    let entry = bucket.get(key.as_str()).await?.context("kept")?;
+    let mut approval: Approval = serde_json::from_slice(&entry.value)?;
+    cast_on(&mut approval, digest, world)?;
+    ensure!(approval.state() == ApprovalState::Approved);
+    let value = serde_json::to_vec(&approval)?;
+    bucket
+        .update(key.as_str(), value.into(), entry.revision)
+        .await?;
+    Ok(approval)
+}
+
+/// Whether the end of `approval` lies before every decision on these intents.
+async fn told_first(world: &World, approval: &ApprovalId, intents: &[IntentId]) -> Result<bool> {
+    let told = format!("approval.resolved.{approval}");
+    let told = world.any(&told).await?.seq;
+    let decided = sequences(world, intents).await?;
+    Ok(decided.iter().all(|decision| told < *decision))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_an_approval_is_told_before_any_decision_that_follows_from_it() -> Result<()> {
+    let world = World::start().await?;
+    let running = world.coordinator().await?;
+    let intents = judge_all(&world, "b", &[Ask, Ask, Ask]).await?;
+    asked(&world, "b").await?;
+    say_yes(&world, "b", "lee", Some(intents[..2].to_vec())).await?;
+    approved(&world, intents[0]).await?;
+    approved(&world, intents[1]).await?;
+    blocked(&world, intents[2]).await?;
+    ensure!(told_first(&world, &id("b")?, &intents).await?);
+
+    let alone = world.judge(Ask, json!({})).await?;
+    let its = ApprovalId::for_intent(alone);
+    let requested = format!("approval.requested.{its}");
+    let requested: ApprovalRequested = world.event(&requested).await?;
+    let lee = world.person("lee").await?;
+    let ballot = vote(&its, requested.digest, VoteChoice::Approve);
+    ensure!(world.vote(&lee, "lee", &ballot).await?.counted);
+    approved(&world, alone).await?;
+    ensure!(told_first(&world, &its, &[alone]).await?);
+    running.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_was_told_before_its_coordinator_died_is_decided_by_the_next() -> Result<()> {
+    let world = World::start().await?;
+    let running = world.coordinator().await?;
+    let intents = judge_all(&world, "b", &[Ask, Ask]).await?;
+    asked(&world, "b").await?;
+    let lee = world.person("lee").await?;
+    let key = id("b")?;
+    let digest = world.digest(&lee, "lee", &key).await?;
+    running.stop().await?;
+
+    let approval = granted_by_one_who_died(&world, &key, digest).await?;
+    let resolved = approval.resolved().context("an end")?;
+    let address = Address::ApprovalResolved {
+        approval: key.clone(),
+    };
+    let meta = world.meta("approval-coordinator")?;
+    let out = Outgoing::event(&address, &resolved, &meta)?;
+    world.as_coordinator().await?.store_once(out).await?;
+    ensure!(world.head(intents[0]).await?.is_none());
+
+    world.clock.advance(Duration::from_secs(60));
+    let (one, two) = (world.coordinator().await?, world.coordinator().await?);
+    for intent in &intents {
+        approved(&world, *intent).await?;
+    }
+    one.stop().await?;
+    two.stop().await?;
+    ensure!(told_first(&world, &key, &intents).await?);
+    ensure!(world.count("approval.resolved.*").await? == 1, "told once");
     ensure!(world.count("tool.*.billing.*").await? == 2);
     Ok(())
 }

@@ -9,6 +9,7 @@ use countersign_schemas::events::{
     ApprovalKind, ApprovalResolved, ApprovalState, CountedVote, PolicyChecked, Verdict, VoteChoice,
 };
 use countersign_schemas::{Address, ApprovalId, IntentId, headers};
+use serde_json::json;
 
 use crate::world::{Files, World, bundle_with, closed, digest};
 
@@ -251,5 +252,57 @@ async fn policies_see_the_approval_that_is_stored_or_about_to_be() -> Result<()>
     ensure!(!told(&two, Some(approval(&two, &["jonas"])?)).await?.runs);
     store(&world, &approval(&two, &["jonas"])?).await?;
     ensure!(told(&two, None).await?.runs);
+    checker.stop().await
+}
+
+/// What the coordinator stores when people have said yes to these items of `bundle` only.
+fn approval_of(bundle: &str, items: &[&PolicyChecked]) -> Result<ApprovalResolved> {
+    let first = items.first().context("no item")?;
+    let mut some = approval(first, &["jonas"])?;
+    some.approval_id = ApprovalId::for_bundle(&first.agent, &bundle.parse()?);
+    some.kind = ApprovalKind::Bundle;
+    some.state = ApprovalState::Partial;
+    some.intents = items.iter().map(|item| item.intent_id).collect();
+    Ok(some)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_people_granted_of_a_bundle_runs_on_under_other_rules_and_nothing_else_does()
+-> Result<()> {
+    let world = World::start().await?;
+    let checker = world.checker().await?;
+    in_force(&world, &asked("finance")?).await?;
+    let mut items = Vec::new();
+    for index in 0..3 {
+        let place = json!({"id": "november", "size": 3, "index": index});
+        items.push(world.verdict_in(Some(place)).await?);
+    }
+    let alone = world.verdict().await?;
+    let [one, two, left_out] = items.as_slice() else {
+        bail!("not three items")
+    };
+    ensure!(one.verdict == Verdict::Ask && left_out.bundle.is_some());
+    let mut other_rules = asked("finance")?;
+    other_rules.insert("policies/other.cedar".to_owned(), Vec::new());
+    ensure!(digest(&other_rules)? != one.policy_digest);
+    in_force(&world, &other_rules).await?;
+
+    let runs = async |checked: &PolicyChecked, told: Option<&ApprovalResolved>| -> Result<bool> {
+        let reply = recheck_with(&world, "support", checked.intent_id, told.cloned());
+        Ok(reply.await?.runs)
+    };
+    // Before it is stored the coordinator asks with what it is about to store.
+    let granted = approval_of("november", &[one, two])?;
+    ensure!(runs(one, Some(&granted)).await? && runs(two, Some(&granted)).await?);
+    ensure!(!runs(left_out, Some(&granted)).await? && !runs(one, None).await?);
+
+    store(&world, &approval_of("december", &[one, two])?).await?;
+    ensure!(!runs(one, None).await?, "it is an item of another bundle");
+    store(&world, &approval_of("november", &[one, two, &alone])?).await?;
+    ensure!(runs(one, None).await? && runs(two, None).await?);
+    ensure!(!runs(left_out, None).await?, "people left it out");
+    ensure!(!runs(&alone, None).await?, "it is an item of no bundle");
+    in_force(&world, &asked("finance:2")?).await?;
+    ensure!(!runs(one, None).await? && !runs(two, None).await?);
     checker.stop().await
 }

@@ -21,7 +21,7 @@ use countersign_runtime::nats_server::NatsServer;
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_schemas::events::{PolicyChecked, PolicyPublished};
 use countersign_schemas::{Address, Digest, IntentId, Stream, codec, headers};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -221,9 +221,17 @@ impl World {
 
     /// What an intent of now is judged.
     pub(crate) async fn verdict(&self) -> Result<PolicyChecked> {
+        self.verdict_in(None).await
+    }
+
+    /// What an intent of now is judged that has this place in a bundle of intents.
+    pub(crate) async fn verdict_in(&self, place: Option<Value>) -> Result<PolicyChecked> {
         let id = IntentId::new_at(SystemClock.now());
-        let body = json!({"intent_id": id, "tool": "docs.search", "input": {"query": "returns"},
+        let mut body = json!({"intent_id": id, "tool": "docs.search", "input": {"query": "returns"},
             "requester": {"id": "kim@northwind.example"}, "purpose": "to answer a letter"});
+        if let Some(place) = place {
+            body["bundle"] = place;
+        }
         let sent = self
             .bus
             .jetstream()
