@@ -229,8 +229,8 @@ impl World {
         let id = IntentId::new_at(SystemClock.now());
         let mut body = json!({"intent_id": id, "tool": "docs.search", "input": {"query": "returns"},
             "requester": {"id": "kim@northwind.example"}, "purpose": "to answer a letter"});
-        if let Some(place) = place {
-            body["bundle"] = place;
+        if let (Some(place), Some(members)) = (place, body.as_object_mut()) {
+            members.insert("bundle".to_owned(), place);
         }
         let sent = self
             .bus
