@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use countersign_domain::approvals::{Added, Approval, Ballot, BundleCourse, Gathering, ViewReply};
 use countersign_runtime::bus::layout::APPROVALS;
 use countersign_runtime::bus::{Bucket, Bus, Outgoing, Together};
@@ -485,9 +485,13 @@ fn gathered(world: &World, intents: &[IntentId], kind: Verdict) -> Result<Gather
     for (index, intent) in intents.iter().enumerate() {
         let checked = verdict(kind, *intent, place("b", intents.len(), index))?;
         let place = checked.bundle.clone().context("a place")?;
-        let bundle = bundle.get_or_insert_with(|| {
-            Gathering::open(&checked, &place, at, wait).expect("a good place")
-        });
+        let bundle = match &mut bundle {
+            Some(bundle) => bundle,
+            None => {
+                let opened = Gathering::open(&checked, &place, at, wait);
+                bundle.insert(opened.map_err(|(_, why)| anyhow!(why))?)
+            }
+        };
         ensure!(bundle.add(&checked, &place, at, None) == Added::Taken);
     }
     bundle.context("a bundle")
@@ -503,7 +507,7 @@ async fn blocked_for_its_name(world: &World, intents: &[IntentId]) -> Result<()>
     for intent in intents {
         let block = blocked(world, *intent).await?;
         ensure!(block.code == BlockedCode::InvalidInput, "{block:?}");
-        let why = &block.reasons[0].message;
+        let why = &block.reasons.first().context("a reason")?.message;
         ensure!(why.contains("was used before; take a new one"), "{why}");
     }
     Ok(())
