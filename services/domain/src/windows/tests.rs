@@ -466,18 +466,30 @@ fn request(tools: &[&str], limits: WindowLimits) -> WindowRequested {
     }
 }
 
+fn own_key() -> countersign_schemas::ServiceId {
+    "self".parse().unwrap()
+}
+
+fn an_ask() -> countersign_schemas::events::Ask {
+    checked().ask.unwrap()
+}
+
+fn an_id() -> countersign_schemas::WindowId {
+    window_id("abc-9").unwrap()
+}
+
 fn demanded(who: &str, asked: WindowRequested, people: &[(&str, u32)]) -> Result<Window, String> {
-    let demand = Demand::read(asked, person(who), "self".parse().unwrap())?;
+    let demand = Demand::read(asked, person(who), own_key())?;
     let ask = countersign_schemas::events::Ask {
         approvers: crate::approvals::fixtures::asked(people),
-        ..checked().ask.unwrap()
+        ..an_ask()
     };
     let tools = demand.tools().iter();
     let tools = tools
         .map(|tool| (tool.clone(), checked().tool_digest))
         .collect();
     let terms = WindowTerms { ask, tools };
-    let id = window_id("abc-9").unwrap();
+    let id = an_id();
     demand.open(
         id,
         at("10:00:00"),
@@ -732,7 +744,7 @@ proptest! {
                 Step::Take(n, amount) => {
                     let amount = Decimal::new(i64::from(amount), 2);
                     let sum: Decimal = model.values().sum::<Decimal>() + amount;
-                    let room = (model.len() as u32) < uses && sum <= max;
+                    let room = u32::try_from(model.len()).is_ok_and(|used| used < uses) && sum <= max;
                     let got = take(&mut window, &worth(n, &amount.to_string(), Some("EUR")));
                     match (model.contains_key(&n), open) {
                         (true, true) => prop_assert_eq!(got, Take::AlreadyTaken),

@@ -160,7 +160,6 @@ impl Window {
     }
 
     /// For which tools.
-    #[must_use]
     pub fn tools(&self) -> impl Iterator<Item = &ToolName> {
         self.tools.keys()
     }

@@ -8,6 +8,14 @@ use serde_json::{Value, json};
 use super::support::{POLICIES, bundle, check, files, with_policies};
 use crate::policy::Bundle;
 
+fn tools_of(names: &[&str]) -> Vec<countersign_schemas::ToolName> {
+    names.iter().map(|name| name.parse().unwrap()).collect()
+}
+
+fn agent_of(name: &str) -> countersign_schemas::AgentId {
+    name.parse().unwrap()
+}
+
 fn demanded(
     bundle: &Bundle,
     agent: &str,
@@ -15,10 +23,10 @@ fn demanded(
     fields: &[&str],
     seconds: u64,
 ) -> Result<Ask, String> {
-    let tools: Vec<_> = tools.iter().map(|tool| tool.parse().unwrap()).collect();
+    let tools = tools_of(tools);
     let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
     let span = Duration::from_secs(seconds);
-    let terms = bundle.window_terms(&agent.parse().unwrap(), &tools, &fields, span)?;
+    let terms = bundle.window_terms(&agent_of(agent), &tools, &fields, span)?;
     for tool in &tools {
         let defined = bundle.catalog().tool(tool).map(crate::policy::Tool::digest);
         assert_eq!(terms.tools.get(tool), Some(&defined));
@@ -138,7 +146,8 @@ fn what_no_window_can_lift_is_said_in_words() {
 /// The sample with a currency for `contact.update`.
 fn priced(currency: &str) -> Result<Bundle, String> {
     let mut files = files();
-    let catalog = String::from_utf8(files["catalog/all.toml"].clone()).unwrap();
+    let catalog = files.get("catalog/all.toml").cloned().unwrap_or_default();
+    let catalog = String::from_utf8(catalog).map_err(|error| error.to_string())?;
     let line = format!("amount = \"/limit\"\ncurrency = \"{currency}\"");
     let catalog = catalog.replace("amount = \"/limit\"", &line);
     files.insert("catalog/all.toml".to_owned(), catalog.into_bytes());
