@@ -99,7 +99,7 @@ async fn a_change_is_made_told_and_put_on_record() {
     })
     .await;
 
-    let (added, told) = site.done("add agent hr");
+    let (added, told) = site.done("add agent hr --operator kim");
     assert_eq!(told, "");
     assert_eq!(added["in_force"]["servers"], serde_json::json!(["acme-1"]));
     let hr = site.bus(&Principal::Agent("hr".parse().unwrap())).await;
@@ -118,12 +118,12 @@ async fn a_change_is_made_told_and_put_on_record() {
     assert_eq!(record["operator"], "kim");
     assert_eq!(record["public_key"], added["public_key"]);
 
-    site.done("remove agent hr");
+    site.done("remove agent hr --operator kim");
     assert_eq!(recorded().await["change"], "removed");
     let registry = site.files.registry().unwrap();
     assert!(registry.find(Role::Agent, "hr").is_err());
 
-    let (rotated, told) = site.done("rotate key permit");
+    let (rotated, told) = site.done("rotate key permit --operator kim");
     assert_eq!((told.as_str(), &rotated["change"]), ("", &"rotated".into()));
     let record = recorded().await;
     assert_eq!(
@@ -131,7 +131,7 @@ async fn a_change_is_made_told_and_put_on_record() {
         (&"key".into(), &"permit".into())
     );
     assert_eq!(record["public_key"], rotated["signs"]);
-    let (pruned, _) = site.done("rotate key permit --prune");
+    let (pruned, _) = site.done("rotate key permit --prune --operator kim");
     assert_eq!(pruned["retired"].as_array().unwrap().len(), 1, "{pruned}");
 }
 

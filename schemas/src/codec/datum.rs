@@ -168,6 +168,11 @@ fn write_record(depth: usize, fields: &[Field], value: &Value, out: &mut Vec<u8>
                 write_long(0, out);
                 Ok(())
             }
+            // The end of a list of nothing.
+            (None, Shape::List(_)) if field.empty_by_default => {
+                write_long(0, out);
+                Ok(())
+            }
             (None, _) => misfit(DatumFault::Missing),
         };
         written.map_err(|error| error.inside(&field.name))?;

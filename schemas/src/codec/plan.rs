@@ -40,6 +40,8 @@ pub(crate) enum Shape {
 pub(crate) struct Field {
     pub(crate) name: String,
     pub(crate) class: Option<String>,
+    /// Whether a writer may leave it out because it is an empty list.
+    pub(crate) empty_by_default: bool,
     pub(crate) shape: Shape,
 }
 
@@ -191,6 +193,10 @@ impl Compiler {
         Ok(Field {
             name: name.to_owned(),
             class: class.map(str::to_owned),
+            empty_by_default: field
+                .get("default")
+                .and_then(Value::as_array)
+                .is_some_and(Vec::is_empty),
             shape,
         })
     }

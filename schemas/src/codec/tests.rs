@@ -4,7 +4,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::events::{ApprovalVote, ArchiveCommitted, ControlDone, ToolRequested, ToolWithdrawn};
+use crate::events::{
+    ApprovalRequested, ApprovalVote, ArchiveCommitted, ControlDone, PolicyChecked, ToolRequested,
+    ToolWithdrawn,
+};
 use crate::json::JsonFault;
 
 const INTENT: &str = "01936b6a-7c00-7123-8abc-0123456789ab";
@@ -43,6 +46,24 @@ fn an_intent_survives_both_encodings() {
             event,
             "{encoding}"
         );
+    }
+}
+
+/// The lists that JSON leaves out where they are empty.
+#[test]
+fn an_empty_list_survives_both_encodings() {
+    let mut checked: PolicyChecked =
+        decode(include_bytes!("../../golden/policy.checked/v1.json")).unwrap();
+    let ask = checked.ask.as_mut().unwrap();
+    (ask.remind_after_s, ask.escalation, ask.business_hours) = Default::default();
+    let mut asked: ApprovalRequested =
+        decode(include_bytes!("../../golden/approval.requested/v1.json")).unwrap();
+    (asked.escalation, asked.reminders, asked.business_hours) = Default::default();
+    for encoding in [Encoding::Json, Encoding::Avro] {
+        let bytes = encode(&checked, encoding).unwrap();
+        assert_eq!(decode::<PolicyChecked>(&bytes).unwrap(), checked);
+        let bytes = encode(&asked, encoding).unwrap();
+        assert_eq!(decode::<ApprovalRequested>(&bytes).unwrap(), asked);
     }
 }
 
