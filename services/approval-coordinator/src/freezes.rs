@@ -14,7 +14,9 @@ use countersign_domain::freeze::{
     Again, Effect, Freeze, FreezeView, Freezes, Placed, Target, Void, frozen, read, stopped,
 };
 use countersign_runtime::bus::metrics;
-use countersign_runtime::bus::{Append, BusError, Failure, Outgoing, ReplayFrom, StoredMessage};
+use countersign_runtime::bus::{
+    Append, BusError, Failure, Followed, Outgoing, ReplayFrom, Source, StoredMessage,
+};
 use countersign_runtime::health::HealthPart;
 use countersign_schemas::events::{FreezeScope, PolicyChecked};
 use countersign_schemas::{ApprovalId, Stream, Timestamp, headers};
@@ -25,8 +27,6 @@ use crate::office::Office;
 
 /// Everything that says what is frozen.
 const FILTER: &str = "control.applied.>";
-/// Pause before a broken feed is opened again.
-const REOPEN_AFTER: Duration = Duration::from_millis(500);
 /// How often it is looked whether a freeze must be stored again.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Pause of whatever waits until the freezes are known.
@@ -89,44 +89,39 @@ impl Board {
 
 /// Keeps the board until shutdown.
 pub(crate) async fn follow(office: Arc<Office>) -> Result<(), BusError> {
-    let part = office.health.part("freezes");
-    loop {
-        let fed = tokio::select! {
-            () = office.shutdown.cancelled() => return Ok(()),
-            fed = feed(&office, &part) => fed,
-        };
-        office.freezes.change(|known| known.whole = false);
-        part.failing("what is frozen is being read again");
-        if let Err(error) = fed {
-            tracing::warn!(%error, "the feed of freezes broke; opening it again");
-        }
-        tokio::time::sleep(REOPEN_AFTER).await;
-    }
+    let shutdown = office.shutdown.clone();
+    shutdown.run_until_cancelled(keep(&office)).await;
+    Ok(())
 }
 
-async fn feed(office: &Office, part: &HealthPart) -> Result<(), BusError> {
-    let stream = Stream::Events.name();
-    let replay = office
-        .bus
-        .replay(stream, &[FILTER], ReplayFrom::Start)
-        .await?;
-    // From the start again: the stream may be another one than before.
+async fn keep(office: &Office) {
+    let part = office.health.part("freezes");
+    let source = Source {
+        what: "the freezes",
+        stream: Stream::Events.name().to_owned(),
+        filters: vec![FILTER.to_owned()],
+        from: ReplayFrom::Start,
+    };
+    let mut feed = office.bus.follow(source, &part);
     let mut fresh = Freezes::default();
-    let mut caught_up = replay.is_empty();
-    if caught_up {
-        publish(office, &fresh, part);
-    }
-    let mut messages = replay.messages();
+    let mut caught_up = false;
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
-            next = messages.next() => {
-                let Some(next) = next else { return Ok(()) };
-                let replayed = next?;
-                take_in(&mut fresh, &replayed.message);
-                caught_up |= replayed.pending == 0;
+            Some(next) = feed.next() => {
+                match next {
+                    Followed::Message(message) => {
+                        take_in(&mut fresh, &message);
+                    }
+                    Followed::CaughtUp => caught_up = true,
+                    Followed::Broken => {
+                        // From the start again: the stream may be another one than before.
+                        (fresh, caught_up) = (Freezes::default(), false);
+                        office.freezes.change(|known| known.whole = false);
+                    }
+                }
                 if caught_up {
-                    publish(office, &fresh, part);
+                    publish(office, &fresh, &part);
                 }
             }
             _ = looks.tick(), if caught_up => office.store_again(&fresh).await,

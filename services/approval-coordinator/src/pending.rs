@@ -3,11 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use countersign_domain::approvals::{Approval, Gathering};
 use countersign_runtime::bus::layout::APPROVALS;
-use countersign_runtime::bus::{BusError, ReplayFrom, StoredMessage};
+use countersign_runtime::bus::{BusError, Followed, Source, StoredMessage};
 use countersign_schemas::{AgentId, ApprovalId, TeamId, Timestamp};
 use futures::StreamExt as _;
 
@@ -18,8 +17,6 @@ use crate::office::Office;
 
 /// Timers that are set at once at the start: each waits for the disk of the server.
 const TIMERS_AT_ONCE: usize = 64;
-/// Pause before a broken feed is opened again.
-const REOPEN_AFTER: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Row {
@@ -161,47 +158,28 @@ impl Pending {
     }
 }
 
-/// Keeps the index, and at the start sets every timer again: one may be lost.
+/// Keeps the index until shutdown, and at the start sets every timer again: one may be lost.
 pub(crate) async fn follow(office: Arc<Office>) -> Result<(), BusError> {
-    let part = office.health.part("approvals");
-    loop {
-        let fed = tokio::select! {
-            () = office.shutdown.cancelled() => return Ok(()),
-            fed = feed(&office, &part) => fed,
-        };
-        if let Err(error) = fed {
-            part.failing("the approvals are being read again");
-            tracing::warn!(%error, "the feed of approvals broke; opening it again");
-        }
-        tokio::time::sleep(REOPEN_AFTER).await;
-    }
+    let shutdown = office.shutdown.clone();
+    shutdown.run_until_cancelled(keep(&office)).await;
+    Ok(())
 }
 
-async fn feed(
-    office: &Arc<Office>,
-    part: &countersign_runtime::health::HealthPart,
-) -> Result<(), BusError> {
-    let stream = format!("KV_{APPROVALS}");
-    let filter = format!("$KV.{APPROVALS}.>");
-    let replay = office
-        .bus
-        .replay(&stream, &[filter.as_str()], ReplayFrom::LastPerSubject)
-        .await?;
-    let mut caught_up = replay.is_empty();
-    if caught_up {
-        part.ready();
-    }
-    let mut messages = replay.messages();
-    while let Some(next) = messages.next().await {
-        let replayed = next?;
-        take_in(office, &replayed.message);
-        if !caught_up && replayed.pending == 0 {
-            caught_up = true;
-            set_timers(office).await;
-            part.ready();
+async fn keep(office: &Office) {
+    let part = office.health.part("approvals");
+    let source = Source::bucket("the approvals", APPROVALS);
+    let mut feed = office.bus.follow(source, &part);
+    while let Some(next) = feed.next().await {
+        match next {
+            Followed::Message(message) => take_in(office, &message),
+            Followed::CaughtUp => {
+                set_timers(office).await;
+                part.ready();
+            }
+            // The bucket is asked before anything is done: a row too many does no harm.
+            Followed::Broken => {}
         }
     }
-    Ok(())
 }
 
 fn take_in(office: &Office, message: &StoredMessage) {
@@ -240,6 +218,8 @@ async fn set_timers(office: &Office) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use proptest::prelude::*;
 

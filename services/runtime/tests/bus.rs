@@ -8,9 +8,10 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use countersign_runtime::bus::layout::{self, CHECKER_INTENTS, LayoutOptions};
 use countersign_runtime::bus::{
-    Append, Bucket, Bus, Cas, ConnectOptions, ConsumeLimits, Failure, Handler, Incoming, Meta,
-    Outgoing, PublishError, ReplayFrom, consume,
+    Append, Bucket, Bus, Cas, ConnectOptions, ConsumeLimits, Failure, Followed, Handler, Incoming,
+    Meta, Outgoing, PublishError, ReplayFrom, Source, consume,
 };
+use countersign_runtime::health::{Health, HealthHandle};
 use countersign_runtime::nats_server::{
     NatsServer, Progress, ServerConfig, StartOptions, find_or_provision, plain_config,
 };
@@ -355,5 +356,75 @@ async fn new_work_is_refused_while_a_stream_is_nearly_full() -> Result<()> {
     let percent = bus.fullness(Stream::Events).await?;
     ensure!((80..=100).contains(&percent), "{percent} %");
     ensure!(bus.fullness(Stream::Intents).await? == 0);
+    Ok(())
+}
+
+/// What a follower of a bucket is told, in words. Each item is waited for in many short
+/// waits: giving one up loses nothing.
+async fn told(feed: &mut (impl futures::Stream<Item = Followed> + Unpin)) -> Result<String> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        ensure!(tokio::time::Instant::now() < deadline, "nothing is told");
+        let Ok(next) = tokio::time::timeout(Duration::from_millis(5), feed.next()).await else {
+            continue;
+        };
+        return Ok(match next.context("it never ends")? {
+            Followed::Message(message) => {
+                let key = message.subject.rsplit('.').next().unwrap_or_default();
+                format!("{key}={}", String::from_utf8_lossy(&message.payload))
+            }
+            Followed::CaughtUp => "caught up".to_owned(),
+            Followed::Broken => "broken".to_owned(),
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_followed_to_its_end_then_live_and_again_after_a_break() -> Result<()> {
+    let fixture = Fixture::start().await?;
+    let bus = fixture.connect("one").await?;
+    let health = HealthHandle::new();
+    let part = health.part("rows");
+    let source = Source::bucket("the rows", layout::APPROVALS);
+    let mut feed = bus.follow(source, &part);
+    ensure!(
+        told(&mut feed).await? == "broken",
+        "there is no such bucket"
+    );
+    let reason = "the rows are being read again".to_owned();
+    let failing = Some(Health::Failing { reason });
+    ensure!(health.report().remove("rows") == failing);
+
+    layout::ensure(&bus, LayoutOptions::default()).await?;
+    ensure!(told(&mut feed).await? == "caught up", "it is empty");
+    let bucket = Bucket::new(&bus, layout::APPROVALS);
+    for (key, value) in [("a", "1"), ("b", "1"), ("a", "2")] {
+        bucket.put(key, Bytes::from(value)).await?;
+        ensure!(told(&mut feed).await? == format!("{key}={value}"), "live");
+    }
+
+    // The same bucket under a second follower: the last values, and the end of them.
+    let mut second = bus.follow(Source::bucket("the rows", layout::APPROVALS), &part);
+    for expected in ["b=1", "a=2", "caught up"] {
+        ensure!(told(&mut second).await? == expected, "{expected}");
+    }
+    bucket.put("c", Bytes::from("1")).await?;
+    ensure!(
+        told(&mut second).await? == "c=1",
+        "once caught up it says so no more"
+    );
+    ensure!(told(&mut feed).await? == "c=1");
+
+    // Gone and made anew, as after a restore: what was read is told to be out of date.
+    part.ready();
+    let stream = format!("KV_{}", layout::APPROVALS);
+    bus.jetstream().delete_stream(&stream).await?;
+    layout::ensure(&bus, LayoutOptions::default()).await?;
+    bucket.put("d", Bytes::from("1")).await?;
+    ensure!(told(&mut feed).await? == "broken", "it is another bucket");
+    ensure!(health.report().remove("rows") == failing, "its part fails");
+    for expected in ["d=1", "caught up"] {
+        ensure!(told(&mut feed).await? == expected, "{expected}");
+    }
     Ok(())
 }

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_domain::chain::{End, Head, Last, is_unreadable};
-use countersign_runtime::bus::{BusError, ReplayFrom, StoredMessage};
-use countersign_runtime::health::HealthPart;
+use countersign_runtime::bus::{BusError, Followed, ReplayFrom, Source, StoredMessage};
 use countersign_schemas::events::{Outcome, ToolApproved};
 use countersign_schemas::{Address, Event, IntentId, Stream, Timestamp, headers, limits};
 use futures::StreamExt as _;
@@ -33,8 +32,6 @@ const FILTERS: [&str; 6] = [
 ];
 /// Ends looked into at once: each is a read and a write.
 const RUNNING_MAX: usize = 64;
-/// Pause before a broken feed is opened again.
-const REOPEN_AFTER: Duration = Duration::from_millis(500);
 /// When an intent is looked at again after its end could not be stored.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// When an intent is looked at again whose last message this version cannot read.
@@ -58,49 +55,52 @@ type Work = FuturesUnordered<BoxFuture<'static, Looked>>;
 
 /// Runs the sweep until shutdown.
 pub(crate) async fn run(office: Arc<Office>) -> Result<(), BusError> {
-    let part = office.health.part("sweep");
-    loop {
-        let fed = tokio::select! {
-            () = office.shutdown.cancelled() => return Ok(()),
-            fed = session(&office, &part) => fed,
-        };
-        if let Err(error) = fed {
-            part.failing("the open intents are being read again");
-            tracing::warn!(%error, "the feed of the sweep broke; opening it again");
-        }
-        tokio::time::sleep(REOPEN_AFTER).await;
-    }
+    let shutdown = office.shutdown.clone();
+    shutdown.run_until_cancelled(keep(&office)).await;
+    Ok(())
 }
 
-async fn session(office: &Arc<Office>, part: &HealthPart) -> Result<(), BusError> {
-    let replay = office
-        .bus
-        .replay(Stream::Events.name(), &FILTERS, ReplayFrom::Start)
-        .await?;
-    let mut caught_up = replay.is_empty();
-    let mut messages = replay.messages();
-    let mut index = Index::default();
-    let mut work = Work::new();
-    let mut stops = Stops::default();
+/// What is known of the log.
+#[derive(Default)]
+struct Known {
+    index: Index,
+    work: Work,
+    stops: Stops,
+    caught_up: bool,
+}
+
+async fn keep(office: &Arc<Office>) {
+    let part = office.health.part("sweep");
+    let source = Source {
+        what: "the open intents",
+        stream: Stream::Events.name().to_owned(),
+        filters: FILTERS.map(str::to_owned).to_vec(),
+        from: ReplayFrom::Start,
+    };
+    let mut feed = office.bus.follow(source, &part);
+    let mut known = Known::default();
     loop {
-        if caught_up {
+        if known.caught_up {
             part.ready();
-            stops.begin(office);
-            counters::open(index.len());
+            known.stops.begin(office);
+            counters::open(known.index.len());
         }
-        let room = work.len() < RUNNING_MAX;
-        let due = index.next_due().filter(|_| caught_up && room);
+        let room = known.work.len() < RUNNING_MAX;
+        let due = known.index.next_due().filter(|_| known.caught_up && room);
         tokio::select! {
-            Some(looked) = work.next(), if !work.is_empty() => take_back(&mut index, looked),
-            next = messages.next(), if room => {
-                let Some(next) = next else { return Ok(()) };
-                let replayed = next?;
-                caught_up |= replayed.pending == 0;
-                stops.take_in(&replayed.message, &index);
-                take_in(office, &mut index, &mut work, replayed.message);
+            Some(looked) = known.work.next(), if !known.work.is_empty() => {
+                take_back(&mut known.index, looked);
             }
+            Some(next) = feed.next(), if room => match next {
+                Followed::Message(message) => {
+                    known.stops.take_in(&message, &known.index);
+                    take_in(office, &mut known.index, &mut known.work, message);
+                }
+                Followed::CaughtUp => known.caught_up = true,
+                Followed::Broken => known = Known::default(),
+            },
             () = wait(office, due), if due.is_some() => {
-                start(office, &mut index, &mut work);
+                start(office, &mut known.index, &mut known.work);
             }
         }
     }

@@ -1,58 +1,39 @@
 //! Keeps the index of windows, and at the start sets every end again: a timer may be lost.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use countersign_domain::windows::Window;
 use countersign_runtime::bus::layout::WINDOWS;
-use countersign_runtime::bus::{BusError, ReplayFrom, StoredMessage};
-use countersign_runtime::health::HealthPart;
+use countersign_runtime::bus::{BusError, Followed, Source, StoredMessage};
 use futures::StreamExt as _;
 
 use super::TIMER_KIND;
 use crate::office::Office;
 
-/// Pause before a broken feed is opened again.
-const REOPEN_AFTER: Duration = Duration::from_millis(500);
-
 /// Follows the bucket until shutdown.
 pub(crate) async fn follow(office: Arc<Office>) -> Result<(), BusError> {
-    let part = office.health.part("windows");
-    loop {
-        let fed = tokio::select! {
-            () = office.shutdown.cancelled() => return Ok(()),
-            fed = feed(&office, &part) => fed,
-        };
-        if let Err(error) = fed {
-            part.failing("the windows are being read again");
-            tracing::warn!(%error, "the feed of windows broke; opening it again");
-        }
-        tokio::time::sleep(REOPEN_AFTER).await;
-    }
+    let shutdown = office.shutdown.clone();
+    shutdown.run_until_cancelled(keep(&office)).await;
+    Ok(())
 }
 
-async fn feed(office: &Arc<Office>, part: &HealthPart) -> Result<(), BusError> {
-    let stream = format!("KV_{WINDOWS}");
-    let filter = format!("$KV.{WINDOWS}.>");
-    let last = ReplayFrom::LastPerSubject;
-    let replay = office.bus.replay(&stream, &[filter.as_str()], last).await?;
-    let mut caught_up = replay.is_empty();
-    if caught_up {
-        office.windows.complete();
-        part.ready();
-    }
-    let mut messages = replay.messages();
-    while let Some(next) = messages.next().await {
-        let replayed = next?;
-        take_in(office, &replayed.message);
-        if !caught_up && replayed.pending == 0 {
-            caught_up = true;
-            office.windows.complete();
-            set_timers(office).await;
-            part.ready();
+async fn keep(office: &Office) {
+    let part = office.health.part("windows");
+    let mut feed = office
+        .bus
+        .follow(Source::bucket("the windows", WINDOWS), &part);
+    while let Some(next) = feed.next().await {
+        match next {
+            Followed::Message(message) => take_in(office, &message),
+            Followed::CaughtUp => {
+                office.windows.complete();
+                set_timers(office).await;
+                part.ready();
+            }
+            // The bucket is asked before anything is done: a row too many does no harm.
+            Followed::Broken => {}
         }
     }
-    Ok(())
 }
 
 fn take_in(office: &Office, message: &StoredMessage) {

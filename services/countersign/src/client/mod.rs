@@ -2,6 +2,7 @@
 //! a connection with one identity's own credential.
 
 mod events;
+mod hear;
 mod read;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use countersign_schemas::limits::STORED_BYTES_MAX;
 use countersign_schemas::{Address, Event, ServiceId};
 
 pub(crate) use events::IntentEvent;
+pub(crate) use hear::{Awaited, Live, listen, until};
 pub(crate) use read::{Received, last_by_subject};
 
 use crate::exit::CliError;

@@ -9,7 +9,7 @@ use countersign_schemas::events::{ApprovalState, WindowClosing, WindowLimits, Wi
 use countersign_schemas::{Address, AgentId, ApprovalId, RequesterId, ToolName, WindowId};
 use serde_json::json;
 
-use self::answers::{Answered, closed, opened};
+use self::answers::{Answered, Closed, Opened, answered};
 use super::approvals::{Person, Who, ask, decide};
 use crate::exit::{CliError, Exit};
 use crate::output::Output;
@@ -144,11 +144,16 @@ impl Person {
             requester: args.requester,
         };
         let bus = &self.client.bus;
-        let live = answers::live(bus, &format!("window.opened.{agent}.*")).await?;
+        let live = answers::live(bus, format!("window.opened.{agent}.*")).await?;
         let approver = self.name.clone();
         let address = Address::WindowRequested { approver };
         let sequence = self.client.send(&address, &asked).await?;
-        told(&opened(self, live, &agent, sequence).await?, output)
+        let awaited = Opened {
+            person: self,
+            agent: &agent,
+            sequence,
+        };
+        told(&answered(live, awaited).await, output)
     }
 
     /// Opens a window with a vote. The same again finds the window that stands.
@@ -202,7 +207,7 @@ impl Person {
         if let Some(before) = answers::end_of(bus, &id).await? {
             return told(&Answered::ended(&before), output);
         }
-        let live = answers::live(bus, &format!("window.closed.*.{id}")).await?;
+        let live = answers::live(bus, format!("window.closed.*.{id}")).await?;
         let asked = WindowClosing {
             schema_version: 1,
             window_id: id.clone(),
@@ -211,7 +216,12 @@ impl Person {
         let approver = self.name.clone();
         let address = Address::WindowClosing { approver };
         let sequence = self.client.send(&address, &asked).await?;
-        told(&closed(bus, live, &id, sequence).await?, output)
+        let awaited = Closed {
+            bus,
+            id: &id,
+            sequence,
+        };
+        told(&answered(live, awaited).await, output)
     }
 }
 

@@ -8,6 +8,8 @@
 //! - [`consume`] is the loop of every service, acking an input only after its outputs
 //!   are stored;
 //! - [`Bucket`] is a key-value bucket under compare-and-set, read from the leader;
+//! - [`Bus::follow`] tells what lies in a stream and what comes, again whenever the reading
+//!   breaks: for whatever a service keeps in memory of a bucket or a log;
 //! - [`Bus::require_room`] refuses new work while a stream is nearly full;
 //! - [`layout`] is the one list of streams, buckets and durable consumers.
 
@@ -17,6 +19,7 @@ mod connection;
 mod consumer;
 mod credential;
 mod failure;
+mod follow;
 mod fullness;
 mod kv;
 pub mod layout;
@@ -32,6 +35,7 @@ pub use connection::{Bus, ConnectOptions};
 pub use consumer::{ConsumeLimits, Handler, Incoming, consume};
 pub use credential::log_in;
 pub use failure::{BusError, Failure};
+pub use follow::{Followed, Source};
 pub use fullness::FULL_PERCENT;
 pub use kv::{Bucket, Cas, Entry};
 pub use outgoing::{Expect, Meta, Outgoing};

@@ -8,18 +8,14 @@ use countersign_schemas::events::{
     ApprovalState, ApprovalVote, ApprovalVoted, VoteChoice, WindowLimits,
 };
 use countersign_schemas::{Address, ApprovalId, Digest, IntentId, PersonId};
-use futures::StreamExt as _;
 use serde::Serialize;
-use tokio::time::{Instant, interval, sleep_until};
 
 use super::Person;
-use crate::client::{Received, last_by_subject};
+use crate::client::{Awaited, Received, last_by_subject, listen, until};
 use crate::exit::{CliError, Exit};
 
 /// How long the answer to a vote may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often the stored answer is looked for, should the live one be lost.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What became of a vote.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -163,18 +159,18 @@ pub(super) async fn cast(person: &Person, shown: &Shown, said: &Said) -> Result<
         reason: said.reason.clone(),
     };
     let bus = &person.client.bus;
-    let answers = bus
-        .client()
-        .subscribe(format!("approval.voted.{id}.>"))
-        .await
-        .map_err(CliError::unreachable)?;
-    bus.client().flush().await.map_err(CliError::unreachable)?;
+    let mut live = listen(bus, [format!("approval.voted.{id}.>")]).await?;
     let approver = person.name.clone();
     let sequence = person
         .client
         .send(&Address::Vote { approver }, &vote)
         .await?;
-    let answer = answer(bus, answers, &id, sequence).await?;
+    let mut own = Own {
+        bus,
+        id: &id,
+        sequence,
+    };
+    let answer = until(&mut live, &mut own, ANSWER_TIMEOUT).await;
     Ok(read(id, choice, shown.listed.state, answer))
 }
 
@@ -223,24 +219,24 @@ pub(super) fn already(person: &PersonId, shown: &Shown, choice: VoteChoice) -> O
     })
 }
 
-async fn answer(
-    bus: &Bus,
-    mut live: async_nats::Subscriber,
-    id: &ApprovalId,
+/// The answer to the vote at `sequence`.
+struct Own<'a> {
+    bus: &'a Bus,
+    id: &'a ApprovalId,
     sequence: u64,
-) -> Result<Option<ApprovalVoted>, CliError> {
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
-    let filter = format!("approval.voted.{id}.*.{sequence}");
-    let mut look = interval(LOOK_EVERY);
-    loop {
-        let message = tokio::select! {
-            Some(message) = live.next() => Received::live(message),
-            _ = look.tick() => last_by_subject(bus, &filter).await.unwrap_or_default(),
-            () = sleep_until(deadline) => return Ok(None),
-        };
-        if let Some(voted) = message.and_then(|message| own(&message, id, sequence)) {
-            return Ok(Some(voted));
-        }
+}
+
+impl Awaited for Own<'_> {
+    type Answer = ApprovalVoted;
+
+    fn hears(&mut self, message: &Received) -> Option<ApprovalVoted> {
+        own(message, self.id, self.sequence)
+    }
+
+    async fn look(&mut self) -> Option<ApprovalVoted> {
+        let filter = format!("approval.voted.{}.*.{}", self.id, self.sequence);
+        let found = last_by_subject(self.bus, &filter).await;
+        self.hears(&found.unwrap_or_default()?)
     }
 }
 

@@ -8,18 +8,17 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use async_nats::Subscriber;
 use countersign_domain::approvals::Listed;
 use countersign_runtime::bus::Bus;
 use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_schemas::ApprovalId;
 use countersign_schemas::events::ApprovalState;
 use futures::StreamExt as _;
-use futures::stream::{SelectAll, select_all};
 use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Filter, Person, tables};
+use crate::client::{Live, listen};
 use crate::exit::{CliError, Exit};
 use crate::output::Output;
 
@@ -114,7 +113,7 @@ pub(super) async fn run(
     filter: Filter,
     output: &Output,
 ) -> Result<Exit, CliError> {
-    let mut news = subscribe(&person.client.bus).await?;
+    let mut news = listen(&person.client.bus, NEWS).await?;
     let mut board = Board::default();
     let mut screen = Screen::new(output);
     loop {
@@ -129,16 +128,6 @@ pub(super) async fn run(
         }
         wait(&person.client.bus, &mut news).await;
     }
-}
-
-async fn subscribe(bus: &Bus) -> Result<SelectAll<Subscriber>, CliError> {
-    let mut all = Vec::new();
-    for subject in NEWS {
-        let one = bus.client().subscribe(subject).await;
-        all.push(one.map_err(CliError::unreachable)?);
-    }
-    bus.client().flush().await.map_err(CliError::unreachable)?;
-    Ok(select_all(all))
 }
 
 async fn look(
@@ -160,7 +149,7 @@ async fn look(
 }
 
 /// Waits for news, a new connection, or until it is time to look anyway.
-async fn wait(bus: &Bus, news: &mut SelectAll<Subscriber>) {
+async fn wait(bus: &Bus, news: &mut Live) {
     let connects = || bus.client().statistics().connects.load(Ordering::Relaxed);
     let (before, end) = (connects(), Instant::now() + LOOK_EVERY);
     loop {

@@ -6,15 +6,10 @@ use std::time::Duration;
 use countersign_runtime::bus::Bus;
 use countersign_schemas::events::{ControlApplied, ControlDone, ControlRefused, FreezeScope};
 use countersign_schemas::{Address, PersonId, SeqToken};
-use futures::StreamExt as _;
-use futures::stream::{BoxStream, select_all};
-use tokio::time::{Instant, interval, sleep_until};
 
-use crate::client::{Received, last_by_subject};
+use crate::client::{Awaited, Live, Received, last_by_subject, listen, until};
 use crate::exit::CliError;
 
-/// How often stored answers are looked for, should the live ones be lost.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Where answers come.
 const SUBJECTS: [&str; 3] = ["control.applied.>", "control.done.>", "control.refused.>"];
 
@@ -37,21 +32,15 @@ pub(super) enum Outcome {
 /// Answers as they come.
 pub(super) struct Answers {
     bus: Bus,
-    live: BoxStream<'static, async_nats::Message>,
+    live: Live,
 }
 
 impl Answers {
     /// Listens; before the order is sent, so that no answer is missed.
     pub(super) async fn start(bus: &Bus) -> Result<Self, CliError> {
-        let mut all = Vec::new();
-        for subject in SUBJECTS {
-            let heard = bus.client().subscribe(subject).await;
-            all.push(heard.map_err(CliError::unreachable)?);
-        }
-        bus.client().flush().await.map_err(CliError::unreachable)?;
         Ok(Self {
             bus: bus.clone(),
-            live: select_all(all).boxed(),
+            live: listen(bus, SUBJECTS).await?,
         })
     }
 
@@ -62,7 +51,7 @@ impl Answers {
         operator: &PersonId,
         scope: &FreezeScope,
         wait: Duration,
-    ) -> Result<Outcome, CliError> {
+    ) -> Outcome {
         let mut order = Order {
             sequence,
             operator,
@@ -70,36 +59,41 @@ impl Answers {
             token: None,
             early: BTreeMap::new(),
         };
-        let deadline = Instant::now() + wait;
-        let mut looks = interval(LOOK_EVERY);
-        loop {
-            let found = tokio::select! {
-                Some(message) = self.live.next() => Received::live(message).into_iter().collect(),
-                _ = looks.tick() => self.stored(&order).await,
-                () = sleep_until(deadline) => return Ok(match order.token {
-                    Some(_) => Outcome::Applied,
-                    None => Outcome::Stored,
-                }),
-            };
-            for message in found {
-                if let Some(outcome) = order.hears(&message) {
-                    return Ok(outcome);
-                }
-            }
-        }
+        let mut asked = Asked {
+            bus: &self.bus,
+            order: &mut order,
+        };
+        let outcome = until(&mut self.live, &mut asked, wait).await;
+        outcome.unwrap_or(match order.token {
+            Some(_) => Outcome::Applied,
+            None => Outcome::Stored,
+        })
+    }
+}
+
+/// An order with the log that holds its answers.
+struct Asked<'a, 'o> {
+    bus: &'a Bus,
+    order: &'a mut Order<'o>,
+}
+
+impl Awaited for Asked<'_, '_> {
+    type Answer = Outcome;
+
+    fn hears(&mut self, message: &Received) -> Option<Outcome> {
+        self.order.hears(message)
     }
 
-    /// What is stored of it by now; a read that fails is tried again with the next look.
-    async fn stored(&self, order: &Order<'_>) -> Vec<Received> {
-        let mut found = Vec::new();
-        for filter in order.filters() {
-            found.extend(
-                last_by_subject(&self.bus, &filter)
-                    .await
-                    .unwrap_or_default(),
-            );
+    async fn look(&mut self) -> Option<Outcome> {
+        let mut outcome = None;
+        for filter in self.order.filters() {
+            let found = last_by_subject(self.bus, &filter).await;
+            let heard = found
+                .unwrap_or_default()
+                .and_then(|found| self.hears(&found));
+            outcome = outcome.or(heard);
         }
-        found
+        outcome
     }
 }
 

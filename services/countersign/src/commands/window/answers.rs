@@ -6,19 +6,14 @@ use countersign_domain::windows::WindowListed;
 use countersign_runtime::bus::Bus;
 use countersign_schemas::events::{ControlRefused, WindowClosed, WindowOpened};
 use countersign_schemas::{Address, AgentId, WindowId};
-use futures::StreamExt as _;
-use futures::stream::{SelectAll, select_all};
 use serde::Serialize;
-use tokio::time::{Instant, interval, sleep_until};
 
-use crate::client::{Received, last_by_subject};
+use crate::client::{Awaited, Live, Received, last_by_subject, listen, until};
 use crate::commands::approvals::Person;
 use crate::exit::{CliError, Exit};
 
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often the stored answer is looked for, should the live one be lost.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What became of what a person said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -107,78 +102,63 @@ impl Answered {
 }
 
 /// Messages that may be the answer, from now on.
-pub(super) async fn live(
-    bus: &Bus,
-    answer: &str,
-) -> Result<SelectAll<async_nats::Subscriber>, CliError> {
-    let client = bus.client();
-    let mut all = Vec::new();
-    for subject in [answer, "control.refused.>"] {
-        let subscribed = client.subscribe(subject.to_owned()).await;
-        all.push(subscribed.map_err(CliError::unreachable)?);
-    }
-    client.flush().await.map_err(CliError::unreachable)?;
-    Ok(select_all(all))
+pub(super) async fn live(bus: &Bus, answer: String) -> Result<Live, CliError> {
+    listen(bus, [answer, "control.refused.>".to_owned()]).await
 }
 
-/// The answer to a request for a window that lies at `sequence`.
-pub(super) async fn opened(
-    person: &Person,
-    mut live: SelectAll<async_nats::Subscriber>,
-    agent: &AgentId,
-    sequence: u64,
-) -> Result<Answered, CliError> {
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
-    let mut look = interval(LOOK_EVERY);
-    loop {
-        let received = tokio::select! {
-            Some(message) = live.next() => Received::live(message),
-            _ = look.tick() => {
-                let windows = person.windows().await.unwrap_or_default().0;
-                let own = windows.iter().find(|window| is_of(&window.window_id, sequence));
-                if let Some(window) = own {
-                    return Ok(Answered::stands(window));
-                }
-                refusal_of(&person.client.bus, sequence).await
-            }
-            () = sleep_until(deadline) => return Ok(Answered::stored()),
-        };
-        let answered = received.and_then(|received| {
-            let opened = read_opened(&received, agent, sequence);
-            opened.or_else(|| read_refused(&received, sequence))
-        });
-        if let Some(answered) = answered {
-            return Ok(answered);
+/// What became of the message that is waited for.
+pub(super) async fn answered(
+    mut live: Live,
+    mut awaited: impl Awaited<Answer = Answered>,
+) -> Answered {
+    let answer = until(&mut live, &mut awaited, ANSWER_TIMEOUT).await;
+    answer.unwrap_or_else(Answered::stored)
+}
+
+/// The window that the message at `sequence` asks for.
+pub(super) struct Opened<'a> {
+    pub(super) person: &'a Person,
+    pub(super) agent: &'a AgentId,
+    pub(super) sequence: u64,
+}
+
+impl Awaited for Opened<'_> {
+    type Answer = Answered;
+
+    fn hears(&mut self, message: &Received) -> Option<Answered> {
+        let opened = read_opened(message, self.agent, self.sequence);
+        opened.or_else(|| read_refused(message, self.sequence))
+    }
+
+    async fn look(&mut self) -> Option<Answered> {
+        let (windows, _) = self.person.windows().await.unwrap_or_default();
+        let mut windows = windows.iter();
+        match windows.find(|window| is_of(&window.window_id, self.sequence)) {
+            Some(window) => Some(Answered::stands(window)),
+            None => refusal_of(&self.person.client.bus, self.sequence).await,
         }
     }
 }
 
-/// The answer to closing a window with the message at `sequence`.
-pub(super) async fn closed(
-    bus: &Bus,
-    mut live: SelectAll<async_nats::Subscriber>,
-    id: &WindowId,
-    sequence: u64,
-) -> Result<Answered, CliError> {
-    let deadline = Instant::now() + ANSWER_TIMEOUT;
-    let mut look = interval(LOOK_EVERY);
-    loop {
-        let received = tokio::select! {
-            Some(message) = live.next() => Received::live(message),
-            _ = look.tick() => {
-                if let Some(end) = end_of(bus, id).await? {
-                    return Ok(Answered::ended(&end));
-                }
-                refusal_of(bus, sequence).await
-            }
-            () = sleep_until(deadline) => return Ok(Answered::stored()),
-        };
-        let answered = received.and_then(|received| {
-            let ended = read_closed(&received, id).map(|end| Answered::ended(&end));
-            ended.or_else(|| read_refused(&received, sequence))
-        });
-        if let Some(answered) = answered {
-            return Ok(answered);
+/// The end of a window that the message at `sequence` closes.
+pub(super) struct Closed<'a> {
+    pub(super) bus: &'a Bus,
+    pub(super) id: &'a WindowId,
+    pub(super) sequence: u64,
+}
+
+impl Awaited for Closed<'_> {
+    type Answer = Answered;
+
+    fn hears(&mut self, message: &Received) -> Option<Answered> {
+        let ended = read_closed(message, self.id).map(|end| Answered::ended(&end));
+        ended.or_else(|| read_refused(message, self.sequence))
+    }
+
+    async fn look(&mut self) -> Option<Answered> {
+        match end_of(self.bus, self.id).await.unwrap_or_default() {
+            Some(end) => Some(Answered::ended(&end)),
+            None => refusal_of(self.bus, self.sequence).await,
         }
     }
 }
@@ -189,9 +169,10 @@ pub(super) async fn end_of(bus: &Bus, id: &WindowId) -> Result<Option<WindowClos
     Ok(found.and_then(|found| read_closed(&found, id)))
 }
 
-async fn refusal_of(bus: &Bus, sequence: u64) -> Option<Received> {
+async fn refusal_of(bus: &Bus, sequence: u64) -> Option<Answered> {
     let filter = format!("control.refused.*.{sequence}");
-    last_by_subject(bus, &filter).await.unwrap_or_default()
+    let found = last_by_subject(bus, &filter).await.unwrap_or_default()?;
+    read_refused(&found, sequence)
 }
 
 /// Whether a window was opened by the message at `sequence`.
