@@ -69,7 +69,7 @@ fn event(head: &ChainState, signer: &str) -> Option<ArchiveCommitted> {
         schema_version: 1,
         n: head.n,
         entry_digest: head.digest?,
-        tree_size: head.tree_size,
+        tree_size: head.tree.size(),
         positions: head
             .positions
             .iter()
@@ -86,7 +86,14 @@ fn event(head: &ChainState, signer: &str) -> Option<ArchiveCommitted> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign_domain::merkle::Tree;
     use countersign_schemas::Digest;
+
+    fn tree(rows: u64) -> Tree {
+        let mut tree = Tree::default();
+        (0..rows).for_each(|_| tree.push([0; 32]));
+        tree
+    }
 
     #[test]
     fn an_empty_archive_announces_nothing() {
@@ -94,7 +101,7 @@ mod tests {
         let head = ChainState {
             n: 3,
             digest: Some(Digest::of_bytes(b"x")),
-            tree_size: 9,
+            tree: tree(9),
             positions: Vec::new(),
         };
         let event = event(&head, "k").unwrap();

@@ -9,9 +9,10 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use countersign_domain::archive::{
-    BadPlace, ChainState, Entry, EntryError, EntryKind, FileEntry, ManifestKey, ManifestPublicKeys,
-    Position, Row,
+    BadPlace, ChainState, Entry, EntryError, EntryKind, FileEntry, Files, Leaves, ManifestKey,
+    ManifestPublicKeys, Position, Row, Span, Walked, leaf, verify_chain,
 };
+use countersign_domain::merkle::Tree;
 use countersign_schemas::{Digest, Incarnation, Stream, Timestamp};
 
 use crate::encode::{About, EncodeError, write_file};
@@ -92,6 +93,7 @@ pub struct Writer {
     root: Root,
     options: WriterOptions,
     head: ChainState,
+    files: Files,
 }
 
 impl Writer {
@@ -109,8 +111,9 @@ impl Writer {
             .map(|state| state.anchor(&options.state_file))
             .collect();
         let bytes = entries.iter().map(Vec::as_slice);
-        let (head, _) =
-            countersign_domain::archive::verify_chain(bytes, &options.pinned, &anchors)?;
+        let Walked {
+            state: head, files, ..
+        } = verify_chain(bytes, &options.pinned, &anchors)?;
         if state.is_none() && head.n > 0 {
             tracing::warn!(
                 state_file = %options.state_file.display(),
@@ -121,6 +124,7 @@ impl Writer {
             root,
             options,
             head,
+            files,
         };
         writer.remember()?;
         Ok(writer)
@@ -130,6 +134,12 @@ impl Writer {
     #[must_use]
     pub fn head(&self) -> &ChainState {
         &self.head
+    }
+
+    /// The files that make up the archive.
+    #[must_use]
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
     /// The name under which entries are signed.
@@ -150,9 +160,9 @@ impl Writer {
         }
         let mut files = Vec::new();
         let mut positions = self.head.positions.clone();
-        let mut leaf = self.head.tree_size;
+        let mut tree = self.head.tree.clone();
         for mut part in parts {
-            leaf = part.number(leaf);
+            part.number(&mut tree);
             files.push(self.write_part(&part)?);
             move_position(&mut positions, part);
         }
@@ -162,8 +172,9 @@ impl Writer {
             kind: EntryKind::Add,
             created,
             files,
+            removes: Vec::new(),
             positions,
-            tree_size: leaf,
+            tree,
             signer: String::new(),
         };
         self.write_entry(entry)?;
@@ -216,14 +227,18 @@ impl Writer {
             sha256,
             bytes,
             rows,
-            stream: about.stream,
-            incarnation: part.incarnation.clone(),
-            first_seq: part.first_seq,
-            last_seq: part.last_seq,
+            spans: vec![Span {
+                stream: about.stream,
+                incarnation: part.incarnation.clone(),
+                first_seq: part.first_seq,
+                last_seq: part.last_seq,
+            }],
+            leaves: vec![Leaves {
+                first: part.first_leaf,
+                last: part.first_leaf.saturating_add(rows).saturating_sub(1),
+            }],
             min_time: part.min_time,
             max_time: part.max_time,
-            first_leaf: part.first_leaf,
-            last_leaf: part.first_leaf.saturating_add(rows).saturating_sub(1),
         };
         entry.path = entry.expected_path();
         self.link(&file, &entry)?;
@@ -252,9 +267,9 @@ impl Writer {
     fn write_entry(&mut self, entry: Entry) -> Result<(), CommitError> {
         let n = entry.n;
         let bytes = self.options.key.sign(entry)?.bytes()?;
-        let mut next = self.head.clone();
+        let (mut next, mut files) = (self.head.clone(), self.files.clone());
         // Whatever we would not accept from others, we do not write either.
-        next.advance(&bytes, &self.options.pinned)?;
+        next.advance(&bytes, &self.options.pinned, &mut files)?;
         let mut file = self.root.temporary()?;
         file.write_all(&bytes)
             .map_err(StoreError::new("write", file.path()))?;
@@ -263,7 +278,7 @@ impl Writer {
         match self.root.link(file.path(), &Entry::path(n))? {
             Created::Before => Err(CommitError::Lost(n)),
             Created::Now => {
-                self.head = next;
+                (self.head, self.files) = (next, files);
                 Ok(())
             }
         }
@@ -366,15 +381,13 @@ impl Part {
         self.rows.extend(item.rows);
     }
 
-    /// Gives each row its place in the whole archive; returns the next free one.
-    fn number(&mut self, first: u64) -> u64 {
-        self.first_leaf = first;
-        let mut next = first;
+    /// Gives each row its place in the whole archive, and to the tree its leaf.
+    fn number(&mut self, tree: &mut Tree) {
+        self.first_leaf = tree.size();
         for row in &mut self.rows {
-            row.leaf_index = i64::try_from(next).unwrap_or(i64::MAX);
-            next = next.saturating_add(1);
+            row.leaf_index = i64::try_from(tree.size()).unwrap_or(i64::MAX);
+            tree.push(leaf(row));
         }
-        next
     }
 }
 

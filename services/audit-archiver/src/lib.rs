@@ -9,8 +9,10 @@
 mod announce;
 mod batch;
 mod commit;
+mod decode;
 pub mod encode;
 mod hooks;
+mod leaves;
 pub mod metrics;
 mod reader;
 mod root;

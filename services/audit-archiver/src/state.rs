@@ -31,7 +31,7 @@ impl State {
         Some(Self {
             n: chain.n,
             entry_digest: chain.digest?,
-            tree_size: chain.tree_size,
+            tree_size: chain.tree.size(),
         })
     }
 

@@ -5,11 +5,13 @@ use std::fs::File;
 use std::path::Path;
 
 use countersign_domain::archive::{
-    Anchor, BadPlace, ChainState, Entry, FileEntry, ManifestPublicKeys, verify_chain,
+    Anchor, BadPlace, Entry, EntryKind, FileEntry, ManifestPublicKeys, Walked, verify_chain,
 };
+use countersign_domain::merkle::Tree;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde::Serialize;
 
+use crate::leaves::LeafHashes;
 use crate::root::{Root, StoreError};
 
 /// What is wrong with an archive, or why that cannot be told.
@@ -67,27 +69,57 @@ pub fn verify(
     }
     let root = Root::open(dir)?;
     let bytes = root.entries()??;
-    let (state, entries) = verify_chain(bytes.iter().map(Vec::as_slice), keys, anchors)?;
-    for entry in &entries {
+    let walked = verify_chain(bytes.iter().map(Vec::as_slice), keys, anchors)?;
+    for entry in &walked.entries {
         for file in &entry.files {
-            verify_file(&root, entry, file)?;
+            // A file that was replaced may be gone.
+            if walked.files.get(&file.path).is_some() {
+                verify_file(&root, entry, file)?;
+            }
         }
     }
+    verify_rows(&root, &walked)?;
     if anchors.is_empty() && !allow_unanchored {
         return Err(VerifyError::TailNotProvable);
     }
-    Ok(report(&state, &entries, anchors))
+    Ok(report(&walked, anchors))
 }
 
-fn report(state: &ChainState, entries: &[Entry], anchors: &[Anchor]) -> Report {
-    let files = || entries.iter().flat_map(|entry| &entry.files);
+fn report(walked: &Walked, anchors: &[Anchor]) -> Report {
     Report {
-        entries: state.n,
-        files: u64::try_from(files().count()).unwrap_or(u64::MAX),
-        rows: state.tree_size,
-        bytes: files().map(|file| file.bytes).sum(),
+        entries: walked.state.n,
+        files: u64::try_from(walked.files.len()).unwrap_or(u64::MAX),
+        rows: walked.state.tree.size(),
+        bytes: walked.files.iter().map(|file| file.bytes).sum(),
         anchors: anchors.len(),
-        tail_proved: anchors.iter().any(|anchor| anchor.n == state.n),
+        tail_proved: anchors.iter().any(|anchor| anchor.n == walked.state.n),
+    }
+}
+
+/// Grows the tree over all rows again and compares it with what each entry says.
+fn verify_rows(root: &Root, walked: &Walked) -> Result<(), BadPlace> {
+    let mut leaves = LeafHashes::new(root, walked.files.iter());
+    let mut tree = Tree::default();
+    for entry in &walked.entries {
+        if entry.kind != EntryKind::Add {
+            continue;
+        }
+        while tree.size() < entry.tree.size() {
+            match leaves.next()? {
+                Some(leaf) => tree.push(leaf),
+                None => return Err(BadPlace::Tree { n: entry.n }),
+            }
+        }
+        if tree != entry.tree {
+            return Err(BadPlace::Tree { n: entry.n });
+        }
+    }
+    match leaves.next()? {
+        None => Ok(()),
+        Some(_) => Err(BadPlace::Row {
+            leaf: tree.size(),
+            what: "no entry counts it".to_owned(),
+        }),
     }
 }
 

@@ -221,7 +221,7 @@ impl Archive {
 
 /// Whether every file of the manifest is there in its size.
 fn whole(manifest: &Manifest) -> Result<(), QueryError> {
-    for file in manifest.files() {
+    for file in manifest.files().iter() {
         let found = fs::metadata(manifest.dir().join(&file.path)).map(|about| about.len());
         if found.ok() != Some(file.bytes) {
             let path = file.path.clone();

@@ -4,9 +4,8 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use countersign_domain::archive::{BadPlace, ChainState, Entry, FileEntry, ManifestPublicKeys};
+use countersign_domain::archive::{BadPlace, ChainState, Entry, Files, ManifestPublicKeys};
 
 /// Longest manifest entry that is read.
 const ENTRY_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -43,7 +42,7 @@ pub(crate) struct Manifest {
     keys: ManifestPublicKeys,
     chain: ChainState,
     /// Shared with the queries that run; copied only when an entry comes meanwhile.
-    files: Arc<Vec<FileEntry>>,
+    files: Files,
 }
 
 impl Manifest {
@@ -53,7 +52,7 @@ impl Manifest {
             dir: dir.to_owned(),
             keys,
             chain: ChainState::default(),
-            files: Arc::default(),
+            files: Files::default(),
         };
         let later = manifest.last_entry()?;
         manifest.refresh()?;
@@ -68,8 +67,7 @@ impl Manifest {
     pub(crate) fn refresh(&mut self) -> Result<bool, OpenError> {
         let before = self.chain.n;
         while let Some(bytes) = self.entry(self.chain.n.saturating_add(1))? {
-            let entry = self.chain.advance(&bytes, &self.keys)?;
-            Arc::make_mut(&mut self.files).extend(entry.files);
+            self.chain.advance(&bytes, &self.keys, &mut self.files)?;
         }
         Ok(self.chain.n != before)
     }
@@ -82,7 +80,7 @@ impl Manifest {
         &self.chain
     }
 
-    pub(crate) fn files(&self) -> &[FileEntry] {
+    pub(crate) fn files(&self) -> &Files {
         &self.files
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
-use countersign_domain::archive::{COLUMNS, FileEntry, Kind};
+use countersign_domain::archive::{COLUMNS, Files, Kind};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::ViewTable;
 use datafusion::datasource::empty::EmptyTable;
@@ -53,7 +53,7 @@ fn data_type(kind: Kind) -> DataType {
 }
 
 /// A table over exactly these files.
-pub(crate) fn events(files: &[FileEntry]) -> Result<Arc<dyn TableProvider>> {
+pub(crate) fn events(files: &Files) -> Result<Arc<dyn TableProvider>> {
     if files.is_empty() {
         return Ok(Arc::new(EmptyTable::new(schema())));
     }
@@ -70,7 +70,7 @@ pub(crate) fn events(files: &[FileEntry]) -> Result<Arc<dyn TableProvider>> {
 }
 
 /// Makes the table and its views known to a session.
-pub(crate) async fn register(session: &SessionContext, files: &[FileEntry]) -> Result<()> {
+pub(crate) async fn register(session: &SessionContext, files: &Files) -> Result<()> {
     session.register_table("events", events(files)?)?;
     for (name, sql) in [("actions", ACTIONS), ("approvals", APPROVALS)] {
         let plan = session.state().create_logical_plan(sql).await?;

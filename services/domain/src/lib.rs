@@ -13,6 +13,7 @@ pub mod input;
 pub mod keys;
 pub mod ledger;
 pub mod mandate;
+pub mod merkle;
 pub mod permit;
 pub mod policy;
 pub mod redact;

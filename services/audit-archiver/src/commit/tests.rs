@@ -52,7 +52,7 @@ fn each_stream_and_hour_has_its_file_and_the_entry_adds_up() {
             ),
         ]
     );
-    assert_eq!(entry.tree_size, 7);
+    assert_eq!(entry.tree.size(), 7);
     assert_eq!(place.rows().len(), 7);
 }
 

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
-use countersign_domain::archive::{EntryError, ManifestKey, SignedEntry};
+use countersign_domain::archive::{EntryError, ManifestKey, Row, SignedEntry};
 use countersign_schemas::{Digest, Stream, Timestamp};
 
 use super::*;
+use crate::encode::{About, write_file};
 use crate::state::State;
 use crate::tests::{Place, items, key};
 
@@ -195,4 +196,46 @@ fn without_a_pinned_key_nothing_is_called_whole() {
     let error = verify(&place.archive(), &none, &anchors(&place), true).unwrap_err();
     assert!(matches!(error, VerifyError::NoKey));
     assert!(error.to_string().contains("manifest.pub"));
+}
+
+/// The owner of the key writes another word into a row and signs again, with the tree as
+/// it was, and nothing outside knows better.
+#[test]
+fn a_row_written_anew_does_not_give_the_tree_that_was_signed() {
+    let place = archive();
+    let mut entries = place.entries();
+    let mut prev = None;
+    for (at, entry) in entries.iter_mut().enumerate() {
+        entry.prev = prev;
+        if at == 1 {
+            let mut rows: Vec<Row> = items(Stream::Events, 4..=6)
+                .into_iter()
+                .flat_map(|item| item.rows)
+                .collect();
+            for (row, leaf) in rows.iter_mut().zip(3..) {
+                row.leaf_index = leaf;
+            }
+            rows[1].purpose = Some("another".to_owned());
+            let about = About {
+                stream: "CS_EVENTS".to_owned(),
+                incarnation: "abc".to_owned(),
+                first_seq: 4,
+                last_seq: 6,
+                first_leaf: 3,
+            };
+            let mut bytes = Vec::new();
+            let file = &mut entry.files[0];
+            (file.sha256, file.bytes) = write_file(&rows, &about, &mut bytes).unwrap();
+            file.path = file.expected_path();
+            fs::write(place.archive().join(&file.path), &bytes).unwrap();
+        }
+        let bytes = key().sign(entry.clone()).unwrap().bytes().unwrap();
+        fs::write(entry_path(&place, u64::try_from(at).unwrap() + 1), &bytes).unwrap();
+        prev = Some(Digest::of_bytes(&bytes));
+    }
+    let found = verify(&place.archive(), &key().public(), &[], true).unwrap_err();
+    assert!(
+        matches!(found, VerifyError::Bad(BadPlace::Tree { n: 2 })),
+        "{found}"
+    );
 }

@@ -9,9 +9,10 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use countersign_audit_query::{Archive, table};
 use countersign_domain::archive::{
-    Entry, EntryKind, FileEntry, Headers, ManifestKey, Position, Row, Scrub, ScrubError, Scrubbed,
-    Stored, row,
+    Entry, EntryKind, FileEntry, Headers, Leaves, ManifestKey, Position, Row, Scrub, ScrubError,
+    Scrubbed, Span, Stored, leaf, row,
 };
+use countersign_domain::merkle::Tree;
 use countersign_schemas::{Address, Digest, JsonObject, Stream, Timestamp};
 use parquet::arrow::ArrowWriter;
 use serde_json::{Value, json};
@@ -84,7 +85,7 @@ pub(crate) struct Written {
     dir: tempfile::TempDir,
     prev: Option<Digest>,
     n: u64,
-    leaves: u64,
+    tree: Tree,
 }
 
 impl Written {
@@ -95,7 +96,7 @@ impl Written {
             dir,
             prev: None,
             n: 0,
-            leaves: 0,
+            tree: Tree::default(),
         }
     }
 
@@ -104,12 +105,12 @@ impl Written {
     }
 
     pub(crate) fn add(&mut self, mut rows: Vec<Row>) {
-        let first = self.leaves;
+        let first = self.tree.size();
         for row in &mut rows {
             row.stream = Stream::Events.name().to_owned();
-            row.leaf_index = i64::try_from(self.leaves).unwrap();
+            row.leaf_index = i64::try_from(self.tree.size()).unwrap();
             row.seq = row.leaf_index + 1;
-            self.leaves += 1;
+            self.tree.push(leaf(row));
         }
         let mut bytes = Vec::new();
         let mut writer = ArrowWriter::try_new(&mut bytes, file_schema(), None).unwrap();
@@ -120,15 +121,19 @@ impl Written {
             path: String::new(),
             sha256: Digest::of_bytes(&bytes),
             bytes: u64::try_from(bytes.len()).unwrap(),
-            rows: self.leaves - first,
-            stream: Stream::Events.name().to_owned(),
-            incarnation: "abc".parse().unwrap(),
-            first_seq: first + 1,
-            last_seq: self.leaves,
+            rows: self.tree.size() - first,
+            spans: vec![Span {
+                stream: Stream::Events.name().to_owned(),
+                incarnation: "abc".parse().unwrap(),
+                first_seq: first + 1,
+                last_seq: self.tree.size(),
+            }],
+            leaves: vec![Leaves {
+                first,
+                last: self.tree.size() - 1,
+            }],
             min_time: times.clone().min().unwrap(),
             max_time: times.max().unwrap(),
-            first_leaf: first,
-            last_leaf: self.leaves - 1,
         };
         file.path = file.expected_path();
         let path = self.dir().join(&file.path);
@@ -145,13 +150,14 @@ impl Written {
             kind: EntryKind::Add,
             created: Timestamp::EPOCH,
             positions: vec![Position {
-                stream: file.stream.clone(),
-                incarnation: file.incarnation.clone(),
-                seq: file.last_seq,
+                stream: file.spans[0].stream.clone(),
+                incarnation: file.spans[0].incarnation.clone(),
+                seq: file.spans[0].last_seq,
                 last_message_sha256: Digest::of_bytes(b"m"),
             }],
             files: vec![file],
-            tree_size: self.leaves,
+            removes: Vec::new(),
+            tree: self.tree.clone(),
             signer: String::new(),
         };
         let bytes = key().sign(entry).unwrap().bytes().unwrap();

@@ -9,6 +9,8 @@ use ed25519_dalek::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
+use crate::merkle::Tree;
+
 /// Prefix of a signer's name; the rest is the base64url public key itself, so that a name
 /// can stand for one key only.
 const SIGNER_PREFIX: &str = "ed25519:";
@@ -43,8 +45,42 @@ pub enum EntryError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryKind {
-    /// Adds files.
+    /// Adds files with new rows.
     Add,
+    /// Puts files in the place of others that hold the same rows.
+    Replace,
+}
+
+/// Sequences of one life of a stream, all of which a file accounts for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Span {
+    /// Server name of the stream.
+    pub stream: String,
+    /// Which life of the stream.
+    pub incarnation: Incarnation,
+    /// First sequence it accounts for.
+    pub first_seq: u64,
+    /// Last sequence it accounts for.
+    pub last_seq: u64,
+}
+
+/// Rows that follow each other in the whole archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Leaves {
+    /// Number of the first.
+    pub first: u64,
+    /// Number of the last.
+    pub last: u64,
+}
+
+impl Leaves {
+    /// How many they are; 0 if they end before they begin.
+    #[must_use]
+    pub fn count(self) -> u64 {
+        self.last
+            .checked_sub(self.first)
+            .map_or(0, |more| more.saturating_add(1))
+    }
 }
 
 /// One file of the archive.
@@ -58,35 +94,51 @@ pub struct FileEntry {
     pub bytes: u64,
     /// Its rows.
     pub rows: u64,
-    /// Server name of the stream.
-    pub stream: String,
-    /// Which life of the stream.
-    pub incarnation: Incarnation,
-    /// First sequence it accounts for.
-    pub first_seq: u64,
-    /// Last sequence it accounts for.
-    pub last_seq: u64,
+    /// Which messages it accounts for: one span as written, several after a compaction.
+    pub spans: Vec<Span>,
+    /// Which rows of the archive it holds, in their order.
+    pub leaves: Vec<Leaves>,
     /// Earliest store time.
     pub min_time: Timestamp,
     /// Latest store time.
     pub max_time: Timestamp,
-    /// Number of its first row in the whole archive.
-    pub first_leaf: u64,
-    /// Number of its last row in the whole archive.
-    pub last_leaf: u64,
 }
 
 impl FileEntry {
-    /// The only path that a file with these contents may have.
+    /// The only path that a file with these contents may have: under the hour of its rows,
+    /// or under the day if they are of several hours.
     #[must_use]
     pub fn expected_path(&self) -> String {
-        let hour = self.min_time.datetime().format("date=%Y-%m-%d/hour=%H");
+        let hour = |time: Timestamp| time.datetime().format("date=%Y-%m-%d/hour=%H").to_string();
+        let day = |time: Timestamp| time.datetime().format("date=%Y-%m-%d").to_string();
+        let place = if hour(self.min_time) == hour(self.max_time) {
+            hour(self.min_time)
+        } else {
+            day(self.min_time)
+        };
         let hash: String = self.sha256.hex().chars().take(8).collect();
-        format!(
-            "archive/v1/{hour}/{}.{}-{:020}-{:020}-{hash}.parquet",
-            self.stream, self.incarnation, self.first_seq, self.last_seq
-        )
+        let name = match (self.spans.as_slice(), self.leaves.as_slice()) {
+            ([span], [_]) => format!(
+                "{}.{}-{:020}-{:020}",
+                span.stream, span.incarnation, span.first_seq, span.last_seq
+            ),
+            (_, leaves) => format!(
+                "compact-{:020}-{:020}",
+                leaves.first().map_or(0, |leaves| leaves.first),
+                leaves.last().map_or(0, |leaves| leaves.last)
+            ),
+        };
+        format!("archive/v1/{place}/{name}-{hash}.parquet")
     }
+}
+
+/// A file that is no longer part of the archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// Its place relative to the archive's root.
+    pub path: String,
+    /// Digest of its bytes.
+    pub sha256: Digest,
 }
 
 /// How far a stream is archived.
@@ -115,10 +167,13 @@ pub struct Entry {
     pub created: Timestamp,
     /// The files it adds, in the order of their rows.
     pub files: Vec<FileEntry>,
+    /// The files whose place they take.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removes: Vec<Removed>,
     /// How far each stream is archived after it.
     pub positions: Vec<Position>,
-    /// Rows in the whole archive after it.
-    pub tree_size: u64,
+    /// The tree over all rows of the archive after it.
+    pub tree: Tree,
     /// Who signed it.
     pub signer: String,
 }
@@ -295,8 +350,9 @@ mod tests {
             kind: EntryKind::Add,
             created: Timestamp::EPOCH,
             files: Vec::new(),
+            removes: Vec::new(),
             positions: Vec::new(),
-            tree_size: 0,
+            tree: Tree::default(),
             signer: String::new(),
         }
     }
@@ -338,7 +394,7 @@ mod tests {
     fn a_changed_word_breaks_the_signature() {
         let key = ManifestKey::from_bytes(&[7; 32]);
         let mut signed = key.sign(entry()).unwrap();
-        signed.entry.tree_size = 1;
+        signed.entry.n = 2;
         assert_eq!(key.public().check(&signed), Err(EntryError::BadSignature));
     }
 

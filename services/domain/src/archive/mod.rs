@@ -4,6 +4,8 @@
 mod columns;
 mod describe;
 mod draft;
+mod files;
+mod leaf;
 mod manifest;
 mod marks;
 mod message;
@@ -15,11 +17,14 @@ mod scrub;
 mod verify;
 
 pub use columns::{COLUMNS, Cell, Column, Kind, Layout, markdown};
+pub use files::Files;
+pub use leaf::{leaf, leaf_bytes};
 pub use manifest::{
-    Entry, EntryError, EntryKind, FileEntry, ManifestKey, ManifestPublicKeys, Position, SignedEntry,
+    Entry, EntryError, EntryKind, FileEntry, Leaves, ManifestKey, ManifestPublicKeys, Position,
+    Removed, SignedEntry, Span,
 };
 pub use message::{GAP_EVENT, Headers, Stored, bare_row, gap, row};
 pub use resume::{Observed, Resume, Surprise, resume};
 pub use row::{Level, ROW_VERSION, Redaction, Row};
 pub use scrub::{Scrub, ScrubError, Scrubbed, TEXT_CHARS_MAX};
-pub use verify::{Anchor, BadPlace, ChainState, verify_chain};
+pub use verify::{Anchor, BadPlace, ChainState, Walked, verify_chain};

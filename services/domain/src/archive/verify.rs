@@ -3,7 +3,11 @@
 
 use countersign_schemas::{Digest, Incarnation};
 
-use super::manifest::{Entry, EntryError, FileEntry, ManifestPublicKeys, Position, SignedEntry};
+use super::files::Files;
+use super::manifest::{
+    Entry, EntryError, EntryKind, FileEntry, ManifestPublicKeys, Position, SignedEntry,
+};
+use crate::merkle::Tree;
 
 /// A statement about the chain that lies outside the archive: the state file, a stored
 /// `archive.committed` event, a witness.
@@ -100,6 +104,23 @@ pub enum BadPlace {
         /// The digest it has now.
         found: Digest,
     },
+    /// The rows are not those over which an entry's tree was made.
+    #[error(
+        "the rows up to manifest entry {n} do not give the hash that it names: one of them was \
+         changed, or the entry was"
+    )]
+    Tree {
+        /// Which entry.
+        n: u64,
+    },
+    /// A row stands where another belongs.
+    #[error("row {leaf} of the archive is not where it belongs: {what}")]
+    Row {
+        /// Its number in the whole archive.
+        leaf: u64,
+        /// What is wrong.
+        what: String,
+    },
     /// A file holds other rows than were committed.
     #[error("file {path} of manifest entry {n}: {what}")]
     FileRows {
@@ -119,19 +140,25 @@ pub struct ChainState {
     pub n: u64,
     /// Digest of its bytes.
     pub digest: Option<Digest>,
-    /// Rows so far.
-    pub tree_size: u64,
+    /// The tree over all rows so far.
+    pub tree: Tree,
     /// How far each stream is archived.
     pub positions: Vec<Position>,
 }
 
 impl ChainState {
-    /// Checks that `bytes` are the entry after this point and moves on to it. Signatures
-    /// are checked when `keys` holds any.
+    /// Checks that `bytes` are the entry after this point and moves on to it, and `files`
+    /// with it. Signatures are checked when `keys` holds any; that the rows give the tree
+    /// is checked where the rows are read.
     ///
     /// # Errors
-    /// The first thing that is not right; the state stays where it was.
-    pub fn advance(&mut self, bytes: &[u8], keys: &ManifestPublicKeys) -> Result<Entry, BadPlace> {
+    /// The first thing that is not right; state and files stay where they were.
+    pub fn advance(
+        &mut self,
+        bytes: &[u8],
+        keys: &ManifestPublicKeys,
+        files: &mut Files,
+    ) -> Result<Entry, BadPlace> {
         let n = self.n.saturating_add(1);
         let bad = |error| BadPlace::Entry { n, error };
         let signed = SignedEntry::parse(bytes).map_err(bad)?;
@@ -147,15 +174,21 @@ impl ChainState {
         if signed.entry.prev != self.digest {
             return Err(BadPlace::Link { n, before: self.n });
         }
+        let entry = signed.entry;
         let what = |what| BadPlace::Ledger { n, what };
-        let (tree_size, reached) = self.ledger(&signed.entry).map_err(what)?;
+        match entry.kind {
+            EntryKind::Add => self.adds_up(&entry),
+            EntryKind::Replace => self.stands_still(&entry),
+        }
+        .map_err(what)?;
+        files.apply(&entry).map_err(what)?;
         *self = Self {
             n,
             digest: Some(Digest::of_bytes(bytes)),
-            tree_size,
-            positions: reached,
+            tree: entry.tree.clone(),
+            positions: entry.positions.clone(),
         };
-        Ok(signed.entry)
+        Ok(entry)
     }
 
     /// The position of a stream.
@@ -165,23 +198,32 @@ impl ChainState {
     }
 
     /// Adds up the files of an entry and compares with what it claims.
-    fn ledger(&self, entry: &Entry) -> Result<(u64, Vec<Position>), String> {
+    fn adds_up(&self, entry: &Entry) -> Result<(), String> {
         let mut reached: Vec<Reached> = self.positions.iter().map(Reached::from).collect();
-        let mut leaves = self.tree_size;
+        let mut leaves = self.tree.size();
         for file in &entry.files {
             leaves = file_follows(file, leaves, &mut reached)?;
         }
-        if leaves != entry.tree_size {
+        if leaves != entry.tree.size() {
             return Err(format!(
                 "counts {} rows, its files hold {leaves}",
-                entry.tree_size
+                entry.tree.size()
             ));
         }
         let claimed: Vec<Reached> = entry.positions.iter().map(Reached::from).collect();
         if claimed.len() != reached.len() || !reached.iter().all(|at| claimed.contains(at)) {
             return Err("its positions are not the ends of its files".to_owned());
         }
-        Ok((leaves, entry.positions.clone()))
+        Ok(())
+    }
+
+    /// An entry that brings no new rows leaves rows and positions as they are.
+    fn stands_still(&self, entry: &Entry) -> Result<(), String> {
+        if entry.tree == self.tree && entry.positions == self.positions {
+            Ok(())
+        } else {
+            Err("brings no new rows and yet changes their tree or positions".to_owned())
+        }
     }
 }
 
@@ -209,24 +251,27 @@ fn file_follows(file: &FileEntry, leaves: u64, reached: &mut Vec<Reached>) -> Re
     if *path != file.expected_path() {
         return Err(format!("file {path} is not named after its contents"));
     }
+    let ([span], [rows]) = (file.spans.as_slice(), file.leaves.as_slice()) else {
+        return Err(format!("new file {path} is not of one piece"));
+    };
     let end = leaves.saturating_add(file.rows);
     let rows_fit = file.rows > 0
-        && file.first_leaf == leaves
-        && file.last_leaf.checked_add(1) == Some(end)
-        && file.first_seq <= file.last_seq;
+        && rows.first == leaves
+        && rows.last.checked_add(1) == Some(end)
+        && span.first_seq <= span.last_seq;
     if !rows_fit {
         return Err(format!(
             "the rows of file {path} do not follow the rows before it"
         ));
     }
     let next = Reached {
-        stream: file.stream.clone(),
-        incarnation: file.incarnation.clone(),
-        seq: file.last_seq,
+        stream: span.stream.clone(),
+        incarnation: span.incarnation.clone(),
+        seq: span.last_seq,
     };
-    match reached.iter_mut().find(|at| at.stream == file.stream) {
-        Some(at) if at.incarnation == file.incarnation => {
-            if at.seq.checked_add(1) != Some(file.first_seq) {
+    match reached.iter_mut().find(|at| at.stream == span.stream) {
+        Some(at) if at.incarnation == span.incarnation => {
+            if at.seq.checked_add(1) != Some(span.first_seq) {
                 return Err(format!(
                     "file {path} does not begin after sequence {}",
                     at.seq
@@ -235,23 +280,34 @@ fn file_follows(file: &FileEntry, leaves: u64, reached: &mut Vec<Reached>) -> Re
             *at = next;
         }
         Some(at) => {
-            begins_a_life(file)?;
+            begins_a_life(file, span.first_seq)?;
             *at = next;
         }
         None => {
-            begins_a_life(file)?;
+            begins_a_life(file, span.first_seq)?;
             reached.push(next);
         }
     }
     Ok(end)
 }
 
-fn begins_a_life(file: &FileEntry) -> Result<(), String> {
-    if file.first_seq == 1 {
+fn begins_a_life(file: &FileEntry, first_seq: u64) -> Result<(), String> {
+    if first_seq == 1 {
         Ok(())
     } else {
         Err(format!("file {} does not begin at sequence 1", file.path))
     }
+}
+
+/// A chain that has been walked to its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Walked {
+    /// Where it ends.
+    pub state: ChainState,
+    /// Every entry.
+    pub entries: Vec<Entry>,
+    /// The files that make up the archive.
+    pub files: Files,
 }
 
 /// Walks `entries` (the bytes of entry 1, 2, …) and compares them with every anchor.
@@ -262,11 +318,13 @@ pub fn verify_chain<'a>(
     entries: impl IntoIterator<Item = &'a [u8]>,
     keys: &ManifestPublicKeys,
     anchors: &[Anchor],
-) -> Result<(ChainState, Vec<Entry>), BadPlace> {
-    let mut state = ChainState::default();
-    let mut read = Vec::new();
+) -> Result<Walked, BadPlace> {
+    let mut walked = Walked::default();
     for bytes in entries {
-        read.push(state.advance(bytes, keys)?);
+        let Walked { state, files, .. } = &mut walked;
+        let entry = state.advance(bytes, keys, files)?;
+        walked.entries.push(entry);
+        let state = &walked.state;
         for anchor in anchors.iter().filter(|anchor| anchor.n == state.n) {
             if Some(anchor.entry_digest) != state.digest {
                 return Err(BadPlace::Rewritten {
@@ -276,13 +334,14 @@ pub fn verify_chain<'a>(
             }
         }
     }
-    match anchors.iter().find(|anchor| anchor.n > state.n) {
+    let end = walked.state.n;
+    match anchors.iter().find(|anchor| anchor.n > end) {
         Some(anchor) => Err(BadPlace::TailCut {
-            end: state.n,
+            end,
             n: anchor.n,
             witness: anchor.source.clone(),
         }),
-        None => Ok((state, read)),
+        None => Ok(walked),
     }
 }
 

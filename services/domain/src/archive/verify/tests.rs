@@ -1,7 +1,8 @@
 //! Every way to tamper with a chain that needs no file.
 
 use super::*;
-use crate::archive::manifest::{EntryKind, ManifestKey};
+use crate::archive::manifest::{Leaves, ManifestKey, Removed, Span};
+use crate::merkle::leaf_hash;
 use countersign_schemas::Timestamp;
 
 fn key() -> ManifestKey {
@@ -14,17 +15,30 @@ fn file(first_seq: u64, rows: u64, first_leaf: u64) -> FileEntry {
         sha256: Digest::of_bytes(&first_seq.to_be_bytes()),
         bytes: 100,
         rows,
-        stream: "CS_EVENTS".to_owned(),
-        incarnation: "abc".parse().unwrap(),
-        first_seq,
-        last_seq: first_seq + rows - 1,
+        spans: vec![Span {
+            stream: "CS_EVENTS".to_owned(),
+            incarnation: "abc".parse().unwrap(),
+            first_seq,
+            last_seq: first_seq + rows - 1,
+        }],
+        leaves: vec![Leaves {
+            first: first_leaf,
+            last: first_leaf + rows - 1,
+        }],
         min_time: Timestamp::EPOCH,
         max_time: Timestamp::EPOCH,
-        first_leaf,
-        last_leaf: first_leaf + rows - 1,
     };
     file.path = file.expected_path();
     file
+}
+
+/// A tree of so many rows.
+fn tree(rows: u64) -> Tree {
+    let mut tree = Tree::default();
+    for row in 0..rows {
+        tree.push(leaf_hash(&row.to_be_bytes()));
+    }
+    tree
 }
 
 /// A chain of `count` entries with two rows each.
@@ -40,13 +54,14 @@ fn chain(count: u64, key: &ManifestKey) -> Vec<Vec<u8>> {
                 kind: EntryKind::Add,
                 created: Timestamp::EPOCH,
                 positions: vec![Position {
-                    stream: file.stream.clone(),
-                    incarnation: file.incarnation.clone(),
-                    seq: file.last_seq,
+                    stream: file.spans[0].stream.clone(),
+                    incarnation: file.spans[0].incarnation.clone(),
+                    seq: file.spans[0].last_seq,
                     last_message_sha256: Digest::of_bytes(b"m"),
                 }],
                 files: vec![file],
-                tree_size: leaves + 2,
+                removes: Vec::new(),
+                tree: tree(leaves + 2),
                 signer: String::new(),
             };
             let bytes = key.sign(entry).unwrap().bytes().unwrap();
@@ -58,7 +73,7 @@ fn chain(count: u64, key: &ManifestKey) -> Vec<Vec<u8>> {
 
 fn verify(entries: &[Vec<u8>], anchors: &[Anchor]) -> Result<ChainState, BadPlace> {
     verify_chain(entries.iter().map(Vec::as_slice), &key().public(), anchors)
-        .map(|(state, _)| state)
+        .map(|walked| walked.state)
 }
 
 fn anchor(entries: &[Vec<u8>], n: u64) -> Anchor {
@@ -81,7 +96,7 @@ fn rewrite(bytes: &[u8], key: &ManifestKey, change: impl FnOnce(&mut Entry)) -> 
 fn an_honest_chain_is_whole() {
     let entries = chain(4, &key());
     let state = verify(&entries, &[anchor(&entries, 2), anchor(&entries, 4)]).unwrap();
-    assert_eq!((state.n, state.tree_size), (4, 8));
+    assert_eq!((state.n, state.tree.size()), (4, 8));
     assert_eq!(state.position("CS_EVENTS").unwrap().seq, 8);
     assert_eq!(verify(&[], &[]).unwrap(), ChainState::default());
 }
@@ -170,14 +185,24 @@ fn stripped_and_damaged_entries_are_refused() {
 #[test]
 fn an_entry_must_add_up_even_if_it_is_signed() {
     type Change = fn(&mut Entry);
-    let changes: [(&str, Change); 7] = [
-        ("counts", |entry| entry.tree_size += 1),
+    let changes: [(&str, Change); 9] = [
+        ("counts", |entry| entry.tree = tree(5)),
         ("positions", |entry| entry.positions.clear()),
         ("positions", |entry| entry.positions[0].seq += 1),
         ("named after", |entry| {
             entry.files[0].path = "../x.parquet".to_owned()
         }),
-        ("follow the rows", |entry| entry.files[0].first_leaf += 1),
+        ("follow the rows", |entry| {
+            entry.files[0].leaves[0].first += 1;
+        }),
+        ("of one piece", |entry| {
+            let file = &mut entry.files[0];
+            file.leaves.push(Leaves { first: 9, last: 9 });
+            file.path = file.expected_path();
+        }),
+        ("removes files", |entry| {
+            entry.removes = vec![removed(&file(1, 2, 0))];
+        }),
         ("follow the rows", |entry| {
             entry.files[0] = file(1, 2, 0);
         }),
@@ -200,13 +225,13 @@ fn a_new_life_of_a_stream_begins_at_one() {
     let state = |first_seq| {
         let second = rewrite(&entries[0], &key(), |entry| {
             let mut file = file(first_seq, 2, 2);
-            file.incarnation = "xyz".parse().unwrap();
+            file.spans[0].incarnation = "xyz".parse().unwrap();
             file.path = file.expected_path();
-            entry.positions[0].incarnation = file.incarnation.clone();
-            entry.positions[0].seq = file.last_seq;
+            entry.positions[0].incarnation = file.spans[0].incarnation.clone();
+            entry.positions[0].seq = file.spans[0].last_seq;
             entry.n = 2;
             entry.prev = Some(Digest::of_bytes(&entries[0]));
-            entry.tree_size = 4;
+            entry.tree = tree(4);
             entry.files = vec![file];
         });
         verify(&[entries[0].clone(), second], &[])
@@ -218,4 +243,65 @@ fn a_new_life_of_a_stream_begins_at_one() {
             .to_string()
             .contains("does not begin at sequence 1")
     );
+}
+
+fn removed(file: &FileEntry) -> Removed {
+    Removed {
+        path: file.path.clone(),
+        sha256: file.sha256,
+    }
+}
+
+/// Two entries of two rows, and a third that puts one file in the place of both.
+fn compacted(change: impl FnOnce(&mut Entry)) -> Result<Walked, BadPlace> {
+    let mut entries = chain(2, &key());
+    let third = rewrite(&entries[1], &key(), |entry| {
+        entry.n = 3;
+        entry.prev = Some(Digest::of_bytes(&entries[1]));
+        entry.kind = EntryKind::Replace;
+        entry.removes = vec![removed(&file(1, 2, 0)), removed(&file(3, 2, 2))];
+        let mut all = file(1, 4, 0);
+        all.sha256 = Digest::of_bytes(b"compacted");
+        all.path = all.expected_path();
+        entry.files = vec![all];
+        change(entry);
+    });
+    entries.push(third);
+    verify_chain(entries.iter().map(Vec::as_slice), &key().public(), &[])
+}
+
+#[test]
+fn a_replacement_keeps_every_row_and_only_the_new_file_counts() {
+    let walked = compacted(|_| {}).unwrap();
+    assert_eq!((walked.state.n, walked.state.tree.size()), (3, 4));
+    let rows: Vec<u64> = walked.files.iter().map(|file| file.rows).collect();
+    assert_eq!(rows, [4]);
+}
+
+#[test]
+fn a_replacement_that_loses_doubles_or_renames_rows_is_refused() {
+    type Change = fn(&mut Entry);
+    let changes: [(&str, Change); 9] = [
+        ("exactly the rows", |entry| drop(entry.removes.pop())),
+        ("exactly the rows", |entry| entry.files.push(file(1, 2, 0))),
+        ("exactly the rows", |entry| {
+            entry.files = vec![file(1, 3, 0)];
+        }),
+        ("exactly the rows", |entry| {
+            entry.files[0].spans[0].first_seq = 2;
+            entry.files[0].path = entry.files[0].expected_path();
+        }),
+        ("none by files", |entry| entry.removes.clear()),
+        ("by none", |entry| entry.files.clear()),
+        ("not in the archive", |entry| {
+            entry.removes[0].sha256 = Digest::of_bytes(b"other");
+        }),
+        ("changes their tree", |entry| entry.tree = tree(5)),
+        ("changes their tree", |entry| entry.positions[0].seq = 9),
+    ];
+    for (word, change) in changes {
+        let found = compacted(change).unwrap_err();
+        assert!(matches!(found, BadPlace::Ledger { n: 3, .. }), "{found}");
+        assert!(found.to_string().contains(word), "{found}");
+    }
 }
