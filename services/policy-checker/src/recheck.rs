@@ -173,8 +173,7 @@ fn still_runs(
                 )
             };
             let approval = approval.ok_or_else(unasked)?;
-            let requester = &again.requester.id;
-            satisfies(approval, ask, again.intent_id, requester, directory)
+            satisfies(approval, ask, again, directory)
                 .map_err(|why| ("recheck_denied", why.to_string()))
         }
         (Verdict::Ask, None) | (Verdict::Deny, _) => Err(denied()),

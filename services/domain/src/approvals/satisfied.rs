@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use countersign_schemas::events::{
-    ApprovalResolved, ApprovalState, Ask, CountedVote, Escalation, VoteChoice,
+    ApprovalResolved, ApprovalState, Ask, CountedVote, Escalation, PolicyChecked, VoteChoice,
 };
-use countersign_schemas::{IntentId, PersonId, RequesterId, TeamId};
+use countersign_schemas::{PersonId, RequesterId, TeamId};
 
 use super::People;
 use super::quorum;
-use super::schedule::escalation;
+use super::schedule::{escalation, starts};
 use super::standing::Asked;
 use super::vote::through_chat;
 
@@ -28,16 +28,15 @@ pub enum Unsatisfied {
     NotEnough,
 }
 
-/// Whether the votes recorded in `resolved` grant `ask` for `intent`. Who is in which team
-/// counts as of now: whoever left a team no longer speaks for it.
+/// Whether the votes recorded in `resolved` grant the ask of a verdict made `again`. Who is
+/// in which team counts as of now: whoever left a team no longer speaks for it.
 ///
 /// # Errors
 /// Why they do not.
 pub fn satisfies(
     resolved: &ApprovalResolved,
     ask: &Ask,
-    intent: IntentId,
-    requester: &RequesterId,
+    again: &PolicyChecked,
     people: &(impl People + ?Sized),
 ) -> Result<(), Unsatisfied> {
     match resolved.state {
@@ -48,15 +47,18 @@ pub fn satisfies(
         | ApprovalState::Cancelled
         | ApprovalState::Failed => return Err(Unsatisfied::NotApproved),
     }
-    if !resolved.intents.contains(&intent) {
+    if !resolved.intents.contains(&again.intent_id) {
         return Err(Unsatisfied::NotApproved);
     }
     let steps = match resolved.asked_from {
         // A vote at the very moment of a step counts, and may be the one that ended it.
-        Some(from) => escalation(ask, from, resolved.resolved_at.plus(INSTANT)),
+        Some(asked_at) => {
+            let from = starts(ask, again.requested_at, asked_at);
+            escalation(ask, from, resolved.resolved_at.plus(INSTANT))
+        }
         None => Vec::new(),
     };
-    enough(&resolved.votes, &steps, ask, requester, people)
+    enough(&resolved.votes, &steps, ask, &again.requester.id, people)
 }
 
 /// Whether `votes` grant `ask` of `requester`. Who is in which team counts as of now, and
@@ -183,8 +185,7 @@ mod tests {
     fn ends(resolved: &ApprovalResolved, change: impl FnOnce(&mut Ask)) -> bool {
         let mut ask = checked().ask.unwrap();
         change(&mut ask);
-        let asker = checked().requester.id;
-        satisfies(resolved, &ask, checked().intent_id, &asker, &company()).is_ok()
+        satisfies(resolved, &ask, &checked(), &company()).is_ok()
     }
 
     #[test]

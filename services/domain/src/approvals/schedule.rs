@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use countersign_schemas::events::{ApprovalState, Ask, Escalation};
+use countersign_schemas::events::{ApprovalKind, ApprovalState, Ask, Escalation, PolicyChecked};
 use countersign_schemas::{TeamId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::approval::Approval;
+use super::item::Item;
 
 /// When what comes, and how far it has come.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,18 +99,30 @@ impl Timetable {
     }
 }
 
+/// From when the times of one ask are counted: from when people were asked, and where only
+/// open hours count from when the intent was stored, for which they were computed.
+pub(super) fn starts(ask: &Ask, requested_at: Timestamp, asked_at: Timestamp) -> Timestamp {
+    match ask.business_hours.is_empty() {
+        true => asked_at,
+        false => requested_at.min(asked_at),
+    }
+}
+
+/// The earliest of these for the asks of several verdicts: all their times fit behind it.
+pub(super) fn earliest_start<'a>(
+    verdicts: impl Iterator<Item = &'a PolicyChecked>,
+    asked_at: Timestamp,
+) -> Timestamp {
+    let own = |checked: &PolicyChecked| {
+        let ask = checked.ask.as_ref()?;
+        Some(starts(ask, checked.requested_at, asked_at))
+    };
+    verdicts.filter_map(own).min().unwrap_or(asked_at)
+}
+
 impl Approval {
-    /// From when its times are counted: from when people were asked, and where only open
-    /// hours count from when the intent was stored, for which they were computed.
-    pub(super) fn counted_from(&self) -> Timestamp {
-        if self.ask.business_hours.is_empty() {
-            return self.created_at;
-        }
-        let stored = self.items.iter().map(|item| item.checked().requested_at);
-        stored
-            .chain([self.created_at])
-            .min()
-            .unwrap_or(self.created_at)
+    fn counted_from(&self) -> Timestamp {
+        earliest_start(self.items.iter().map(Item::checked), self.created_at)
     }
 
     /// Fixes every time. The end is never later than it was.
@@ -120,10 +133,15 @@ impl Approval {
         self.timetable = Timetable::of(&self.ask, from, self.expires_at);
     }
 
-    /// From when its times are counted, as its final record says.
+    /// From when its times are counted, as its final record says. The rules of a bundle's
+    /// items may count from different moments; it says when people were asked.
     #[must_use]
     pub fn asked_from(&self) -> Option<Timestamp> {
-        self.timetable.asked_from
+        let from = self.timetable.asked_from?;
+        match self.kind {
+            ApprovalKind::Bundle => Some(self.created_at),
+            ApprovalKind::Action | ApprovalKind::Window => Some(from),
+        }
     }
 
     /// The teams that are asked too if nobody decides, with their times.

@@ -332,14 +332,7 @@ fn a_stand_in_and_an_escalation_hold_when_it_is_judged_again() {
         .insert("heads".parse().unwrap(), ["hana"].map(person).into());
     let again = |approval: &Approval, company: &Company| {
         let item = approval.items()[0].checked();
-        satisfies(
-            &approval.resolved().unwrap(),
-            approval.ask(),
-            item.intent_id,
-            &item.requester.id,
-            company,
-        )
-        .is_ok()
+        satisfies(&approval.resolved().unwrap(), approval.ask(), item, company).is_ok()
     };
     let mut approval = ask(&[("support", 1)], &[]);
     yes(&mut approval, &company, "kim", 1);

@@ -39,6 +39,19 @@ impl AskRule {
         }
     }
 
+    /// The same rule where its times are counted from `span` earlier. In whole seconds what
+    /// people are told comes no earlier than before, and the end no later.
+    #[must_use]
+    pub(crate) fn moved_on(mut self, span: Duration) -> Self {
+        let up = u64::from(span.subsec_nanos() > 0);
+        let later = Duration::from_secs(span.as_secs().saturating_add(up));
+        let on = |after: Duration| after.saturating_add(later);
+        self.remind = self.remind.into_iter().map(on).collect();
+        self.escalate = self.escalate.with_times(on);
+        self.expires = self.expires.saturating_add(span);
+        self
+    }
+
     /// The ask that this rule makes, with `more` people than it says in each team and
     /// without a vote of `excluded`.
     #[must_use]

@@ -9,7 +9,7 @@ use super::super::approval::Approval;
 use super::super::format::Form;
 use super::super::item::Item;
 use super::super::open::{ASK_LIFE_MAX, OpenError};
-use super::super::schedule::Timetable;
+use super::super::schedule::{Timetable, earliest_start, starts};
 use super::gathering::Gathering;
 use crate::policy::AskRule;
 
@@ -18,7 +18,8 @@ impl Approval {
     /// item that may run, also about those that policy allows by themselves.
     pub(super) fn of_bundle(bundle: &Gathering) -> Result<Self, OpenError> {
         let (_, first, _) = bundle.waiting().next().ok_or(OpenError::NotAnAsk)?;
-        let ask = merged(bundle.waiting().map(|(_, checked, _)| checked));
+        let asked_at = bundle.complete_at();
+        let ask = merged(|| bundle.waiting().map(|(_, checked, _)| checked), asked_at);
         let items: Option<Vec<Item>> = bundle
             .waiting()
             .map(|(_, checked, _)| Item::new(checked))
@@ -33,7 +34,7 @@ impl Approval {
             items: items.ok_or(OpenError::UnknownTool)?,
             left_out: bundle.all_left_out().cloned().collect(),
             ask: ask.ok_or(OpenError::NotAnAsk)?,
-            created_at: bundle.complete_at(),
+            created_at: asked_at,
             expires_at: expires_at(bundle),
             timetable: Timetable::default(),
             digest: first.input_digest,
@@ -48,14 +49,25 @@ impl Approval {
 
 /// All asks as one: every team with its highest quorum, the shortest time, the strictest
 /// channel, whoever is excluded by any. A bundle opens no window.
-fn merged<'a>(items: impl Iterator<Item = &'a PolicyChecked>) -> Option<Ask> {
-    let asks: Vec<&Ask> = items.filter_map(|checked| checked.ask.as_ref()).collect();
-    let rule = AskRule::merge(asks.iter().map(|ask| AskRule::of_ask(ask)))?;
+///
+/// Each rule counts its times from its own moment. Made one they are counted from the
+/// earliest, so each moves on by what lies between: nobody stands in earlier than the rule
+/// of any item says.
+fn merged<'a, I>(items: impl Fn() -> I, asked_at: Timestamp) -> Option<Ask>
+where
+    I: Iterator<Item = &'a PolicyChecked>,
+{
+    let from = earliest_start(items(), asked_at);
+    let asks = || items().filter_map(|checked| Some((checked, checked.ask.as_ref()?)));
+    let rule = AskRule::merge(asks().map(|(checked, ask)| {
+        let own = starts(ask, checked.requested_at, asked_at);
+        AskRule::of_ask(ask).moved_on(own.since(from))
+    }))?;
     let rule = AskRule {
         window: None,
         ..rule
     };
-    let excluded = asks.iter().flat_map(|ask| &ask.excluded).cloned();
+    let excluded = asks().flat_map(|(_, ask)| &ask.excluded).cloned();
     Some(rule.to_ask(0, excluded.collect()))
 }
 

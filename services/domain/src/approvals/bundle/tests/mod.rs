@@ -3,4 +3,5 @@
 mod gathering;
 mod name;
 mod properties;
+mod times;
 mod votes;
