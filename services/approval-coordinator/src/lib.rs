@@ -23,6 +23,7 @@ mod deciding;
 mod freezes;
 mod freezing;
 mod identities;
+mod kept;
 mod names;
 mod office;
 mod pending;

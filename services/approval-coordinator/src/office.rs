@@ -25,6 +25,7 @@ use countersign_schemas::{
 use tokio_util::sync::CancellationToken;
 
 use crate::freezes::Board;
+use crate::kept::known;
 use crate::pending::Pending;
 use crate::settings::{Companies, Company, Equipment, Redact};
 use crate::windows::Windows;
@@ -241,8 +242,7 @@ impl Office {
         let Some(entry) = self.approvals.get(id.as_str()).await? else {
             return Ok(None);
         };
-        let approval = serde_json::from_slice(&entry.value)
-            .map_err(|error| Failure::poison(format!("cannot read approval {id}: {error}")))?;
+        let approval = known(&format!("approval {id}"), Approval::read(&entry.value))?;
         Ok(Some(Held {
             approval,
             revision: entry.revision,

@@ -4,15 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use countersign_domain::approvals::{Approval, Gathering};
+use countersign_domain::approvals::{Approval, Gathering, Item};
 use countersign_runtime::bus::layout::APPROVALS;
 use countersign_runtime::bus::{BusError, Followed, Source, StoredMessage};
-use countersign_schemas::{AgentId, ApprovalId, TeamId, Timestamp};
+use countersign_schemas::{AgentId, ApprovalId, Digest, TeamId, Timestamp, ToolName};
 use futures::StreamExt as _;
 
 use crate::asking::TIMER_KIND;
 use crate::bundles::{self, KEY_PREFIX};
 use crate::counters;
+use crate::kept::unreadable_value;
 use crate::office::Office;
 
 /// Timers that are set at once at the start: each waits for the disk of the server.
@@ -32,6 +33,27 @@ struct Waits {
     until: Timestamp,
     /// Every team that is asked, now or later.
     teams: Vec<TeamId>,
+    /// What its items were judged by, each once.
+    judged: BTreeSet<Judged>,
+}
+
+/// By which bundle, and by which definition of a tool, something was judged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Judged {
+    pub(crate) policy: Digest,
+    pub(crate) tool: ToolName,
+    pub(crate) definition: Option<Digest>,
+}
+
+impl Judged {
+    pub(crate) fn of(item: &Item) -> Self {
+        let checked = item.checked();
+        Self {
+            policy: checked.policy_digest,
+            tool: checked.tool.clone(),
+            definition: checked.tool_digest,
+        }
+    }
 }
 
 impl Waits {
@@ -41,6 +63,7 @@ impl Waits {
         Self {
             until: approval.expires_at(),
             teams: asked.chain(later).cloned().collect(),
+            judged: approval.live_items().map(Judged::of).collect(),
         }
     }
 }
@@ -124,6 +147,7 @@ impl Pending {
             waits: bundle.is_open().then(|| Waits {
                 until: bundle.deadline(),
                 teams: Vec::new(),
+                judged: BTreeSet::new(),
             }),
         };
         rows.put(bundle.id(), row);
@@ -136,15 +160,31 @@ impl Pending {
 
     /// The approvals that wait for people, the earliest end first.
     pub(crate) fn ids(&self) -> Vec<ApprovalId> {
-        self.ids_asking(|_| true)
+        self.ids_that(|_| true)
     }
 
     /// Those of them that ask teams, now or later, of which `wanted` holds.
     pub(crate) fn ids_asking(&self, wanted: impl Fn(&[TeamId]) -> bool) -> Vec<ApprovalId> {
+        self.ids_that(|waits| wanted(&waits.teams))
+    }
+
+    /// Those of them with an item that was judged by something of which `wanted` holds.
+    pub(crate) fn ids_judged_by(&self, wanted: impl Fn(&Judged) -> bool) -> Vec<ApprovalId> {
+        self.ids_that(|waits| waits.judged.iter().any(&wanted))
+    }
+
+    /// What everything that waits was judged by, each once.
+    pub(crate) fn all_judged(&self) -> BTreeSet<Judged> {
+        let rows = self.lock();
+        let waits = rows.by_id.values().filter_map(|row| row.waits.as_ref());
+        waits.flat_map(|waits| &waits.judged).cloned().collect()
+    }
+
+    fn ids_that(&self, wanted: impl Fn(&Waits) -> bool) -> Vec<ApprovalId> {
         let rows = self.lock();
         let asks = |id: &&ApprovalId| {
             let waits = rows.by_id.get(*id).and_then(|row| row.waits.as_ref());
-            waits.is_some_and(|waits| wanted(&waits.teams))
+            waits.is_some_and(&wanted)
         };
         let ids = rows.waiting.iter().map(|(_, id)| id);
         ids.filter(asks).cloned().collect()
@@ -189,13 +229,11 @@ fn take_in(office: &Office, message: &StoredMessage) {
     }
     let key = message.subject.rsplit('.').next().unwrap_or_default();
     let read = match key.starts_with(KEY_PREFIX) {
-        true => serde_json::from_slice::<Gathering>(&message.payload)
-            .map(|bundle| office.bundles.note_bundle(&bundle)),
-        false => serde_json::from_slice::<Approval>(&message.payload)
-            .map(|approval| office.pending.note(&approval)),
+        true => Gathering::read(&message.payload).map(|one| office.bundles.note_bundle(&one)),
+        false => Approval::read(&message.payload).map(|one| office.pending.note(&one)),
     };
     if let Err(error) = read {
-        tracing::error!(seq = message.seq, key, %error, "an approval cannot be read");
+        unreadable_value(&format!("`{key}` in {APPROVALS}"), &error);
     }
 }
 
@@ -233,6 +271,14 @@ mod tests {
         Timestamp::EPOCH.plus(Duration::from_secs(seconds))
     }
 
+    fn judged(tool: &str) -> Judged {
+        Judged {
+            policy: Digest::of_bytes(b"policy"),
+            tool: tool.parse().unwrap(),
+            definition: None,
+        }
+    }
+
     fn row(agent: &str, due: u64, pending: bool) -> Row {
         Row {
             agent: agent.parse().unwrap(),
@@ -240,6 +286,7 @@ mod tests {
             waits: pending.then(|| Waits {
                 until: at(due),
                 teams: vec![agent.parse().unwrap()],
+                judged: BTreeSet::from([judged(agent)]),
             }),
         }
     }
@@ -255,6 +302,8 @@ mod tests {
         assert_eq!(pending.ids(), [id(2), id(1)]);
         let asked = |team: &str| pending.ids_asking(|teams| teams[0].as_str() == team);
         assert_eq!((asked("billing").len(), asked("support").len()), (2, 0));
+        let by = |tool: &str| pending.ids_judged_by(|one| *one == judged(tool));
+        assert_eq!((by("billing").len(), by("support").len()), (2, 0));
         assert_eq!(pending.overdue(at(10)), [id(2)]);
         pending.lock().put(id(2), row("billing", 3, false));
         assert_eq!(pending.of_agent(&billing), 1);

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use async_nats::service::{Request, ServiceExt as _, error::Error};
 use bytes::Bytes;
-use countersign_domain::approvals::{Listed, ViewReply, ViewRequest};
+use countersign_domain::approvals::{Approval, Listed, ViewReply, ViewRequest};
 use countersign_runtime::bus::{BusError, Failure};
 use countersign_schemas::{ApprovalId, PersonId, TeamId};
 use futures::{StreamExt as _, stream};
 
+use crate::kept::unreadable_value;
 use crate::office::Office;
 
 /// What the service answers.
@@ -164,14 +165,19 @@ impl Office {
         let reads = stream::iter(ids).map(read).buffered(READS_MAX);
         let mut reads = std::pin::pin!(reads.enumerate());
         while let Some((seen, found)) = reads.next().await {
-            let Some(listed) = found? else {
-                continue;
+            let listed = match found? {
+                Found::Listed(listed) => listed,
+                Found::Unreadable => {
+                    list.more += 1;
+                    continue;
+                }
+                Found::Gone => continue,
             };
             if !asked.wants(&listed) {
                 continue;
             }
-            if !list.take(listed)? {
-                list.more = all.saturating_sub(seen);
+            if !list.take(*listed)? {
+                list.more += all.saturating_sub(seen);
                 break;
             }
         }
@@ -193,22 +199,35 @@ impl Office {
             .ids_asking(|teams| teams.iter().any(speaks_for))
     }
 
-    async fn list_one(
-        &self,
-        person: &PersonId,
-        id: &ApprovalId,
-    ) -> Result<Option<Listed>, Failure> {
+    async fn list_one(&self, person: &PersonId, id: &ApprovalId) -> Result<Found, Failure> {
+        let Some(entry) = self.approvals.get(id.as_str()).await? else {
+            return Ok(Found::Gone);
+        };
+        // One that a newer coordinator keeps hides none of the others.
+        let approval = match Approval::read(&entry.value) {
+            Ok(approval) => approval,
+            Err(error) => {
+                unreadable_value(&format!("approval {id}"), &error);
+                return Ok(Found::Unreadable);
+            }
+        };
+        if !approval.is_pending() {
+            return Ok(Found::Gone);
+        }
         let redact = |text: &str| self.redact(text);
-        let held = self
-            .held(id)
-            .await?
-            .filter(|held| held.approval.is_pending());
         let (people, now) = (self.people(), self.clock.now());
-        Ok(held.map(|held| {
-            held.approval
-                .listed_for(person, people.as_ref(), now, &redact)
-        }))
+        let listed = approval.listed_for(person, people.as_ref(), now, &redact);
+        Ok(Found::Listed(Box::new(listed)))
     }
+}
+
+/// What one place of a list has become.
+enum Found {
+    Listed(Box<Listed>),
+    /// Another version keeps it; it is counted and not shown.
+    Unreadable,
+    /// It has ended meanwhile.
+    Gone,
 }
 
 /// A list as far as it fits into one answer.

@@ -1,6 +1,7 @@
 //! A tool whose definition changed is another tool to whoever was asked about it: what
 //! waits for people on the old one is ended, and the agent is told to ask anew.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,12 +12,16 @@ use countersign_runtime::policy::Policy;
 use countersign_schemas::events::BlockedCode;
 use countersign_schemas::{ApprovalId, IntentId, Timestamp};
 
+use futures::StreamExt as _;
 use tokio::time::Instant;
 
 use crate::office::{Office, TRIES};
+use crate::pending::Judged;
 
 /// How often it is looked whether another bundle is in force.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Approvals that are ended at once: votes are counted beside them.
+const VOIDED_AT_ONCE: usize = 8;
 /// When it is looked once more after a change: by then every verdict of the bundle before
 /// it has arrived. What still slips through is revoked by the executor.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -51,27 +56,48 @@ pub(crate) async fn follow(office: Arc<Office>) -> Result<(), BusError> {
 }
 
 impl Office {
+    /// Ends what uses a tool that the bundle in force defines otherwise. The index says
+    /// which that is: a push that changes no tool reads nothing, however much waits.
     async fn void_changed(&self, policy: &Policy) -> Result<(), Failure> {
-        for id in self.pending.ids() {
-            self.void_if_changed(&id, policy).await?;
-        }
-        Ok(())
+        let known = self.pending.all_judged();
+        // Asked after the index was read, so the bundle is not older than what judged.
+        let by = policy.refresh().await;
+        let Ok(bundle) = by.bundle() else {
+            return Ok(());
+        };
+        let changed: BTreeSet<Judged> = known
+            .into_iter()
+            .filter(|judged| is_changed(bundle, judged))
+            .collect();
+        let ids = self.pending.ids_judged_by(|one| changed.contains(one));
+        let void = async |id: ApprovalId| self.void_by(&id, bundle).await;
+        let voided: Vec<Result<(), Failure>> = futures::stream::iter(ids)
+            .map(void)
+            .buffer_unordered(VOIDED_AT_ONCE)
+            .collect()
+            .await;
+        // One that cannot be ended now keeps none of the others.
+        voided.into_iter().collect()
     }
 
-    /// Takes out of an approval whatever would use a tool whose definition changed since.
+    /// Takes out of an approval that was just stored whatever would use a tool whose
+    /// definition changed since.
     pub(crate) async fn void_if_changed(
         &self,
         id: &ApprovalId,
         policy: &Policy,
     ) -> Result<(), Failure> {
+        let by = policy.refresh().await;
+        match by.bundle() {
+            Ok(bundle) => self.void_by(id, bundle).await,
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// The same by a bundle that is not older than the one that judged it.
+    async fn void_by(&self, id: &ApprovalId, bundle: &Bundle) -> Result<(), Failure> {
         for _ in 0..TRIES {
             let Some(mut held) = self.held(id).await? else {
-                return Ok(());
-            };
-            // Asked after the approval was read, so the bundle is not older than the one
-            // that judged it.
-            let by = policy.refresh().await;
-            let Ok(bundle) = by.bundle() else {
                 return Ok(());
             };
             if !take_out_changed(bundle, &mut held.approval, self.clock.now()) {
@@ -94,7 +120,7 @@ fn take_out_changed(bundle: &Bundle, approval: &mut Approval, now: Timestamp) ->
     let why = "the tool's definition changed after people were asked";
     let changed: Vec<IntentId> = approval
         .live_items()
-        .filter(|item| is_changed(bundle, item))
+        .filter(|item| is_changed(bundle, &Judged::of(item)))
         .map(Item::intent)
         .collect();
     let mut any = false;
@@ -104,9 +130,8 @@ fn take_out_changed(bundle: &Bundle, approval: &mut Approval, now: Timestamp) ->
     any
 }
 
-fn is_changed(bundle: &Bundle, item: &Item) -> bool {
-    let checked = item.checked();
-    let now = bundle.catalog().tool(&checked.tool);
-    checked.policy_digest != bundle.digest()
-        && now.map(countersign_domain::policy::Tool::digest) != checked.tool_digest
+fn is_changed(bundle: &Bundle, judged: &Judged) -> bool {
+    let now = bundle.catalog().tool(&judged.tool);
+    judged.policy != bundle.digest()
+        && now.map(countersign_domain::policy::Tool::digest) != judged.definition
 }

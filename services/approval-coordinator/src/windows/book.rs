@@ -1,11 +1,13 @@
 //! Reading and storing windows, and telling that one is open.
 
+use countersign_domain::approvals::KeptError;
 use countersign_domain::windows::{Window, WindowListed};
-use countersign_runtime::bus::{Cas, Failure};
+use countersign_runtime::bus::{Cas, Entry, Failure};
 use countersign_schemas::{Address, WindowId};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::TIMER_KIND;
+use crate::kept::{known, unreadable_value};
 use crate::office::Office;
 
 /// Windows of a list that are read at once.
@@ -25,8 +27,8 @@ impl Office {
         let Some(entry) = self.windows_bucket.get(id.as_str()).await? else {
             return Ok(None);
         };
-        let window = serde_json::from_slice(&entry.value)
-            .map_err(|error| Failure::poison(format!("cannot read window {id}: {error}")))?;
+        let read = serde_json::from_slice(&entry.value).map_err(KeptError::from);
+        let window = known(&format!("window {id}"), read)?;
         let revision = entry.revision;
         Ok(Some(HeldWindow { window, revision }))
     }
@@ -87,22 +89,28 @@ impl Office {
     /// The windows that are not settled, as people see them, and how many more there are.
     pub(crate) async fn list_windows(&self) -> Result<(Vec<WindowListed>, usize), Failure> {
         let ids = self.windows.ids();
-        let more = ids.len().saturating_sub(LIST_MAX);
+        let mut more = ids.len().saturating_sub(LIST_MAX);
         let now = self.clock.now();
-        let read = |id: WindowId| async move { self.window(&id).await };
-        let held: Vec<Option<HeldWindow>> = stream::iter(ids.into_iter().take(LIST_MAX))
+        let bucket = &self.windows_bucket;
+        let read = |id: WindowId| async move { bucket.get(id.as_str()).await };
+        let entries: Vec<Option<Entry>> = stream::iter(ids.into_iter().take(LIST_MAX))
             .map(read)
             .buffered(READS_MAX)
             .try_collect()
             .await?;
-        let unsettled = held
-            .iter()
-            .flatten()
-            .filter(|held| !held.window.is_settled());
-        Ok((
-            unsettled.map(|held| held.window.listed(now)).collect(),
-            more,
-        ))
+        let mut listed = Vec::with_capacity(entries.len());
+        for entry in entries.into_iter().flatten() {
+            // One that a newer coordinator keeps hides none of the others.
+            match serde_json::from_slice::<Window>(&entry.value) {
+                Ok(window) if window.is_settled() => {}
+                Ok(window) => listed.push(window.listed(now)),
+                Err(error) => {
+                    unreadable_value(&format!("window {}", entry.key), &KeptError::from(error));
+                    more += 1;
+                }
+            }
+        }
+        Ok((listed, more))
     }
 }
 

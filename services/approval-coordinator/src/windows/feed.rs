@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use countersign_domain::approvals::KeptError;
 use countersign_domain::windows::Window;
 use countersign_runtime::bus::layout::WINDOWS;
 use countersign_runtime::bus::{BusError, Followed, Source, StoredMessage};
 use futures::StreamExt as _;
 
 use super::TIMER_KIND;
+use crate::kept::unreadable_value;
 use crate::office::Office;
 
 /// Follows the bucket until shutdown.
@@ -43,7 +45,9 @@ fn take_in(office: &Office, message: &StoredMessage) {
     }
     match serde_json::from_slice::<Window>(&message.payload) {
         Ok(window) => office.windows.note(&window, message.seq),
-        Err(error) => tracing::error!(seq = message.seq, %error, "a window cannot be read"),
+        Err(error) => {
+            unreadable_value(&message.subject, &KeptError::from(error));
+        }
     }
 }
 

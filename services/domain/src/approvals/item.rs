@@ -18,11 +18,15 @@ pub struct Item {
 impl Item {
     /// `None` for a tool that the catalog does not know.
     pub(super) fn new(checked: &PolicyChecked) -> Option<Self> {
-        Some(Self {
-            operation: checked.operation?,
-            checked: checked.clone(),
+        Some(Self::of(checked.clone(), checked.operation?))
+    }
+
+    pub(super) fn of(checked: PolicyChecked, operation: Operation) -> Self {
+        Self {
+            checked,
+            operation,
             struck: None,
-        })
+        }
     }
 
     /// The verdict.
