@@ -9,7 +9,7 @@ use countersign_domain::approvals::{
     Added, Approval, BundleCourse, Gathering, Item, LeftOut, name_was_used,
 };
 use countersign_domain::chain::{End, Head};
-use countersign_domain::decision::{Course, Decision, blocked};
+use countersign_domain::decision::{Course, Decision, blocked, overruled};
 use countersign_domain::freeze::{Target, stopped};
 use countersign_runtime::bus::{Cas, Failure, layout::COORDINATOR_EVENTS};
 use countersign_schemas::events::{BlockedCode, BundleRef, PolicyChecked, Verdict};
@@ -17,6 +17,7 @@ use countersign_schemas::limits::PENDING_APPROVALS_PER_AGENT_MAX;
 use countersign_schemas::{ApprovalId, BundleId, Timestamp};
 
 use crate::asking::code_of;
+use crate::kept::known;
 use crate::office::{Office, TRIES};
 
 /// The kind of the timers of bundles.
@@ -196,9 +197,10 @@ impl Office {
     /// notes that it is done. Does nothing while it is gathered or once it is settled.
     pub(crate) async fn finish(
         &self,
-        mut held: HeldBundle,
+        held: HeldBundle,
         trace: Option<&str>,
     ) -> Result<(), Failure> {
+        let mut held = self.up_to_date(held).await?;
         match held.bundle.course() {
             BundleCourse::Done | BundleCourse::Wait(_) => return Ok(()),
             BundleCourse::Incomplete(items, why) => {
@@ -219,6 +221,10 @@ impl Office {
                     }
                 }
                 self.decide_all(decisions, trace).await?;
+                for (checked, stop) in held.bundle.stopped() {
+                    let decision = overruled(checked, stop);
+                    self.decide_at_once(&decision, checked, trace).await?;
+                }
             }
             BundleCourse::Ask(approval) => {
                 self.ask_about(held.bundle.name(), *approval, trace).await?
@@ -309,8 +315,7 @@ impl Office {
         let Some(entry) = self.approvals.get(&key(id)).await? else {
             return Ok(None);
         };
-        let bundle = serde_json::from_slice(&entry.value)
-            .map_err(|error| Failure::poison(format!("cannot read bundle {id}: {error}")))?;
+        let bundle = known(&format!("bundle {id}"), Gathering::read(&entry.value))?;
         Ok(Some(HeldBundle {
             bundle,
             revision: entry.revision,

@@ -1,6 +1,6 @@
-//! The rules may change while people decide: what they grant is judged again by the bundle
-//! in force before their approval is stored, and so before anything is emitted. Whatever
-//! comes of it is stored with the vote in one compare-and-set: of two coordinators that
+//! The rules may change while people decide, or while a bundle is gathered: what would be
+//! emitted is judged again by the rules in force before its end is stored. Whatever
+//! comes of it is stored with the vote, or in the bundle, in one compare-and-set: of two coordinators that
 //! hear different answers one stores its own, and the other goes on from that.
 
 use std::time::Duration;
@@ -10,16 +10,20 @@ use countersign_domain::policy::Bundle;
 use countersign_domain::policy::protocol::{RecheckReply, RecheckRequest};
 use countersign_runtime::bus::Failure;
 use countersign_runtime::recheck::{self, Unanswered};
-use countersign_schemas::{Digest, Timestamp};
+use countersign_schemas::{Digest, IntentId, Timestamp};
 use futures::future::join_all;
 
-use crate::office::Office;
+use crate::bundles::HeldBundle;
+use crate::office::{Office, TRIES};
 
 /// How long a vote waits for a policy checker. As long as a deadline waits for votes, so
 /// that neither outlasts the other.
 const WAIT_FOR_CHECKER: Duration = Duration::from_secs(30);
 /// How soon the checker is asked again.
 const ASK_AGAIN_IN: Duration = Duration::from_secs(1);
+
+/// What the rules in force stop, each with the reason.
+type Stops = Vec<(IntentId, Stop)>;
 
 impl Office {
     /// What becomes of `before` by a vote, with the answer. Nothing is stored yet.
@@ -37,53 +41,95 @@ impl Office {
         if !answer.changed {
             return Ok((after, answer));
         }
-        let Some(stop) = self.stop_of(&after, ballot.stored_at).await? else {
+        let stops = self.stops_of(&after, ballot.stored_at).await?;
+        let Some((_, first)) = stops.first() else {
             return Ok((after, answer));
         };
-        tracing::info!(approval = %before.id(), code = %stop.code, "granted by people, stopped by the rules in force");
+        tracing::info!(approval = %before.id(), code = %first.code, stopped = stops.len(), "granted by people, stopped by the rules in force");
         let mut after = before.clone();
-        let answer = after.vote_in_vain(ballot, people, stop);
+        let answer = after.vote_in_vain(ballot, people, &stops);
         Ok((after, answer))
     }
 
-    /// What stops something that people have just granted by a vote of `since`.
-    async fn stop_of(&self, granted: &Approval, since: Timestamp) -> Result<Option<Stop>, Failure> {
+    /// What is stopped of something that people have just granted by a vote of `since`.
+    async fn stops_of(&self, granted: &Approval, since: Timestamp) -> Result<Stops, Failure> {
         let Some(policy) = self.policy.as_ref().filter(|_| granted.has_been_granted()) else {
-            return Ok(None);
+            return Ok(Vec::new());
         };
         // Asked after the approval was read, so it is not older than what judged it.
         let by = policy.refresh().await;
         let in_force = by.bundle().ok().map(Bundle::digest);
-        let again = granted.to_judge_again(in_force);
         let approval = granted.for_recheck().map(Box::new);
-        let questions: Vec<RecheckRequest> = again
-            .into_iter()
-            .map(|intent_id| RecheckRequest {
-                agent: granted.agent().clone(),
+        let question = |intent_id| RecheckRequest {
+            agent: granted.agent().clone(),
+            intent_id,
+            approval: approval.clone(),
+        };
+        let again = granted.to_judge_again(in_force).into_iter();
+        self.judge_again(again.map(question).collect(), in_force, since)
+            .await
+    }
+
+    /// A whole bundle of which nobody is asked, with what the rules in force say of it:
+    /// they may have changed while it was gathered. That is stored first, so that all who
+    /// emit it emit the same.
+    pub(crate) async fn up_to_date(&self, mut held: HeldBundle) -> Result<HeldBundle, Failure> {
+        let Some(policy) = &self.policy else {
+            return Ok(held);
+        };
+        let id = held.bundle.id();
+        for _ in 0..TRIES {
+            // Asked after the bundle was read, so it is not older than what judged it.
+            let by = policy.refresh().await;
+            let in_force = by.bundle().ok().map(Bundle::digest);
+            let again = held.bundle.to_judge_again(in_force);
+            if again.is_empty() {
+                return Ok(held);
+            }
+            let question = |intent_id| RecheckRequest {
+                agent: held.bundle.agent().clone(),
                 intent_id,
-                approval: approval.clone(),
-            })
-            .collect();
-        let asked = questions.iter().map(|one| recheck::ask(&self.bus, one));
-        let mut unanswered = None;
-        for answer in join_all(asked).await {
-            match by_the_same(answer, in_force) {
-                Ok(reply) => {
-                    if let Some(stop) = Stop::of(&reply) {
-                        return Ok(Some(stop));
-                    }
+                approval: None,
+            };
+            let questions = again.into_iter().map(question).collect();
+            let since = held.bundle.complete_at();
+            let stops = self.judge_again(questions, in_force, since).await?;
+            tracing::info!(bundle = %id, stopped = stops.len(), "judged again before it is emitted");
+            held.bundle.judge_again(stops);
+            match self.keep_bundle(&held).await? {
+                Some(revision) => held.revision = revision,
+                None => {
+                    let gone = || Failure::transient(format!("cannot find bundle {id}"));
+                    held = self.bundle(&id).await?.ok_or_else(gone)?;
                 }
-                Err(why) => unanswered = Some(why),
             }
         }
-        match unanswered {
-            None => Ok(None),
-            Some(_) if self.has_waited(since) => Ok(Some(Stop::unjudged())),
-            Some(why) => {
-                let what = format!("what people granted is not judged again yet: {why}");
-                Err(Failure::transient_in(what, ASK_AGAIN_IN))
-            }
+        Err(Failure::transient(format!("bundle {id} changes too fast")))
+    }
+
+    /// What the rules in force stop of what is asked about, for something that has waited
+    /// `since` for the answer.
+    async fn judge_again(
+        &self,
+        questions: Vec<RecheckRequest>,
+        in_force: Option<Digest>,
+        since: Timestamp,
+    ) -> Result<Stops, Failure> {
+        let asked = questions.iter().map(|one| recheck::ask(&self.bus, one));
+        let answers = join_all(asked).await;
+        let mut stops = Stops::new();
+        for (question, answer) in questions.iter().zip(answers) {
+            let stop = match by_the_same(answer, in_force) {
+                Ok(reply) => Stop::of(&reply),
+                Err(_) if self.has_waited(since) => Some(Stop::unjudged()),
+                Err(why) => {
+                    let what = format!("what would be emitted is not judged again yet: {why}");
+                    return Err(Failure::transient_in(what, ASK_AGAIN_IN));
+                }
+            };
+            stops.extend(stop.map(|stop| (question.intent_id, stop)));
         }
+        Ok(stops)
     }
 
     /// After an outage the wait counts from our start.

@@ -69,7 +69,7 @@ async fn checker(
     Ok((task, asked))
 }
 
-fn reply(by: Digest, intent_id: IntentId, runs: bool) -> RecheckReply {
+pub(super) fn reply(by: Digest, intent_id: IntentId, runs: bool) -> RecheckReply {
     let reason = |code: &str, message: &str| Reason {
         code: code.to_owned(),
         message: message.to_owned(),
@@ -328,7 +328,8 @@ async fn what_was_stored_is_emitted_whatever_the_rules_say_by_then() -> Result<(
     };
     let support: Directory = bundle.directory().clone();
     let no = reply(bundle.digest(), intent, false);
-    let answer = approval.vote_in_vain(&ballot, &support, Stop::of(&no).context("a stop")?);
+    let stops = [(intent, Stop::of(&no).context("a stop")?)];
+    let answer = approval.vote_in_vain(&ballot, &support, &stops);
     ensure!(
         answer.changed && approval.state() == ApprovalState::Failed,
         "{answer:?}"

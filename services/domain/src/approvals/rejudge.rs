@@ -1,11 +1,14 @@
 //! What people granted, judged once more: the rules may have changed while they decided.
 //!
 //! INVARIANT: what an earlier bundle judged is stored as approved only after the bundle in
-//! force has judged it again; what it stops ends as failed by the same vote. So one
-//! transition leads out of pending here too, and whoever stores it first has decided.
+//! force has judged it again; what it stops is taken out by the same vote, or ends as failed
+//! where nothing else is left. So one transition leads out of pending here too, and whoever
+//! stores it first has decided.
 
-use countersign_schemas::events::{ApprovalResolved, ApprovalState, BlockedCode, Need, Reason};
-use countersign_schemas::{Digest, IntentId};
+use countersign_schemas::events::{
+    ApprovalKind, ApprovalResolved, ApprovalState, BlockedCode, Need, Reason,
+};
+use countersign_schemas::{Digest, IntentId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::approval::{Approval, Resolution};
@@ -57,7 +60,7 @@ impl Stop {
     pub fn unjudged() -> Self {
         Self {
             code: BlockedCode::Unavailable,
-            message: "the rules changed while people decided, and no policy checker said in \
+            message: "the rules changed before it was decided, and no policy checker said in \
                       time whether they still allow it"
                 .to_owned(),
             reasons: Vec::new(),
@@ -107,27 +110,45 @@ impl Approval {
         Some(resolved)
     }
 
-    /// As [`Self::vote`], where what this vote would grant was judged again and is stopped:
-    /// then it ends as failed. A vote that grants nothing yet is counted as ever.
+    /// As [`Self::vote`], where what this vote would grant was judged again, and these
+    /// intents are stopped: of a bundle the others run, and where nothing is left it ends
+    /// as failed. A vote that grants nothing yet is counted as ever.
     pub fn vote_in_vain(
         &mut self,
         ballot: &Ballot<'_>,
         people: &(impl People + ?Sized),
-        stop: Stop,
+        stops: &[(IntentId, Stop)],
     ) -> Answer {
         let mut answer = self.vote(ballot, people);
-        if answer.changed && self.has_been_granted() {
-            self.state = ApprovalState::Failed;
-            self.resolution = Some(Resolution {
-                at: ballot.stored_at,
-                message: stop.message.clone(),
-                by: None,
-                code: Some(stop.code),
-                stop: Some(Box::new(stop)),
-            });
+        let first = stops.first().map(|(_, stop)| stop);
+        let granted = answer.changed && self.has_been_granted();
+        if let Some(first) = first.filter(|_| granted) {
+            self.stop(ballot.stored_at, first, stops);
             answer.message = self.counted_text(ballot.vote.vote);
         }
         answer
+    }
+
+    fn stop(&mut self, at: Timestamp, first: &Stop, stops: &[(IntentId, Stop)]) {
+        if self.kind() == ApprovalKind::Bundle {
+            self.strike_stopped(stops, at);
+        }
+        let left = self.kind() == ApprovalKind::Bundle && self.live_items().next().is_some();
+        if let Some(granted) = self.resolution.as_mut().filter(|_| left) {
+            let (out, all) = (stops.len(), self.items.len());
+            let more = format!("{out} of {all} items stopped: {}", first.message);
+            granted.message = format!("{}; {more}", granted.message);
+            self.state = ApprovalState::Partial;
+            return;
+        }
+        self.state = ApprovalState::Failed;
+        self.resolution = Some(Resolution {
+            at,
+            message: first.message.clone(),
+            by: None,
+            code: Some(first.code),
+            stop: Some(Box::new(first.clone())),
+        });
     }
 }
 

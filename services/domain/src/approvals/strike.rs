@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::approval::Approval;
 use super::item::Item;
+use super::rejudge::Stop;
 use super::visible::visible;
 
 /// Why an item was taken out after people were asked.
@@ -23,6 +24,9 @@ pub struct Struck {
     /// The person who left it out of their vote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<PersonId>,
+    /// What the rules in force say against it, although people granted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Box<Stop>>,
 }
 
 impl Approval {
@@ -55,6 +59,7 @@ impl Approval {
             reason: visible(reason),
             at: now,
             by: None,
+            stop: None,
         };
         self.strike(&struck, |item| item.intent() == intent);
         if self.live_items().next().is_none() {
@@ -92,6 +97,7 @@ impl Approval {
             reason,
             at,
             by: Some(by.clone()),
+            stop: None,
         };
         self.strike(&struck, |item| !named.contains(&item.intent()));
     }
@@ -103,10 +109,25 @@ impl Approval {
             reason: "its own time was over before people had decided".to_owned(),
             at,
             by: None,
+            stop: None,
         };
         self.strike(&struck, |item| {
             item.checked().expires_at.is_some_and(|own| own <= at)
         });
+    }
+
+    /// Takes out of a bundle what the rules in force stop, each for its own reason.
+    pub(super) fn strike_stopped(&mut self, stops: &[(IntentId, Stop)], at: Timestamp) {
+        for (intent, stop) in stops {
+            let struck = Struck {
+                code: stop.code,
+                reason: stop.message.clone(),
+                at,
+                by: None,
+                stop: Some(Box::new(stop.clone())),
+            };
+            self.strike(&struck, |item| item.intent() == *intent);
+        }
     }
 
     /// Ends a bundle of which nothing is left at `at`, such as when the items that two

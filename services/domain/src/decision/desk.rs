@@ -346,7 +346,20 @@ fn dry_run(checked: &PolicyChecked) -> Decision {
 /// People said yes, and the rules in force do not.
 fn stopped_by_rules(approval: &Approval, checked: &PolicyChecked, stop: &Stop) -> Decision {
     let about = "People said yes, but the rules changed while they decided";
-    let mut decision = stopped_by_people(approval, checked, stop.code, about);
+    let why = format!("{about}: {}", stop.message);
+    by_the_rules(stopped(approval, checked, stop.code, &why), stop)
+}
+
+/// The decision on something that was allowed, and that the rules in force stop since.
+#[must_use]
+pub fn overruled(checked: &PolicyChecked, stop: &Stop) -> Decision {
+    let about = "It was allowed, but the rules changed before all of its bundle was checked";
+    let why = super::words::sentence(&format!("{about}: {}", stop.message));
+    by_the_rules(blocked(checked, stop.code, &why), stop)
+}
+
+/// With the reasons of the verdict in force in place of those of the one before it.
+fn by_the_rules(mut decision: Decision, stop: &Stop) -> Decision {
     if let Decision::Blocked(block) = &mut decision {
         block.reasons.truncate(1);
         block.reasons.extend(stop.reasons.iter().cloned());
@@ -370,6 +383,9 @@ fn stopped_by_people(
 /// The decision on an item of a bundle that was taken out after people were asked about it.
 #[must_use]
 pub fn taken_out(approval: &Approval, checked: &PolicyChecked, struck: &Struck) -> Decision {
+    if let Some(stop) = &struck.stop {
+        return stopped_by_rules(approval, checked, stop);
+    }
     let about = match struck.code {
         BlockedCode::DeniedByPerson => "A person said no",
         BlockedCode::Withdrawn => "It was taken back",

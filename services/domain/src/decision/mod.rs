@@ -6,7 +6,7 @@ mod finding;
 mod window;
 mod words;
 
-pub use desk::{Course, Decision, Desk, blocked, taken_out};
+pub use desk::{Course, Decision, Desk, blocked, overruled, taken_out};
 pub use ending::{revoked, unknown};
 pub use finding::{Finding, Reconciled, reconcile};
 pub(crate) use words::sentence;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use countersign_schemas::events::{BlockedCode, BundleRef, PolicyChecked, Verdict};
-use countersign_schemas::{AgentId, ApprovalId, BundleId, IntentId, Timestamp};
+use countersign_schemas::{AgentId, ApprovalId, BundleId, Digest, IntentId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::super::approval::Approval;
 use super::super::format::Form;
 use super::super::open::OpenError;
+use super::super::rejudge::Stop;
 use super::left_out::LeftOut;
 use super::words;
 
@@ -27,6 +28,9 @@ pub(super) enum Place {
         checked: Box<PolicyChecked>,
         /// When that was stored.
         stored_at: Timestamp,
+        /// What the rules in force say against it since.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stop: Option<Box<Stop>>,
     },
     /// An item that will not run.
     LeftOut {
@@ -110,6 +114,9 @@ pub struct Gathering {
     deadline: Timestamp,
     places: BTreeMap<u32, Place>,
     progress: Progress,
+    /// Whether what an earlier bundle of rules allowed was judged again when it was whole.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    judged_again: bool,
     settled: bool,
 }
 
@@ -137,6 +144,7 @@ impl Gathering {
             deadline: stored_at.plus(patience),
             places: BTreeMap::new(),
             progress: Progress::Gathering,
+            judged_again: false,
             settled: false,
         })
     }
@@ -205,6 +213,7 @@ impl Gathering {
             None => Place::Waits {
                 checked: Box::new(checked.clone()),
                 stored_at,
+                stop: None,
             },
         };
         self.deadline = self.deadline.min(self.patience_of(&taken, stored_at));
@@ -268,7 +277,10 @@ impl Gathering {
             return false;
         }
         for place in self.places.values_mut() {
-            let Place::Waits { checked, stored_at } = place else {
+            let Place::Waits {
+                checked, stored_at, ..
+            } = place
+            else {
                 continue;
             };
             if let Some(at) = checked
@@ -299,7 +311,7 @@ impl Gathering {
     /// What follows from the bundle as it is. The same bundle always gives the same.
     #[must_use]
     pub fn course(&self) -> BundleCourse<'_> {
-        let live = || self.waiting().map(|(_, checked, _)| checked).collect();
+        let live = || -> Vec<&PolicyChecked> { self.waiting().map(|(_, one, _)| one).collect() };
         match self.progress {
             _ if self.settled => BundleCourse::Done,
             Progress::Gathering => BundleCourse::Wait(self.deadline),
@@ -312,8 +324,55 @@ impl Gathering {
                 Ok(approval) => BundleCourse::Ask(Box::new(approval)),
                 Err(error) => BundleCourse::Unaskable(live(), error),
             },
-            Progress::Complete => BundleCourse::Emit(live()),
+            Progress::Complete => {
+                let runs = |checked: &&PolicyChecked| self.stop_of(checked.intent_id).is_none();
+                BundleCourse::Emit(live().into_iter().filter(runs).collect())
+            }
         }
+    }
+
+    /// What must be judged again before it is emitted: where nobody is asked, whatever
+    /// another bundle of rules allowed than the one in force; all of it where nobody knows
+    /// which one is. What people are asked about is judged again when they have decided.
+    #[must_use]
+    pub fn to_judge_again(&self, in_force: Option<Digest>) -> Vec<IntentId> {
+        let whole = self.progress == Progress::Complete;
+        if !whole || self.settled || self.judged_again || self.asks() {
+            return Vec::new();
+        }
+        self.waiting()
+            .filter(|(_, checked, _)| Some(checked.policy_digest) != in_force)
+            .map(|(_, checked, _)| checked.intent_id)
+            .collect()
+    }
+
+    /// Notes what became of that. From then on nobody judges it again, so whoever stores
+    /// this first has decided which of the items run.
+    pub fn judge_again(&mut self, stops: Vec<(IntentId, Stop)>) {
+        self.judged_again = true;
+        for (intent, why) in stops {
+            for place in self.places.values_mut() {
+                if let Place::Waits { checked, stop, .. } = place
+                    && checked.intent_id == intent
+                {
+                    *stop = Some(Box::new(why.clone()));
+                }
+            }
+        }
+    }
+
+    /// The items that the rules in force stop, each with the reason.
+    pub fn stopped(&self) -> impl Iterator<Item = (&PolicyChecked, &Stop)> {
+        self.places.values().filter_map(|place| match place {
+            Place::Waits { checked, stop, .. } => Some((checked.as_ref(), stop.as_deref()?)),
+            Place::LeftOut { .. } | Place::Done(_) => None,
+        })
+    }
+
+    fn stop_of(&self, intent: IntentId) -> Option<&Stop> {
+        let mut stopped = self.stopped();
+        let found = stopped.find(|(checked, _)| checked.intent_id == intent);
+        found.map(|(_, stop)| stop)
     }
 
     /// Notes that everything that follows from its end is stored. It keeps the places, to
@@ -340,7 +399,9 @@ impl Gathering {
     /// its verdict.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (u32, &PolicyChecked, Timestamp)> {
         self.places.iter().filter_map(|(index, place)| match place {
-            Place::Waits { checked, stored_at } => Some((*index, checked.as_ref(), *stored_at)),
+            Place::Waits {
+                checked, stored_at, ..
+            } => Some((*index, checked.as_ref(), *stored_at)),
             Place::LeftOut { .. } | Place::Done(_) => None,
         })
     }
@@ -354,7 +415,8 @@ impl Gathering {
     }
 
     /// When its last item was checked.
-    pub(super) fn complete_at(&self) -> Timestamp {
+    #[must_use]
+    pub fn complete_at(&self) -> Timestamp {
         let times = self.places.values().filter_map(Place::stored_at);
         times.max().unwrap_or(self.deadline)
     }

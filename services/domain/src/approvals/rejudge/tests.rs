@@ -45,7 +45,10 @@ fn vote(
         reason: vote.reason.clone(),
     };
     match stop {
-        Some(stop) => approval.vote_in_vain(&ballot, &company(), stop),
+        Some(stop) => {
+            let intent = approval.items()[0].intent();
+            approval.vote_in_vain(&ballot, &company(), &[(intent, stop)])
+        }
         None => approval.vote(&ballot, &company()),
     }
 }
@@ -227,4 +230,124 @@ fn a_stop_has_the_code_of_the_verdict() {
         assert_eq!(stop.reasons.len(), reasons.len().saturating_sub(1));
     }
     assert_eq!(Stop::of(&reply(true, &[("permitted", "y")])), None);
+}
+
+mod of_bundles {
+    use super::*;
+    use crate::approvals::bundles::{asked as ask_about, gathered, item};
+    use crate::approvals::{BundleCourse, Gathering};
+    use crate::decision::overruled;
+
+    use Verdict::{Allow, Ask};
+
+    /// Lee says yes to three items, of which these are stopped.
+    fn granted(stopped: &[usize]) -> Approval {
+        let mut approval = ask_about(&[item(0, 3, Ask), item(1, 3, Allow), item(2, 3, Ask)]);
+        let intents = approval.intents();
+        let stops: Vec<_> = stopped.iter().map(|n| (intents[*n], moved())).collect();
+        let (lee, via) = (person("lee"), "self".parse().unwrap());
+        let message = SeqToken::new("abc".parse().unwrap(), 1);
+        let vote = ApprovalVote {
+            schema_version: 1,
+            approval_id: approval.id().clone(),
+            digest: approval.digest(),
+            vote: VoteChoice::Approve,
+            items: None,
+            window: None,
+            reason: None,
+        };
+        let ballot = Ballot {
+            approver: &lee,
+            via: &via,
+            message: &message,
+            stored_at: at("10:05:00"),
+            vote: &vote,
+            reason: None,
+        };
+        approval.vote_in_vain(&ballot, &company(), &stops);
+        approval
+    }
+
+    fn runs(approval: &Approval) -> Vec<bool> {
+        let signer = PermitSigner::new(SigningKey::from_seed(&[1; 32]));
+        let desk = Desk::new(signer, "acme", Duration::from_secs(300));
+        let decisions = desk.after_approval(approval, at("10:06:00")).unwrap();
+        let approved = |one: &Decision| matches!(one, Decision::Approved(_));
+        decisions.iter().map(approved).collect()
+    }
+
+    #[test]
+    fn an_item_that_the_rules_stop_leaves_the_others() {
+        let approval = granted(&[1]);
+        assert_eq!(approval.state(), ApprovalState::Partial);
+        assert_eq!(runs(&approval), [true, false, true]);
+        let resolved = approval.resolved().unwrap();
+        assert_eq!(resolved.intents.len(), 2);
+        assert!(
+            resolved.message.contains(
+                "approved by lee; 1 of 3 items stopped: the rules in force no longer allow it"
+            ),
+            "{}",
+            resolved.message
+        );
+        let kept = serde_json::to_vec(&approval).unwrap();
+        let read: Approval = serde_json::from_slice(&kept).unwrap();
+        assert_eq!(runs(&read), runs(&approval));
+    }
+
+    #[test]
+    fn a_bundle_of_which_the_rules_leave_nothing_fails() {
+        let approval = granted(&[0, 1, 2]);
+        assert_eq!(approval.state(), ApprovalState::Failed);
+        assert_eq!(runs(&approval), [false; 3]);
+        assert_eq!(approval.resolved().unwrap().intents.len(), 3);
+        assert_eq!(granted(&[]).state(), ApprovalState::Approved);
+    }
+
+    fn emitted(bundle: &Gathering) -> usize {
+        match bundle.course() {
+            BundleCourse::Emit(items) => items.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_bundle_that_asks_nobody_is_judged_again_once_it_is_whole() {
+        let (same, other) = (checked().policy_digest, Digest::of_bytes(b"now"));
+        let mut bundle = gathered(&[item(0, 3, Allow), item(1, 3, Allow)]);
+        assert_eq!(bundle.to_judge_again(Some(other)), [], "it is gathered");
+        let last = item(2, 3, Verdict::Deny);
+        crate::approvals::bundles::add(&mut bundle, &last);
+        assert_eq!(bundle.to_judge_again(Some(same)), []);
+        let again = bundle.to_judge_again(Some(other));
+        assert_eq!(again.len(), 2, "and not what was denied");
+        assert_eq!(bundle.to_judge_again(None), again, "nobody knows the rules");
+        assert_eq!(emitted(&bundle), 2);
+        bundle.judge_again(vec![(again[0], moved())]);
+        assert_eq!(bundle.to_judge_again(Some(other)), [], "once");
+        assert_eq!(emitted(&bundle), 1);
+        let kept = serde_json::to_vec(&bundle).unwrap();
+        assert_eq!(Gathering::read(&kept).unwrap(), bundle);
+        let (stopped, stop) = bundle.stopped().next().unwrap();
+        assert_eq!(stopped.intent_id, again[0]);
+        let Decision::Blocked(block) = overruled(stopped, stop) else {
+            panic!("it runs")
+        };
+        assert!(
+            block.reasons[0].message.starts_with(
+                "It was allowed, but the rules changed before all of its bundle was checked: the \
+                 rules in force no longer allow it"
+            ),
+            "{:?}",
+            block.reasons
+        );
+        bundle.settle();
+        assert_eq!(bundle.to_judge_again(Some(other)), []);
+        let asking = gathered(&[item(0, 1, Ask)]);
+        assert_eq!(
+            asking.to_judge_again(Some(other)),
+            [],
+            "people decide first"
+        );
+    }
 }
