@@ -5,12 +5,18 @@
 mod bundles;
 #[path = "it/foreign.rs"]
 mod foreign;
+#[path = "it/forms.rs"]
+mod forms;
 #[path = "it/found.rs"]
 mod found;
 #[path = "it/freeze.rs"]
 mod freeze;
+#[path = "it/members.rs"]
+mod members;
 #[path = "it/rejudge.rs"]
 mod rejudge;
+#[path = "it/rejudge_bundles.rs"]
+mod rejudge_bundles;
 #[path = "it/silence.rs"]
 mod silence;
 #[path = "it/windows.rs"]

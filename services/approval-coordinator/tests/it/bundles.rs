@@ -364,11 +364,22 @@ async fn granted_by_one_who_died(
     key: &ApprovalId,
     digest: Digest,
 ) -> Result<Approval> {
+    let approval = voted_by_one_who_died(world, key, digest, None).await?;
+    ensure!(approval.state() == ApprovalState::Approved);
+    Ok(approval)
+}
+
+/// The same with a vote for these items only.
+async fn voted_by_one_who_died(
+    world: &World,
+    key: &ApprovalId,
+    digest: Digest,
+    items: Option<Vec<IntentId>>,
+) -> Result<Approval> {
     let bucket = Bucket::new(&world.as_coordinator().await?, APPROVALS);
     let entry = bucket.get(key.as_str()).await?.context("kept")?;
     let mut approval: Approval = serde_json::from_slice(&entry.value)?;
-    cast_on(&mut approval, digest, world)?;
-    ensure!(approval.state() == ApprovalState::Approved);
+    cast_on(&mut approval, digest, items, world)?;
     let value = serde_json::to_vec(&approval)?;
     bucket
         .update(key.as_str(), value.into(), entry.revision)
@@ -420,13 +431,7 @@ async fn an_end_that_was_told_before_its_coordinator_died_is_decided_by_the_next
     running.stop().await?;
 
     let approval = granted_by_one_who_died(&world, &key, digest).await?;
-    let resolved = approval.resolved().context("an end")?;
-    let address = Address::ApprovalResolved {
-        approval: key.clone(),
-    };
-    let meta = world.meta("approval-coordinator")?;
-    let out = Outgoing::event(&address, &resolved, &meta)?;
-    world.as_coordinator().await?.store_once(out).await?;
+    tell(&world, &approval).await?;
     ensure!(world.head(intents[0]).await?.is_none());
 
     world.clock.advance(Duration::from_secs(60));
@@ -442,8 +447,14 @@ async fn an_end_that_was_told_before_its_coordinator_died_is_decided_by_the_next
     Ok(())
 }
 
-fn cast_on(approval: &mut Approval, digest: Digest, world: &World) -> Result<()> {
-    let ballot = vote(approval.id(), digest, VoteChoice::Approve);
+fn cast_on(
+    approval: &mut Approval,
+    digest: Digest,
+    items: Option<Vec<IntentId>>,
+    world: &World,
+) -> Result<()> {
+    let mut ballot = vote(approval.id(), digest, VoteChoice::Approve);
+    ballot.items = items;
     let ballot = Ballot {
         approver: &"lee".parse()?,
         via: &"self".parse()?,
@@ -453,6 +464,56 @@ fn cast_on(approval: &mut Approval, digest: Digest, world: &World) -> Result<()>
         reason: None,
     };
     ensure!(approval.vote(&ballot, &company()?).changed);
+    Ok(())
+}
+
+/// Stores the event that tells an end.
+async fn tell(world: &World, approval: &Approval) -> Result<()> {
+    let resolved = approval.resolved().context("an end")?;
+    let address = Address::ApprovalResolved {
+        approval: approval.id().clone(),
+    };
+    let meta = world.meta("approval-coordinator")?;
+    let out = Outgoing::event(&address, &resolved, &meta)?;
+    world.as_coordinator().await?.store_once(out).await?;
+    Ok(())
+}
+
+/// Some items are granted and the others not: whether its coordinator dies before that is
+/// told or after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partial_end_survives_the_death_of_its_coordinator() -> Result<()> {
+    let world = World::start().await?;
+    let running = world.coordinator().await?;
+    let mut bundles = Vec::new();
+    for name in ["untold", "told"] {
+        let intents = judge_all(&world, name, &[Ask, Ask, Ask]).await?;
+        let digest = asked(&world, name).await?.digest;
+        bundles.push((name, intents, digest));
+    }
+    running.stop().await?;
+    for (name, intents, digest) in &bundles {
+        let some = Some(intents[..2].to_vec());
+        let approval = voted_by_one_who_died(&world, &id(name)?, *digest, some).await?;
+        ensure!(approval.state() == ApprovalState::Partial);
+        if *name == "told" {
+            tell(&world, &approval).await?;
+        }
+    }
+    world.clock.advance(Duration::from_secs(60));
+    let (one, two) = (world.coordinator().await?, world.coordinator().await?);
+    for (name, intents, _) in &bundles {
+        approved(&world, intents[0]).await?;
+        approved(&world, intents[1]).await?;
+        let left = blocked(&world, intents[2]).await?;
+        ensure!(left.code == BlockedCode::DeniedByPerson, "{name}");
+        ensure!(in_one_piece(&sequences(&world, &intents[..2]).await?));
+        ensure!(told_first(&world, &id(name)?, intents).await?);
+    }
+    one.stop().await?;
+    two.stop().await?;
+    ensure!(world.count("approval.resolved.*").await? == 2);
+    ensure!(world.count("tool.*.billing.*").await? == 6);
     Ok(())
 }
 

@@ -237,20 +237,23 @@ enum Dies {
     /// What causes the end is stored, and nobody has handled it.
     Unhandled,
     /// Nothing but the end in the bucket.
-    Undecided,
-    /// The decision, too.
     Untold,
+    /// The event that tells it, too.
+    Undecided,
+    /// The decision, too, and nobody who was asked has heard of it.
+    Unheard,
     /// Everything, but not that everything is stored.
     Unsettled,
 }
 
 const ENDS: [End; 4] = [End::Approved, End::Denied, End::Expired, End::Cancelled];
 /// Those first that are done while the coordinator runs.
-const DEATHS: [Dies; 4] = [
+const DEATHS: [Dies; 5] = [
     Dies::Unsettled,
     Dies::Unhandled,
-    Dies::Undecided,
     Dies::Untold,
+    Dies::Undecided,
+    Dies::Unheard,
 ];
 
 impl End {
@@ -336,6 +339,10 @@ async fn die(world: &World, line: &Line) -> Result<()> {
     let (mut approval, revision, bucket) = stored(world, id).await?;
     world.end_by_hand(&mut approval, end.state())?;
     store(&bucket, &approval, revision).await?;
+    if *dies == Dies::Untold {
+        return Ok(());
+    }
+    tell(world, &approval).await?;
     if *dies == Dies::Undecided {
         return Ok(());
     }
@@ -347,6 +354,22 @@ async fn die(world: &World, line: &Line) -> Result<()> {
         Decision::Blocked(blocked) => Outgoing::event(&address, blocked.as_ref(), &meta)?,
     };
     let filter = Address::chain_filter(decision.agent(), *intent);
+    world
+        .as_coordinator()
+        .await?
+        .append(out, &filter, 0)
+        .await?;
+    Ok(())
+}
+
+/// Stores the event that tells an end.
+async fn tell(world: &World, approval: &Approval) -> Result<()> {
+    let resolved = approval.resolved().context("an end is told")?;
+    let address = Address::ApprovalResolved {
+        approval: approval.id().clone(),
+    };
+    let out = Outgoing::event(&address, &resolved, &world.meta("approval-coordinator")?)?;
+    let filter = address.subject().as_str().to_owned();
     world
         .as_coordinator()
         .await?

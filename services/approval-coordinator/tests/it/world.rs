@@ -300,12 +300,22 @@ impl World {
     /// Starts a coordinator as the binary does, by a bundle in which support decides on
     /// mails, and may open windows of an hour.
     pub(crate) async fn coordinator_of_support(&self) -> Result<Running> {
+        self.coordinator_with_support(&["lee", "sam"]).await
+    }
+
+    /// The same where these are in support.
+    pub(crate) async fn coordinator_with_support(&self, support: &[&str]) -> Result<Running> {
+        let teams = |who: &str| match support.contains(&who) {
+            true => vec!["support"],
+            false => Vec::new(),
+        };
         let entities = json!({
             "teams": {"support": {}},
             "people": {
-                "lee": {"name": "Lee", "teams": ["support"]},
-                "sam": {"name": "Sam", "teams": ["support"]},
-                "eve": {"name": "Eve"}, "olga": {"name": "Olga"},
+                "lee": {"name": "Lee", "teams": teams("lee")},
+                "sam": {"name": "Sam", "teams": teams("sam")},
+                "eve": {"name": "Eve", "teams": teams("eve")},
+                "olga": {"name": "Olga"},
             },
             "roles": {"mailer": {}},
             "agents": {"billing": {"owners": ["olga"], "roles": ["mailer"], "team": "support"}},
@@ -437,6 +447,13 @@ impl World {
         let filter = Address::checked_filter(intent);
         self.checker.append(out, &filter, 0).await?;
         Ok(())
+    }
+
+    /// The stored verdict on `intent`, and when it was stored.
+    pub(crate) async fn verdict_on(&self, intent: IntentId) -> Result<(PolicyChecked, Timestamp)> {
+        let filter = Address::checked_filter(intent);
+        let found = self.any(&filter).await?;
+        Ok((codec::decode(&found.payload)?, found.stored_at))
     }
 
     /// The event on `subject`, waited for.
