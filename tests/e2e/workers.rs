@@ -164,6 +164,56 @@ async fn the_node_worker_refuses_every_forgery() {
     demands_both_proofs(&target, async |call| over_http(&client, &url, call).await).await;
 }
 
+/// A key that was stolen counts no longer from the next call on, though no call with a key
+/// that the worker does not know yet comes in between.
+async fn trusts_no_stolen_key(
+    files: &identity::Deployment,
+    of: (&'static str, &'static str),
+    send: impl AsyncFn(&Call) -> Option<String>,
+) {
+    let (tool, worker) = of;
+    for (signing, code) in [
+        (Signing::Claim, "claim_invalid"),
+        (Signing::Permit, "permit_invalid"),
+    ] {
+        let before = Target::of(files, tool, worker);
+        assert_eq!(send(&before.good()).await, None, "before the theft");
+        let (dir, now) = (files.dir().join("keys"), SystemClock.now());
+        change_key(files, &dir, signing, KeyStep::Replace, now).unwrap();
+        let stolen = send(&before.good()).await;
+        assert_eq!(stolen.as_deref(), Some(code));
+        let after = Target::of(files, tool, worker);
+        assert_eq!(send(&after.good()).await, None, "the new key");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_python_worker_trusts_a_stolen_key_no_longer() {
+    let Some(command) = python_worker() else {
+        return;
+    };
+    let (deployment, _worker) = with_python(command).await;
+    let executor = deployment.core("tool-executor").await;
+    let of = ("crm.read_contact", "nats");
+    trusts_no_stolen_key(deployment.files(), of, async |call| {
+        let target = Target::of(deployment.files(), of.0, of.1);
+        over_nats(&executor, &target, call).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_node_worker_trusts_a_stolen_key_no_longer() {
+    let Some(command) = node_worker() else { return };
+    let deployment = Deployment::prepared(&[], publish_a_retired_key).await;
+    let (_worker, url) = with_node(command, deployment.files());
+    let client = client();
+    trusts_no_stolen_key(deployment.files(), ("mail.send", "mail"), async |call| {
+        over_http(&client, &url, call).await
+    })
+    .await;
+}
+
 /// The examples behind the real services: what is approved runs, also when both keys were
 /// rotated while they ran.
 #[tokio::test(flavor = "multi_thread")]

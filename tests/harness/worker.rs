@@ -76,10 +76,8 @@ impl Bench {
             permit: permit.as_deref(),
             claim: claim.as_deref(),
         };
-        if !self.gate.knows(proofs) {
-            let (permits, claims) = published(&self.keys);
-            self.gate.trust(permits, claims);
-        }
+        let (permits, claims) = published(&self.keys);
+        self.gate.trust(permits, claims);
         let mut seen = self.seen.lock().expect("no admission panicked");
         let Admitted { permit, claim } = self
             .gate

@@ -24,7 +24,10 @@ export class Refused extends Error {
   }
 }
 
-/** A published key set, read again when it has changed and a key is not in it. */
+/**
+ * A published key set. Every call looks whether the file has changed: a key that was stolen
+ * is taken out of it, and one that was retired gets an end.
+ */
 class Keys {
   #path
   #stamp
@@ -36,7 +39,7 @@ class Keys {
   }
 
   async get(kid) {
-    if (!this.#keys.has(kid)) this.#read()
+    this.#read()
     const key = this.#keys.get(kid)
     // `exp` stands on a retired key: what it signed no longer counts after that.
     if (key === undefined || (key.exp !== undefined && key.exp <= now())) {

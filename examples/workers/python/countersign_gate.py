@@ -32,7 +32,8 @@ class Refused(Exception):
 
 
 class Keys:
-    """A published key set, read again when it has changed and a key is not in it."""
+    """A published key set. Every call looks whether the file has changed: a key that was
+    stolen is taken out of it, and one that was retired gets an end."""
 
     def __init__(self, path):
         self._path = Path(path)
@@ -41,8 +42,10 @@ class Keys:
         self._read()
 
     def get(self, kid):
-        if kid not in self._keys:
+        try:
             self._read()
+        except OSError as error:
+            raise jwt.InvalidKeyError("the published keys cannot be read") from error
         key, until = self._keys.get(kid, (None, None))
         if key is None or (until is not None and until <= time.time()):
             raise jwt.InvalidKeyError("the key is not published, or its time is over")

@@ -126,18 +126,16 @@ impl WorkGate {
         }
     }
 
-    /// Trusts these keys from now on: the published ones, after a rotation.
+    /// Trusts these keys from now on, and no others: the published ones, as they are now.
+    ///
+    /// Before each [`Self::admit`] look whether the two files have changed (inode, size and
+    /// time of change tell) and trust what they hold: a key that was stolen is taken out of
+    /// them, and one that was retired gets an end. A `kid` that is not known is no sign of
+    /// it, since a thief signs with the one that is. A file that cannot be read admits
+    /// nothing.
     pub fn trust(&self, permits: KeySet, claims: KeySet) {
         self.permits.trust(permits);
         self.claims.trust(claims);
-    }
-
-    /// Whether the keys of both tokens are known. Where they are not, read the published
-    /// keys again before [`Self::admit`].
-    #[must_use]
-    pub fn knows(&self, headers: WorkHeaders<'_>) -> bool {
-        headers.permit.is_none_or(|token| self.permits.knows(token))
-            && headers.claim.is_none_or(|token| self.claims.knows(token))
     }
 
     /// Admits one call of `tool` with `body`, once.

@@ -183,14 +183,6 @@ impl ClaimVerifier {
         self.keys.put(keys);
     }
 
-    /// Whether the key that `token` names is known. Where it is not, the published keys may
-    /// be newer than these.
-    #[must_use]
-    pub fn knows(&self, token: &str) -> bool {
-        let id = jws::key_id(token);
-        id.is_some_and(|id| self.keys.get().get(&id).is_some())
-    }
-
     /// The claims of a claim token that was issued by `issuer` for `audience` and is
     /// valid now.
     ///
