@@ -122,6 +122,19 @@ impl Office {
         (self.redact)(text)
     }
 
+    /// Makes sure that nobody counts as unknown only because the bundle could not be asked
+    /// for during an outage.
+    ///
+    /// # Errors
+    /// While it cannot be: whatever goes by people or rules waits for it.
+    pub(crate) async fn rules_known(&self) -> Result<(), Failure> {
+        let Some(policy) = &self.policy else {
+            return Ok(());
+        };
+        let wanted = policy.wanted().await.map(drop);
+        wanted.map_err(|behind| Failure::transient(behind.to_string()))
+    }
+
     /// Who is in which team now. Take it once for each piece of work.
     pub(crate) fn people(&self) -> Company {
         (self.companies)()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use countersign_domain::approvals::{Approval, Item};
 use countersign_domain::policy::Bundle;
 use countersign_runtime::bus::{BusError, Failure};
-use countersign_runtime::policy::Policy;
+use countersign_runtime::policy::{InForce, Policy};
 use countersign_schemas::events::BlockedCode;
 use countersign_schemas::{ApprovalId, IntentId, Timestamp};
 
@@ -61,7 +61,7 @@ impl Office {
     async fn void_changed(&self, policy: &Policy) -> Result<(), Failure> {
         let known = self.pending.all_judged();
         // Asked after the index was read, so the bundle is not older than what judged.
-        let by = policy.refresh().await;
+        let by = known_by(policy).await?;
         let Ok(bundle) = by.bundle() else {
             return Ok(());
         };
@@ -87,7 +87,7 @@ impl Office {
         id: &ApprovalId,
         policy: &Policy,
     ) -> Result<(), Failure> {
-        let by = policy.refresh().await;
+        let by = known_by(policy).await?;
         match by.bundle() {
             Ok(bundle) => self.void_by(id, bundle).await,
             Err(_) => Ok(()),
@@ -113,6 +113,12 @@ impl Office {
             "approval {id} changes too fast"
         )))
     }
+}
+
+/// The bundle in force, where it is known to be the published one.
+async fn known_by(policy: &Policy) -> Result<Arc<InForce>, Failure> {
+    let by = policy.refresh().await;
+    by.map_err(|behind| Failure::transient(behind.to_string()))
 }
 
 /// Whether anything was taken out.

@@ -78,6 +78,7 @@ impl Office {
     /// Counts a vote on the newest state; `None` where there is no such approval.
     async fn count(&self, ballot: &Ballot<'_>) -> Result<Option<(Held, Answer)>, Failure> {
         let id = &ballot.vote.approval_id;
+        self.rules_known().await?;
         let people = self.people();
         for _ in 0..TRIES {
             let Some(mut held) = self.held(id).await? else {

@@ -143,7 +143,7 @@ impl Checker {
         if let Some(late) = late {
             return self.out_of_time(message, agent, &request, late).await;
         }
-        let by = self.judge.in_force();
+        let by = self.judge.in_force().await?;
         let place = Some(place).filter(|_| Judge::may_label(&by, &request.tool));
         let mandate = request.requester.mandate.as_deref();
         let issuers = self.mandates.issuers_for(mandate).await;

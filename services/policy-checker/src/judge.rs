@@ -5,7 +5,8 @@ use std::sync::Arc;
 use countersign_domain::mandate::Issuers;
 use countersign_domain::policy::{self, Approved, Judging, Known, MatchKey, Outcome};
 use countersign_domain::redact::Redactor;
-use countersign_runtime::policy::{InForce, Policy};
+use countersign_runtime::bus::Failure;
+use countersign_runtime::policy::{Behind, InForce, Policy};
 use countersign_schemas::events::{RequestRef, ToolRequested};
 use countersign_schemas::{AgentId, Timestamp, ToolName};
 
@@ -31,8 +32,15 @@ pub(crate) struct Stored<'a> {
 
 impl Judge {
     /// The bundle that one intent is judged by, from its first round to its verdict.
-    pub(crate) fn in_force(&self) -> Arc<InForce> {
-        self.policy.now()
+    ///
+    /// # Errors
+    /// When there is none and the leader cannot be asked: the intent waits.
+    pub(crate) async fn in_force(&self) -> Result<Arc<InForce>, Failure> {
+        match self.policy.wanted().await {
+            Ok(by) => Ok(by),
+            Err(Behind::Unusable) => Ok(self.policy.now()),
+            Err(behind) => Err(Failure::transient(behind.to_string())),
+        }
     }
 
     /// Whether a call of this tool may leave a label behind.

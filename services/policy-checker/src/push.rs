@@ -153,7 +153,8 @@ impl Checker {
 
     /// What is published now. It is put on record first: once it is replaced, nobody could.
     async fn before(&self) -> Result<Option<(u64, Published)>, Refusal> {
-        self.policy().refresh().await;
+        // Whatever is wrong with it is about to be replaced.
+        drop(self.policy().refresh().await);
         let shelf = self.policy().shelf();
         if let Err(error) = shelf.clear().await {
             tracing::warn!(%error, "bundles that are no longer kept are not removed yet");
@@ -190,7 +191,10 @@ impl Checker {
             self.replace(&next, operator, previous, revision).await?;
         }
         let in_force = self.policy().refresh().await;
-        if in_force.bundle().map(Bundle::digest) != Ok(digest) {
+        let in_force = in_force
+            .ok()
+            .and_then(|by| by.bundle().ok().map(Bundle::digest));
+        if in_force != Some(digest) {
             return Err(Refusal::new(
                 "503",
                 "the bundle is published, but this checker could not put it in force; \

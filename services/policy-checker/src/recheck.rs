@@ -42,8 +42,9 @@ impl Checker {
             )
         })?;
         // Whoever asks has seen another bundle than the one that judged: it may be newer
-        // than ours.
+        // than ours, and one that may have been replaced answers nobody.
         let by = self.policy().refresh().await;
+        let by = by.map_err(|behind| Refusal::unavailable(behind.to_string()))?;
         let approval = self.approval(&record.checked, asked.approval).await;
         let approval = approval.map_err(silent)?;
         let mandate = record.request.requester.mandate.as_deref();

@@ -32,6 +32,7 @@ impl Office {
             let trace = trace_of(message);
             return self.open_window(held.window, trace.as_deref()).await;
         }
+        self.rules_known().await?;
         match self.admitted(asked, approver, id, message) {
             Ok(window) => {
                 counters::window("opened");

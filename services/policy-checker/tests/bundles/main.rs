@@ -1,5 +1,6 @@
 //! The life of a bundle against a real nats-server.
 
+mod behind;
 #[path = "../common/mod.rs"]
 mod common;
 mod push;

@@ -27,7 +27,11 @@ async fn in_force(world: &World, files: &Files) -> Result<()> {
     Ok(())
 }
 
-async fn recheck(world: &World, agent: &str, intent_id: IntentId) -> Result<RecheckReply> {
+pub(crate) async fn recheck(
+    world: &World,
+    agent: &str,
+    intent_id: IntentId,
+) -> Result<RecheckReply> {
     recheck_with(world, agent, intent_id, None).await
 }
 
@@ -186,6 +190,35 @@ async fn a_changed_tool_never_runs_on_what_was_decided_before() -> Result<()> {
             .reasons
             .first()
             .is_some_and(|why| why.code == "tool_changed")
+    );
+    checker.stop().await
+}
+
+/// A limit is part of a tool's definition, so one that is pushed cannot be too late for what
+/// was decided before: none of it runs, however many parts of it each recheck still finds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pushed_limit_lets_nothing_run_that_was_decided_without_it() -> Result<()> {
+    let world = World::start().await?;
+    let checker = world.checker().await?;
+    let decided = [world.verdict().await?, world.verdict().await?];
+    let mut files = bundle_with("policies/other.cedar", "")?;
+    let office = files.get("catalog/office.toml").context("no catalog")?;
+    let mut office = String::from_utf8(office.clone())?;
+    office.push_str(
+        "\n[[tools.\"docs.search\".guardrails]]\nkind = \"rate\"\nname = \"searches\"\nwindow = \"31d\"\nmax = 1\n",
+    );
+    files.insert("catalog/office.toml".to_owned(), office.into_bytes());
+    in_force(&world, &files).await?;
+    for before in &decided {
+        ensure!(before.verdict == Verdict::Allow, "{before:?}");
+        let reply = recheck(&world, "support", before.intent_id).await?;
+        let code = reply.reasons.first().map(|why| why.code.as_str());
+        ensure!(!reply.runs && code == Some("tool_changed"), "{reply:?}");
+    }
+    ensure!(world.verdict().await?.verdict == Verdict::Allow);
+    ensure!(
+        world.verdict().await?.verdict == Verdict::Deny,
+        "the limit holds"
     );
     checker.stop().await
 }

@@ -18,6 +18,7 @@ use countersign_runtime::config::{Deployment, Mandates};
 use countersign_runtime::files;
 use countersign_runtime::health::HealthHandle;
 use countersign_runtime::nats_server::NatsServer;
+use countersign_runtime::policy::Policy;
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_schemas::events::{PolicyChecked, PolicyPublished};
 use countersign_schemas::{Address, Digest, IntentId, Stream, codec, headers};
@@ -126,6 +127,15 @@ impl World {
         })
         .await?;
         Ok(checker)
+    }
+
+    /// What another service holds that follows the bundle in force.
+    pub(crate) async fn policy(&self) -> Result<Policy> {
+        let bus = common::connect(&self.server, "executor").await?;
+        let clock = Arc::new(SystemClock);
+        let context =
+            ServiceContext::new(Deployment::default(), bus, clock, CancellationToken::new());
+        Ok(Policy::start(&context, Err("there is no folder".to_owned())).await)
     }
 
     pub(crate) async fn checker(&self) -> Result<Checker> {

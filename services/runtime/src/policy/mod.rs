@@ -29,8 +29,9 @@ use shelf::{Published, Shelf, ShelfError};
 /// How often the leader is asked which bundle is in force: with the time to load it, a
 /// change arrives everywhere within a second.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long a bundle serves on after another one was published that cannot be loaded: a
-/// few tries, each of which may meet a server that restarts.
+/// How long a bundle serves on while it is not known to be the published one: the leader
+/// does not answer, or what it names cannot be read or loaded. A few tries, each of which
+/// may meet a server that restarts.
 const OUTDATED_MAX: Duration = Duration::from_secs(15);
 /// Pause before a published bundle that could not be used is tried again: it may have been
 /// the server, and loading a large bundle costs.
@@ -58,9 +59,25 @@ impl InForce {
         self.published.as_ref().map(|(at, which)| (*at, which))
     }
 
-    fn revision(&self) -> Option<u64> {
-        self.published.as_ref().map(|(revision, _)| *revision)
+    /// Whether this is that publication. A revision alone is not enough: in a bucket that
+    /// was made anew they begin again.
+    fn is(&self, revision: u64, published: &Published) -> bool {
+        self.published() == Some((revision, published))
     }
+}
+
+/// The bundle in force here is not known to be the published one: whoever needs to know
+/// takes no answer from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Behind {
+    /// The leader does not answer.
+    #[error("it cannot be asked which policy bundle is published")]
+    Unasked,
+    /// It names a bundle that cannot be loaded here, or nothing that can be read: it may
+    /// have been written by a newer release.
+    #[error("the published policy bundle cannot be used yet")]
+    Unusable,
 }
 
 /// Follows the bundle in force. Clones share one state.
@@ -78,10 +95,13 @@ struct Inner {
 struct Looking {
     /// The bundle of the folder, until it is known whether it counts.
     folder: Option<Result<Bundle, String>>,
-    /// A revision that cannot be used, and when it is tried again.
-    refused: Option<(u64, Instant)>,
-    /// A revision that cannot be used, and since when.
-    outdated: Option<(u64, Instant)>,
+    /// A publication that cannot be used, and when it is tried again.
+    refused: Option<(u64, Digest, Instant)>,
+    /// Since when the one in force is not known to be the published one.
+    behind: Option<Instant>,
+    /// What was in force until that had lasted too long. It is taken up again if it turns
+    /// out to be the published one after all.
+    aside: Option<Arc<InForce>>,
 }
 
 impl std::fmt::Debug for Policy {
@@ -127,11 +147,13 @@ impl Policy {
             looking: Mutex::new(Looking {
                 folder: Some(folder),
                 refused: None,
-                outdated: None,
+                behind: None,
+                aside: None,
             }),
             part: context.health.part("policy"),
         }));
-        policy.refresh().await;
+        // Whatever goes wrong is in the health, and is tried again.
+        drop(policy.refresh().await);
         tokio::spawn(policy.clone().follow(context.shutdown.clone()));
         policy
     }
@@ -144,6 +166,19 @@ impl Policy {
         Arc::clone(&held)
     }
 
+    /// As [`Self::now`], but where there is none it is looked once more: after an outage the
+    /// last one may only be set aside until the next look.
+    ///
+    /// # Errors
+    /// As [`Self::refresh`].
+    pub async fn wanted(&self) -> Result<Arc<InForce>, Behind> {
+        let now = self.now();
+        match now.bundle() {
+            Ok(_) => Ok(now),
+            Err(_) => self.refresh().await,
+        }
+    }
+
     /// Where bundles are kept.
     #[must_use]
     pub fn shelf(&self) -> &Shelf {
@@ -151,23 +186,38 @@ impl Policy {
     }
 
     /// Asks the leader which bundle is in force, loads it if it is another one, and gives
-    /// the one in force then. Whatever goes wrong leaves the old one in force.
-    pub async fn refresh(&self) -> Arc<InForce> {
+    /// the one in force then. Whatever goes wrong leaves the old one in force for a moment,
+    /// and then none.
+    ///
+    /// # Errors
+    /// When the one in force is not known to be the published one.
+    pub async fn refresh(&self) -> Result<Arc<InForce>, Behind> {
         let mut looking = self.0.looking.lock().await;
-        match self.0.shelf.current().await {
+        let looked = match self.0.shelf.current().await {
             Ok(Some((revision, published))) => self.meet(revision, published, &mut looking).await,
-            Ok(None) => self.none_published(&mut looking),
+            Ok(None) => {
+                self.none_published(&mut looking);
+                Ok(())
+            }
             Err(error) => {
                 tracing::debug!(%error, "cannot ask which policy bundle is in force");
                 metrics::look_failed();
-                self.failing("it cannot be asked which policy bundle is published");
+                Err(match error {
+                    ShelfError::Unreadable => Behind::Unusable,
+                    _ => Behind::Unasked,
+                })
             }
+        };
+        match looked {
+            Ok(()) => looking.behind = None,
+            Err(behind) => self.doubt(behind, &mut looking),
         }
-        self.now()
+        looked.map(|()| self.now())
     }
 
     /// Nothing was ever published, so the folder counts; unless something was in force.
     fn none_published(&self, looking: &mut Looking) {
+        self.take_up(looking.aside.take());
         if self.now().published.is_some() {
             return self
                 .failing("the published policy bundle is gone; the last one stays in force");
@@ -175,57 +225,73 @@ impl Policy {
         if let Some(folder) = looking.folder.take() {
             self.put(folder.map(Arc::new), None);
         }
-        if let Err(why) = self.now().bundle() {
-            self.failing(&format!("no policy bundle is in force: {why}"));
+        match self.now().bundle() {
+            Ok(_) => self.0.part.ready(),
+            Err(why) => self.failing(&format!("no policy bundle is in force: {why}")),
         }
     }
 
     /// Loads what is published, unless it is in force already or was tried just now.
-    async fn meet(&self, revision: u64, published: Published, looking: &mut Looking) {
-        if self.now().revision() == Some(revision) {
-            return self.0.part.ready();
+    async fn meet(
+        &self,
+        revision: u64,
+        published: Published,
+        looking: &mut Looking,
+    ) -> Result<(), Behind> {
+        let last = looking.aside.clone().unwrap_or_else(|| self.now());
+        if last.is(revision, &published) {
+            self.take_up(looking.aside.take());
+            self.0.part.ready();
+            return Ok(());
         }
-        let refused = looking.refused;
-        if refused.is_some_and(|(which, until)| which == revision && Instant::now() < until) {
-            return;
+        let digest = published.digest;
+        let refused = looking.refused.filter(|(at, which, until)| {
+            (*at, *which) == (revision, digest) && Instant::now() < *until
+        });
+        if refused.is_some() {
+            return Err(Behind::Unusable);
         }
-        match self.load(&published).await {
+        match self.load(&published, &last).await {
             Ok(bundle) => {
-                looking.refused = None;
-                looking.outdated = None;
+                (looking.folder, looking.refused, looking.aside) = (None, None, None);
                 self.put(Ok(bundle), Some((revision, published)));
                 metrics::swapped("done");
+                Ok(())
             }
             Err(error) => {
-                looking.refused = Some((revision, Instant::now() + RETRY_EVERY));
+                looking.refused = Some((revision, digest, Instant::now() + RETRY_EVERY));
                 metrics::swapped("refused");
-                tracing::error!(policy = %published.digest, %error, "the published policy bundle cannot be used");
-                self.outdated(revision, looking);
+                tracing::error!(policy = %digest, %error, "the published policy bundle cannot be used");
+                Err(Behind::Unusable)
             }
         }
     }
 
-    /// Another bundle is published and cannot be loaded. The last one serves for a moment,
-    /// so that a lost answer stops nobody, and no longer: it may allow what was taken away.
-    fn outdated(&self, revision: u64, looking: &mut Looking) {
-        let since = match looking.outdated {
-            Some((of, since)) if of == revision => since,
-            _ => Instant::now(),
-        };
-        looking.outdated = Some((revision, since));
+    /// The one in force is not known to be the published one. It serves for a moment, so
+    /// that a lost answer stops nobody, and no longer: it may allow what was taken away.
+    fn doubt(&self, behind: Behind, looking: &mut Looking) {
+        let since = *looking.behind.get_or_insert_with(Instant::now);
         if since.elapsed() < OUTDATED_MAX {
-            return self.failing("the published policy bundle cannot be used yet");
+            return self.failing(&behind.to_string());
         }
-        self.failing("the published policy bundle cannot be used, and the last one is outdated");
-        if self.now().bundle().is_ok() {
-            let why = "another one is published and cannot be loaded here".to_owned();
-            self.put(Err(why), None);
+        self.failing(&format!("{behind}, and the last one is outdated"));
+        let held = self.now();
+        if held.bundle().is_ok() {
+            looking.aside = Some(held);
+            self.put(Err(behind.to_string()), None);
+        }
+    }
+
+    /// Puts back in force what was set aside.
+    fn take_up(&self, aside: Option<Arc<InForce>>) {
+        if let Some(aside) = aside {
+            self.hold(aside);
         }
     }
 
     /// Reads a bundle from the bucket and checks it as if it came from a stranger.
-    async fn load(&self, published: &Published) -> Result<Arc<Bundle>, ShelfError> {
-        if let Ok(bundle) = &self.now().bundle
+    async fn load(&self, published: &Published, last: &InForce) -> Result<Arc<Bundle>, ShelfError> {
+        if let Ok(bundle) = &last.bundle
             && bundle.digest() == published.digest
         {
             return Ok(Arc::clone(bundle));
@@ -245,7 +311,10 @@ impl Policy {
             }
             Err(why) => tracing::error!(%why, "no policy bundle in force"),
         }
-        let next = Arc::new(InForce { bundle, published });
+        self.hold(Arc::new(InForce { bundle, published }));
+    }
+
+    fn hold(&self, next: Arc<InForce>) {
         *self.0.held.write().unwrap_or_else(PoisonError::into_inner) = next;
     }
 
