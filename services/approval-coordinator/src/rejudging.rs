@@ -9,6 +9,7 @@ use countersign_domain::approvals::{Answer, Approval, Ballot, People, Stop};
 use countersign_domain::policy::Bundle;
 use countersign_domain::policy::protocol::{RecheckReply, RecheckRequest};
 use countersign_runtime::bus::Failure;
+use countersign_runtime::policy::Policy;
 use countersign_runtime::recheck::{self, Unanswered};
 use countersign_schemas::{Digest, IntentId, Timestamp};
 use futures::future::join_all;
@@ -57,8 +58,7 @@ impl Office {
             return Ok(Vec::new());
         };
         // Asked after the approval was read, so it is not older than what judged it.
-        let by = policy.refresh().await;
-        let in_force = by.bundle().ok().map(Bundle::digest);
+        let in_force = in_force(policy).await;
         let approval = granted.for_recheck().map(Box::new);
         let question = |intent_id| RecheckRequest {
             agent: granted.agent().clone(),
@@ -80,8 +80,7 @@ impl Office {
         let id = held.bundle.id();
         for _ in 0..TRIES {
             // Asked after the bundle was read, so it is not older than what judged it.
-            let by = policy.refresh().await;
-            let in_force = by.bundle().ok().map(Bundle::digest);
+            let in_force = in_force(policy).await;
             let again = held.bundle.to_judge_again(in_force);
             if again.is_empty() {
                 return Ok(held);
@@ -139,17 +138,54 @@ impl Office {
     }
 }
 
+/// The bundle in force; `None` where there is none, or where it cannot be told whether ours
+/// still is. Then all is judged again, and no answer counts.
+async fn in_force(policy: &Policy) -> Option<Digest> {
+    match policy.refresh().await {
+        Ok(by) => by.bundle().ok().map(Bundle::digest),
+        Err(behind) => {
+            tracing::warn!(%behind, "nothing that is judged again counts");
+            None
+        }
+    }
+}
+
 /// An answer by another bundle than the one in force is none: either the checker or we are
-/// behind, and asking again finds both at one.
+/// behind, and asking again finds both at one. Where none is in force here, none counts.
 fn by_the_same(
     answer: Result<RecheckReply, Unanswered>,
     in_force: Option<Digest>,
 ) -> Result<RecheckReply, String> {
     let reply = answer.map_err(|why| why.to_string())?;
     match in_force {
-        Some(digest) if digest != reply.policy_digest => {
-            Err("the policy checker judges by another bundle".to_owned())
+        Some(digest) if digest == reply.policy_digest => Ok(reply),
+        Some(_) => Err("the policy checker judges by another bundle".to_owned()),
+        None => Err("it is not known which policy bundle is in force".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_schemas::IntentId;
+    use countersign_schemas::events::Verdict;
+
+    use super::*;
+
+    #[test]
+    fn a_yes_counts_only_by_the_bundle_that_is_in_force_here() {
+        let (ours, other) = (Digest::of_bytes(b"ours"), Digest::of_bytes(b"other"));
+        let yes = RecheckReply {
+            intent_id: IntentId::new_at(Timestamp::EPOCH),
+            runs: true,
+            verdict: Verdict::Allow,
+            reasons: Vec::new(),
+            needs: Vec::new(),
+            policy_digest: ours,
+            tool_digest: None,
+        };
+        assert!(by_the_same(Ok(yes.clone()), Some(ours)).is_ok());
+        for in_force in [Some(other), None] {
+            assert!(by_the_same(Ok(yes.clone()), in_force).is_err());
         }
-        Some(_) | None => Ok(reply),
     }
 }

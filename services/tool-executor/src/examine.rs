@@ -77,6 +77,8 @@ pub(crate) struct Examined<'t> {
     pub(crate) permitted: Permitted,
     /// What runs.
     pub(crate) tool: &'t Tool,
+    /// When it is too late to claim it.
+    pub(crate) until: Timestamp,
     /// Whether another bundle judged it than the one in force: then the checker must be
     /// asked again before anything runs.
     pub(crate) recheck: bool,
@@ -105,19 +107,31 @@ pub(crate) fn examine<'t>(
         message: refusal.to_string(),
         alarming: refusal.is_alarming(),
     })?;
-    if raw.expires_at.is_some_and(|end| end <= now) || approved.approved_until <= now {
-        return Err(Refusal::ordinary(
-            RevokedCode::PermitExpired,
-            "nobody could claim the intent before it expired",
-        ));
-    }
+    let until = approved.approved_until;
+    let until = raw.expires_at.map_or(until, |end| end.min(until));
+    in_time(until, now)?;
     let tool = unchanged_tool(trust, approved, &permitted)?;
     no_surrogates(trust, &permitted)?;
     Ok(Examined {
         recheck: trust.bundle.digest() != permitted.claims().policy_digest,
         permitted,
         tool,
+        until,
     })
+}
+
+/// Whether there is still time to claim what may be claimed until then.
+///
+/// # Errors
+/// The refusal under which it is revoked.
+pub(crate) fn in_time(until: Timestamp, now: Timestamp) -> Result<(), Refusal> {
+    match until > now {
+        true => Ok(()),
+        false => Err(Refusal::ordinary(
+            RevokedCode::PermitExpired,
+            "nobody could claim the intent before it expired",
+        )),
+    }
 }
 
 /// The raw request, if the message is one of this agent.

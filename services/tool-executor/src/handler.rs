@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_domain::decision;
-use countersign_domain::permit::ClaimSigner;
-use countersign_domain::policy::{Bundle, Tool};
+use countersign_domain::permit::{ClaimSigner, Permitted};
+use countersign_domain::policy::Bundle;
 use countersign_domain::redact::Redactor;
 use countersign_runtime::bus::{
     Bus, Failure, Handler, Incoming, Meta, StoredMessage, metrics as bus_metrics,
@@ -22,11 +22,11 @@ use tracing::{Instrument as _, Span};
 
 use crate::call::Workers;
 use crate::chain::{self, Link, Stored};
-use crate::examine::{Examined, Refusal, Trust, examine, read_approved};
+use crate::examine::{Examined, Refusal, Trust, examine, in_time, read_approved};
 use crate::fence::Fence;
 use crate::keys::Keys;
 use crate::metrics;
-use crate::recheck;
+use crate::recheck::{self, Said};
 use crate::run::Run;
 use crate::settings::Settings;
 use crate::spool::{Spool, SpoolError};
@@ -40,6 +40,9 @@ const SLOT_WAIT: Duration = Duration::from_secs(10);
 const CLOCK_RETRY: Duration = Duration::from_secs(5);
 /// Pause before a decision comes again while it is not known which bundle is in force.
 const NO_BUNDLE_RETRY: Duration = Duration::from_secs(2);
+/// Times that a checker is asked about one decision: once, and once more where it judged by
+/// another bundle, since one of the two may have just been behind.
+const RECHECKS_MAX: usize = 2;
 
 /// The executor: what is needed to claim and to run.
 #[derive(Debug)]
@@ -206,7 +209,7 @@ impl Executor {
     async fn claim(
         &self,
         approved: &ToolApproved,
-        tool: &Tool,
+        lease: Duration,
         (seq, id): (u64, &str),
         trace: Option<TraceParent>,
     ) -> Result<Option<u64>, Failure> {
@@ -217,7 +220,7 @@ impl Executor {
             agent: agent.clone(),
             tool: approved.tool.clone(),
             executor: self.id.clone(),
-            lease_until: self.now().plus(tool.timeout() + LEASE_EXTRA),
+            lease_until: self.now().plus(lease),
         };
         let link = Link {
             agent,
@@ -264,12 +267,74 @@ impl Executor {
 
     /// The bundle to run a decision by. Where it was judged by another than ours, the
     /// leader is asked first: it may be we who are behind.
-    async fn bundle_for(&self, approved: &ToolApproved) -> Arc<InForce> {
+    async fn bundle_for(&self, approved: &ToolApproved) -> Result<Arc<InForce>, Failure> {
         let now = self.policy.now();
         match now.bundle() {
-            Ok(bundle) if bundle.digest() == approved.policy_digest => now,
-            Ok(_) | Err(_) => self.policy.refresh().await,
+            Ok(bundle) if bundle.digest() == approved.policy_digest => Ok(now),
+            Ok(_) | Err(_) => self.refreshed().await,
         }
+    }
+
+    async fn refreshed(&self) -> Result<Arc<InForce>, Failure> {
+        let asked = self.policy.refresh().await;
+        asked.map_err(|behind| Failure::transient_in(behind.to_string(), NO_BUNDLE_RETRY))
+    }
+
+    /// Every check before the claim, by one bundle and, where another judged the decision,
+    /// by a checker that goes by the same one.
+    async fn passed(
+        &self,
+        approved: &ToolApproved,
+        stored: Option<&StoredMessage>,
+    ) -> Result<Passed, Halt> {
+        let mut by = self.bundle_for(approved).await?;
+        for _ in 0..RECHECKS_MAX {
+            let bundle = by.bundle().map_err(|why| {
+                Failure::transient_in(format!("no policy bundle: {why}"), NO_BUNDLE_RETRY)
+            })?;
+            let examined = self.checked(bundle, approved, stored).await?;
+            let tool = examined.tool;
+            if !examined.recheck
+                || recheck::ask(self.bus(), approved, tool, bundle.digest()).await? == Said::Runs
+            {
+                return Ok(Passed {
+                    lease: tool.timeout() + LEASE_EXTRA,
+                    until: examined.until,
+                    permitted: examined.permitted,
+                    by: Arc::clone(&by),
+                });
+            }
+            by = self.refreshed().await?;
+        }
+        Err(recheck::disagreed().into())
+    }
+}
+
+/// What may be claimed.
+struct Passed {
+    by: Arc<InForce>,
+    permitted: Permitted,
+    lease: Duration,
+    until: Timestamp,
+}
+
+/// Why something is not claimed now.
+enum Halt {
+    /// It never will be: it is revoked.
+    Refused(Refusal),
+    /// It comes again.
+    Failed(Failure),
+}
+
+impl From<Refusal> for Halt {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
     }
 }
 
@@ -319,21 +384,18 @@ impl Decisions {
         }
         let slot = executor.slot().await?;
         let stored = executor.request(&approved.request).await?;
-        let by = executor.bundle_for(&approved).await;
-        let bundle = by.bundle().map_err(|why| {
-            Failure::transient_in(format!("no policy bundle: {why}"), NO_BUNDLE_RETRY)
-        })?;
-        let Examined {
+        let Passed {
+            by,
             permitted,
-            tool,
-            recheck,
-        } = match executor.checked(bundle, &approved, stored.as_ref()).await {
-            Ok(examined) => examined,
-            Err(refusal) => return executor.revoke(&approved, seq, &refusal, trace).await,
+            lease,
+            until,
+        } = match executor.passed(&approved, stored.as_ref()).await {
+            Ok(passed) => passed,
+            Err(Halt::Refused(refusal)) => {
+                return executor.revoke(&approved, seq, &refusal, trace).await;
+            }
+            Err(Halt::Failed(failure)) => return Err(failure),
         };
-        if recheck && let Err(refusal) = recheck::ask(executor.bus(), &approved, tool).await {
-            return executor.revoke(&approved, seq, &refusal, trace).await;
-        }
         // No evidence, no action: what is left of the stream is for outcomes and revocations.
         executor.bus().require_room(&[Stream::Events]).await?;
         executor.fence.stands().await?;
@@ -341,14 +403,18 @@ impl Decisions {
             let refusal = Refusal::ordinary(RevokedCode::Frozen, &why);
             return executor.revoke(&approved, seq, &refusal, trace).await;
         }
+        // A checker that thinks, or a fence that is down, may have taken all the time there was.
+        if let Err(refusal) = in_time(until, executor.now()) {
+            return executor.revoke(&approved, seq, &refusal, trace).await;
+        }
         let (claimed, id) = (Instant::now(), chain::message_id());
         let passage = executor.fence.expect(&id, &approved, seq, claimed)?;
-        let stored = executor.claim(&approved, tool, (seq, &id), trace).await?;
+        let stored = executor.claim(&approved, lease, (seq, &id), trace).await?;
         let Some(claim_seq) = stored else {
             return Ok(());
         };
         let run = Run {
-            by: Arc::clone(&by),
+            by,
             approved,
             permitted,
             claim_seq,

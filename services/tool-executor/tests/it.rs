@@ -11,8 +11,10 @@ mod freeze;
 #[cfg(test)]
 mod world;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_runtime::clock::{Clock as _, ManualClock};
 use countersign_schemas::Address;
 use countersign_schemas::events::{Outcome, RevokedCode, ToolCompleted, ToolStarted};
 use serde_json::{Value, json};
@@ -178,6 +180,53 @@ async fn what_an_earlier_bundle_judged_runs_only_after_a_yes_of_the_checker() {
         assert_eq!(world.runs(&raw).len(), usize::from(runs));
         checker.abort();
     }
+}
+
+/// Two checkers, of which one still goes by the bundle before: its yes does not count, and
+/// where nobody else answers nothing runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yes_by_another_bundle_than_the_one_in_force_lets_nothing_run() {
+    let world = World::start().await;
+    let _executor = world.executor("executor-1");
+    let older = fixture::bundle_with("an earlier one");
+    let (old, new) = (older.digest(), world.bundle.digest());
+    for (bundles, runs) in [(vec![old], false), (vec![old, new], true)] {
+        let checkers = world.checkers(bundles, true, || ()).await;
+        let raw = world.intent("crm.read", json!({"id": "C-1"}));
+        let request = world.request(&raw).await;
+        let decision = fixture::approved(&raw, &older, request, world.now());
+        world.decide(&decision).await;
+        if runs {
+            assert_eq!(world.completed(&raw).await.outcome, Outcome::Succeeded);
+        } else {
+            let revoked = world.revoked(&raw).await;
+            assert_eq!(revoked.code, RevokedCode::RecheckDenied);
+            let why = &revoked.reasons.first().unwrap().message;
+            assert!(why.contains("another bundle"), "{revoked:?}");
+        }
+        assert_eq!(world.runs(&raw).len(), usize::from(runs));
+        checkers.abort();
+    }
+}
+
+/// Asking takes time, and what it was asked for may be over by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_expires_while_the_checker_thinks_is_not_claimed() {
+    let world = World::start().await;
+    let clock = Arc::new(ManualClock::new(world.now()));
+    let _executor = world.executor_by("executor-1", Arc::clone(&clock)).await;
+    let older = fixture::bundle_with("an earlier one");
+    let thinking = Arc::clone(&clock);
+    let in_force = vec![world.bundle.digest()];
+    let slow = move || thinking.advance(Duration::from_secs(2));
+    let _checker = world.checkers(in_force, true, slow).await;
+    let mut raw = world.intent("crm.read", json!({"id": "C-1"}));
+    raw.expires_at = Some(clock.now().plus(Duration::from_secs(1)));
+    let request = world.request(&raw).await;
+    let decision = fixture::approved(&raw, &older, request, clock.now());
+    world.decide(&decision).await;
+    assert_eq!(world.revoked(&raw).await.code, RevokedCode::PermitExpired);
+    assert!(world.runs(&raw).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -407,8 +456,8 @@ async fn stopping_finishes_what_runs_and_begins_nothing_new() {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_wrong_clock_nothing_is_claimed() {
     let world = World::start().await;
-    let wrong = world.now().plus(Duration::from_secs(60));
-    let _executor = world.executor_at("executor-1", wrong).await;
+    let wrong = Arc::new(ManualClock::new(world.now().plus(Duration::from_secs(60))));
+    let _executor = world.executor_by("executor-1", wrong).await;
     let raw = world.intent("crm.read", json!({"id": "C-1"}));
     world.approve(&raw).await;
     world.until_given_back().await;

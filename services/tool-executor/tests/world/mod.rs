@@ -21,7 +21,7 @@ use countersign_schemas::events::{
     ControlApplied, FreezeScope, Outcome, RequestRef, ToolApproved, ToolCompleted, ToolRequested,
     ToolRevoked, ToolStarted,
 };
-use countersign_schemas::{Address, Event, SeqToken, Stream, Timestamp, headers};
+use countersign_schemas::{Address, Digest, Event, SeqToken, Stream, Timestamp, headers};
 use countersign_tool_executor::{NAME, Settings, run};
 use futures::StreamExt as _;
 use serde::de::DeserializeOwned;
@@ -122,11 +122,11 @@ impl World {
         Executor { shutdown, task }
     }
 
-    /// An executor whose clock stands at `at`.
-    pub(crate) async fn executor_at(&self, id: &str, at: Timestamp) -> Executor {
+    /// An executor that goes by this clock.
+    pub(crate) async fn executor_by(&self, id: &str, clock: Arc<ManualClock>) -> Executor {
         let shutdown = CancellationToken::new();
         let bus = connect(&self.server.url(), NAME).await;
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(at));
+        let clock: Arc<dyn Clock> = clock;
         let context = ServiceContext::new(deployment(), bus, clock, shutdown.clone());
         let task = self.launch(id, std::future::ready(context));
         Executor { shutdown, task }
@@ -241,19 +241,33 @@ impl World {
         purge.purge().sequence(seq).await.unwrap();
     }
 
-    /// Answers every recheck with this, as the checker would.
+    /// Answers every recheck with this, as a checker that goes by the bundle in force.
     pub(crate) async fn checker_that_says(&self, runs: bool) -> JoinHandle<()> {
+        self.checkers(vec![self.bundle.digest()], runs, || ()).await
+    }
+
+    /// Answers rechecks as checkers that go by these bundles in turn, the last one for ever,
+    /// each time after `before` was done.
+    pub(crate) async fn checkers(
+        &self,
+        bundles: Vec<Digest>,
+        runs: bool,
+        before: impl Fn() + Send + 'static,
+    ) -> JoinHandle<()> {
         let client = self.bus.client().clone();
         let mut asked = client.subscribe("cs.policy.recheck").await.unwrap();
         client.flush().await.unwrap();
         let tool = fixture::tool(&self.bundle, "crm.read").digest();
+        let last = bundles.last().copied().unwrap();
+        let mut bundles = bundles.into_iter();
         tokio::spawn(async move {
             while let Some(request) = asked.next().await {
                 let question: Value = serde_json::from_slice(&request.payload).unwrap();
+                before();
                 let answer = json!({
                     "intent_id": question["intent_id"], "runs": runs, "verdict": "allow",
                     "reasons": [], "needs": [], "tool_digest": tool,
-                    "policy_digest": countersign_schemas::Digest::of_bytes(b"newer"),
+                    "policy_digest": bundles.next().unwrap_or(last),
                 });
                 let reply = request.reply.unwrap();
                 client
