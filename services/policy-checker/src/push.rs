@@ -49,7 +49,9 @@ impl Checker {
                 parts,
                 replaces,
             } => self.publish(operator, digest, &parts, replaces).await,
-            PushRequest::Rollback { digest } => self.roll_back(operator, digest).await,
+            PushRequest::Rollback { digest, replaces } => {
+                self.roll_back(operator, digest, replaces).await
+            }
             PushRequest::Read { digest, number } => self.read_part(digest, number).await,
         }
     }
@@ -101,12 +103,7 @@ impl Checker {
         let _one_at_a_time = self.pushing().lock().await;
         let shelf = self.policy().shelf();
         let before = self.before().await?;
-        let current = before.as_ref().map(|(_, published)| published.digest);
-        if replaces.is_some() && replaces != current {
-            let message = "another bundle is in force than the one to be replaced; \
-                           look at the difference and push again";
-            return Err(Refusal::new("409", message));
-        }
+        replaceable(before.as_ref(), replaces)?;
         let packed = shelf.uploaded(parts).await.map_err(refused)?;
         let (sound, packed) = examined(packed, digest, self.limits()).await?;
         let kept = Kept {
@@ -125,10 +122,16 @@ impl Checker {
         self.put_in_force(next, operator, before).await
     }
 
-    async fn roll_back(&self, operator: PersonId, digest: Digest) -> Result<PushReply, Refusal> {
+    async fn roll_back(
+        &self,
+        operator: PersonId,
+        digest: Digest,
+        replaces: Option<Digest>,
+    ) -> Result<PushReply, Refusal> {
         let _one_at_a_time = self.pushing().lock().await;
         let shelf = self.policy().shelf();
         let before = self.before().await?;
+        replaceable(before.as_ref(), replaces)?;
         let kept = shelf.kept().await.map_err(refused)?;
         let kept = kept.into_iter().find(|kept| kept.digest == digest);
         let kept = kept.ok_or_else(|| {
@@ -265,6 +268,17 @@ impl Checker {
             data: STANDARD.encode(part.ok_or_else(missing)?),
         })
     }
+}
+
+/// Refuses where another bundle is in force than the operator means to replace.
+fn replaceable(before: Option<&(u64, Published)>, replaces: Option<Digest>) -> Result<(), Refusal> {
+    let current = before.map(|(_, published)| published.digest);
+    if replaces.is_none() || replaces == current {
+        return Ok(());
+    }
+    let message = "another bundle is in force than the one to be replaced; look at the \
+                   difference and send it again";
+    Err(Refusal::new("409", message))
 }
 
 fn read(body: &[u8]) -> Result<PushRequest, Refusal> {

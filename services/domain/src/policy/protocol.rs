@@ -33,6 +33,9 @@ pub enum PushRequest {
     Rollback {
         /// The bundle.
         digest: Digest,
+        /// The bundle that the operator means to replace; refused if another is in force.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<Digest>,
     },
     /// One part of a packed bundle.
     Read {
@@ -167,7 +170,10 @@ mod tests {
             read(json!({"op": "status"})).unwrap(),
             PushRequest::Status {}
         );
-        let rollback = PushRequest::Rollback { digest };
+        let rollback = PushRequest::Rollback {
+            digest,
+            replaces: None,
+        };
         assert_eq!(
             read(json!({"op": "rollback", "digest": digest})).unwrap(),
             rollback

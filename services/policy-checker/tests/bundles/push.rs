@@ -81,7 +81,18 @@ async fn going_back_is_a_publication_of_its_own_and_outlives_a_restart() -> Resu
         ensure!(reply.is_ok(), "{reply:?}");
     }
     let (first, _) = world.records(opened).await?.context("no record")?;
-    let back = world.ask(&PushRequest::Rollback { digest: opened }).await;
+    // Another operator compared with a bundle that is in force no longer.
+    let stale = PushRequest::Rollback {
+        digest: opened,
+        replaces: Some(opened),
+    };
+    world.refuses(&stale, "409", "to be replaced").await?;
+    ensure!(world.published().await? == Some(shut), "it was rolled back");
+    let rollback = PushRequest::Rollback {
+        digest: opened,
+        replaces: Some(shut),
+    };
+    let back = world.ask(&rollback).await;
     let Ok(PushReply::Published { previous, .. }) = back else {
         bail!("not rolled back: {back:?}");
     };
@@ -91,6 +102,7 @@ async fn going_back_is_a_publication_of_its_own_and_outlives_a_restart() -> Resu
     ensure!(world.verdict().await?.policy_digest == opened);
     let unknown = PushRequest::Rollback {
         digest: Digest::of_bytes(b"never pushed"),
+        replaces: None,
     };
     ensure!(matches!(world.ask(&unknown).await, Err((code, ..)) if code == "404"));
     let Ok(PushReply::Read {

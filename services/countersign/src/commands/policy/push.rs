@@ -27,6 +27,9 @@ pub(super) struct PushArgs {
 pub(super) struct RollbackArgs {
     /// The bundle to put in force again; `policy status` lists those that are kept
     digest: Digest,
+    /// Refuse unless this bundle is in force: the one that you mean to take out
+    #[arg(long, value_name = "DIGEST")]
+    replaces: Option<Digest>,
     #[command(flatten)]
     who: Operator,
 }
@@ -70,8 +73,11 @@ pub(super) async fn push(args: &PushArgs, output: &Output) -> Result<Exit, CliEr
 /// Puts a kept bundle in force again.
 pub(super) async fn rollback(args: &RollbackArgs, output: &Output) -> Result<Exit, CliError> {
     let desk = Desk::connect(&args.who).await?;
-    let digest = args.digest;
-    published(desk.ask(&PushRequest::Rollback { digest }).await, output)
+    let rollback = PushRequest::Rollback {
+        digest: args.digest,
+        replaces: args.replaces,
+    };
+    published(desk.ask(&rollback).await, output)
 }
 
 fn published(reply: Result<PushReply, Denied>, output: &Output) -> Result<Exit, CliError> {
