@@ -6,7 +6,7 @@ use countersign_domain::decision::{Decision, taken_out};
 use countersign_domain::windows::Window;
 use countersign_runtime::bus::Failure;
 use countersign_schemas::Address;
-use countersign_schemas::events::ApprovalState;
+use countersign_schemas::events::{ApprovalState, BlockedCode};
 
 use crate::counters;
 use crate::office::{Held, Office};
@@ -47,10 +47,21 @@ impl Office {
         };
         // Before the decisions: whoever judges one of them again finds who approved it.
         self.say(&address, &resolved, trace).await?;
+        let frozen: Vec<Decision> = decisions
+            .iter()
+            .filter(|decision| approval.has_been_granted() && is_frozen(decision))
+            .cloned()
+            .collect();
         self.decide_all(decisions, trace).await?;
         let people = self.people();
         for handoff in self.writer(people.as_ref()).resolved(approval) {
             self.hand_off(handoff, id.as_str(), trace).await?;
+        }
+        // They hear above that it may run; of these it is not so.
+        for decision in &frozen {
+            if let Some(item) = approval.item(decision.intent()) {
+                self.decide_at_once(decision, item.checked(), trace).await?;
+            }
         }
         counters::resolved(approval.state().as_str());
         tracing::info!(approval = %id, state = %approval.state(), trace, "approval ended");
@@ -60,7 +71,8 @@ impl Office {
     }
 
     /// Stores what follows from a change of `held` by which single items were taken out:
-    /// the blocks of those, or everything if it was the end of it.
+    /// the blocks of those, each told to whoever can help, or everything if it was the end
+    /// of it.
     pub(crate) async fn settle_taken_out(
         &self,
         held: Held,
@@ -77,7 +89,8 @@ impl Office {
             };
             let mut decision = taken_out(approval, item.checked(), struck);
             self.add_link(&mut decision);
-            self.decide(&decision, trace).await?;
+            self.decide_at_once(&decision, item.checked(), trace)
+                .await?;
         }
         Ok(())
     }
@@ -88,5 +101,13 @@ impl Office {
         {
             handoff.link = handoff.approval_id.as_ref().and_then(|id| self.link(id));
         }
+    }
+}
+
+/// Whether a freeze stopped it.
+fn is_frozen(decision: &Decision) -> bool {
+    match decision {
+        Decision::Blocked(blocked) => blocked.code == BlockedCode::Frozen,
+        Decision::Approved(_) => false,
     }
 }

@@ -40,15 +40,18 @@ pub(crate) async fn follow(office: Arc<Office>) -> Result<(), BusError> {
             () = office.shutdown.cancelled() => return Ok(()),
             _ = every.tick() => {}
         }
-        let revision = policy.now().published().map(|(revision, _)| revision);
+        let published = policy
+            .now()
+            .published()
+            .map(|(at, which)| (at, which.digest));
         let due = again.is_some_and(|at| Instant::now() >= at);
-        if revision.is_none() || (revision == done && !due) {
+        if published.is_none() || (published == done && !due) {
             continue;
         }
         match office.void_changed(&policy).await {
             Ok(()) => {
-                again = (revision != done).then(|| Instant::now() + LOOK_AGAIN_AFTER);
-                done = revision;
+                again = (published != done).then(|| Instant::now() + LOOK_AGAIN_AFTER);
+                done = published;
             }
             Err(failure) => tracing::warn!(%failure, "what a changed tool voids is not ended yet"),
         }

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use countersign_domain::chain::{Head, Last};
 use countersign_domain::decision::{revoked, unknown};
 use countersign_runtime::bus::{Failure, StoredMessage, metrics};
-use countersign_schemas::events::{RevokedCode, ToolApproved, ToolCompleted, ToolStarted};
-use countersign_schemas::{Address, AgentId, IntentId, Stream, Timestamp, headers};
+use countersign_schemas::events::{
+    RevokedCode, ToolApproved, ToolCompleted, ToolRevoked, ToolStarted,
+};
+use countersign_schemas::{Address, AgentId, ApprovalId, IntentId, Stream, Timestamp, headers};
 
 use super::index::Open;
 use super::{ENDED_AGAIN, Looked, NOT_OURS_AGAIN, RETRY_AFTER, SKEW};
@@ -25,8 +27,9 @@ pub(super) async fn look(office: Arc<Office>, intent: IntentId, open: Open) -> L
     }
 }
 
-/// Tells people of an unknown outcome, whoever stored it. Told once, so that doing it again
-/// at every start costs a read and changes nothing.
+/// Tells people of an unknown outcome, or of a revocation of what they approved, whoever
+/// stored it. Told once, so that doing it again at every start costs a few reads and changes
+/// nothing.
 pub(super) async fn tell(office: Arc<Office>, message: StoredMessage) -> Looked {
     for _ in 0..TRIES {
         match office.tell(&message).await {
@@ -35,7 +38,10 @@ pub(super) async fn tell(office: Arc<Office>, message: StoredMessage) -> Looked 
         }
         tokio::time::sleep(RETRY_AFTER).await;
     }
-    metrics::alarm("outcome_not_told", "nobody was told of an unknown outcome");
+    metrics::alarm(
+        "outcome_not_told",
+        "nobody was told of an unknown outcome, or of a revocation",
+    );
     Looked::Told
 }
 
@@ -143,6 +149,41 @@ impl Office {
     }
 
     async fn tell(&self, message: &StoredMessage) -> Result<(), Failure> {
+        match message.address() {
+            Some(Address::ToolRevoked { .. }) => self.tell_revoked(message).await,
+            _ => self.tell_unknown(message).await,
+        }
+    }
+
+    /// Whoever was told that it may run is told that it will not.
+    async fn tell_revoked(&self, message: &StoredMessage) -> Result<(), Failure> {
+        let ce_type = message.header(headers::CE_TYPE);
+        let revoked: ToolRevoked = decode(ce_type, &message.payload).map_err(Failure::poison)?;
+        let (agent, intent) = (&revoked.agent, revoked.intent_id);
+        // Without a verdict it cannot be told which approval it was in.
+        let Some((checked, _)) = self.verdict(agent, intent).await? else {
+            return Ok(());
+        };
+        let id = match &checked.bundle {
+            Some(bundle) => ApprovalId::for_bundle(agent, &bundle.id),
+            None => ApprovalId::for_intent(intent),
+        };
+        let Some(held) = self.held(&id).await? else {
+            return Ok(());
+        };
+        let people = self.people();
+        let trace = trace_in(&message.headers);
+        for handoff in self
+            .writer(people.as_ref())
+            .revoked(&revoked, &held.approval)
+        {
+            self.hand_off(handoff, &intent.to_string(), trace.as_deref())
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_unknown(&self, message: &StoredMessage) -> Result<(), Failure> {
         let ce_type = message.header(headers::CE_TYPE);
         let completed: ToolCompleted =
             decode(ce_type, &message.payload).map_err(Failure::poison)?;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_domain::chain::{End, Head, Last, is_unreadable};
+use countersign_domain::handoff;
 use countersign_runtime::bus::{BusError, Followed, ReplayFrom, Source, StoredMessage};
 use countersign_schemas::events::{Outcome, ToolApproved};
 use countersign_schemas::{Address, Event, IntentId, Stream, Timestamp, headers, limits};
@@ -47,7 +48,7 @@ enum Looked {
     Ended(IntentId, Timestamp),
     /// Look again then.
     Again(IntentId, Timestamp),
-    /// People were told of an unknown outcome.
+    /// People were told of an end, where they must be.
     Told,
 }
 
@@ -167,7 +168,7 @@ fn take_in(office: &Arc<Office>, index: &mut Index, work: &mut Work, message: St
                 _ => return,
             };
             index.remove(intent);
-            if end.is_some_and(|end| is_unknown(&end)) {
+            if end.is_some_and(|end| is_for_people(&end)) {
                 work.push(Box::pin(ends::tell(Arc::clone(office), message)));
             }
         }
@@ -188,11 +189,13 @@ fn last_of(message: &StoredMessage) -> Last<'_> {
     }
 }
 
-/// Whether nobody knows if it happened: the sweep says so of a claim that ended in silence,
-/// an executor of a call that was cut off.
-fn is_unknown(end: &End) -> bool {
+/// Whether people may have to hear of it: nobody knows if it happened (the sweep says so of
+/// a claim that ended in silence, an executor of a call that was cut off), or it may be
+/// something that they approved.
+fn is_for_people(end: &End) -> bool {
     match end {
         End::Completed(completed) => completed.outcome == Outcome::Unknown,
-        End::Blocked(_) | End::Revoked(_) => false,
+        End::Revoked(revoked) => handoff::is_told(revoked.code),
+        End::Blocked(_) => false,
     }
 }

@@ -676,3 +676,27 @@ async fn a_batch_is_stored_whole_or_not_at_all() -> Result<()> {
     ensure!(bus.append_together(Vec::new()).await.is_err());
     Ok(())
 }
+
+/// What a changed tool takes out of a bundle is told to whoever can help, though people go on
+/// deciding the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_tool_takes_its_items_out_of_a_bundle_and_people_hear_of_it() -> Result<()> {
+    let world = World::start().await?;
+    let bundle = world.publish_another_bundle().await?;
+    let running = world.coordinator_that_follows().await?;
+    let tool = bundle.catalog().tool(&"mail.send".parse()?);
+    let mut same = place("b", 2, 0);
+    same["tool_digest"] = json!(tool.context("the company sends mail")?.digest());
+    let same = world.judge(Ask, same).await?;
+    let changed = judge(&world, "b", 2, 1, Ask).await?;
+    ensure!(blocked(&world, changed).await?.code == BlockedCode::ToolChanged);
+    let told = format!("handoff.blocked.support.{changed}");
+    let told: Handoff = world.event(&told).await?;
+    ensure!(
+        told.code == "tool_changed" && told.intents == [changed],
+        "{told:?}"
+    );
+    asked(&world, "b").await?;
+    ensure!(world.head(same).await?.is_none(), "people still decide it");
+    running.stop().await
+}

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use countersign_domain::approvals::ViewReply;
+use countersign_domain::approvals::{Approval, ViewReply};
 use countersign_domain::freeze::FreezeView;
-use countersign_runtime::bus::{Append, Bus, Outgoing};
+use countersign_runtime::bus::layout::APPROVALS;
+use countersign_runtime::bus::{Append, Bucket, Bus, Outgoing};
 use countersign_schemas::events::{
     ApprovalResolved, ApprovalState, ApprovalVoted, BasisKind, BlockedCode, ControlApplied,
-    ControlDone, ControlRefused, FreezeScope, RevokedCode, ToolApproved, ToolBlocked, ToolRevoked,
-    Verdict, VoteChoice,
+    ControlDone, ControlRefused, FreezeScope, Handoff, RevokedCode, ToolApproved, ToolBlocked,
+    ToolRevoked, Verdict, VoteChoice,
 };
 use countersign_schemas::{Address, ApprovalId, IntentId, SeqToken, Stream};
 use serde_json::{Value, json};
@@ -372,4 +373,50 @@ async fn a_freeze_in_force_is_stored_again_every_half_horizon_until_it_is_releas
     );
     one.stop().await?;
     two.stop().await
+}
+
+/// People said yes and heard that it may run; a freeze stops it after that, or in the moment
+/// between their vote and the decision.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_approved_what_a_freeze_stops_hears_of_it() -> Result<()> {
+    let world = World::start().await?;
+    let lee = world.person("lee").await?;
+    let running = world.coordinator().await?;
+    let [late, between] = [
+        world.judge(Verdict::Ask, json!({})).await?,
+        world.judge(Verdict::Ask, json!({})).await?,
+    ];
+    let id = ApprovalId::for_intent(late);
+    let digest = world.digest(&lee, "lee", &id).await?;
+    world
+        .vote(&lee, "lee", &vote(&id, digest, VoteChoice::Approve))
+        .await?;
+    world
+        .event::<ToolApproved>(&format!("tool.approved.billing.{late}"))
+        .await?;
+    let id = ApprovalId::for_intent(between);
+    world.digest(&lee, "lee", &id).await?;
+    running.stop().await?;
+
+    let bucket = Bucket::new(&world.as_coordinator().await?, APPROVALS);
+    let entry = bucket.get(id.as_str()).await?.context("no approval")?;
+    let mut approval: Approval = serde_json::from_slice(&entry.value)?;
+    world.end_by_hand(&mut approval, ApprovalState::Approved)?;
+    let value = serde_json::to_vec(&approval)?;
+    bucket
+        .update(id.as_str(), value.into(), entry.revision)
+        .await?;
+    applied(&world, 4_711).await?;
+    let running = world.coordinator().await?;
+    for intent in [late, between] {
+        let told = format!("handoff.blocked.support.{intent}");
+        let told: Handoff = world.event(&told).await?;
+        ensure!(
+            told.code == "frozen" && told.intents == [intent],
+            "{told:?}"
+        );
+    }
+    ensure!(revoked(&world, late).await?.code == RevokedCode::Frozen);
+    ensure!(blocked(&world, between).await?.code == BlockedCode::Frozen);
+    running.stop().await
 }

@@ -539,5 +539,12 @@ async fn the_intents_own_end_holds_while_it_waits_and_after_it_is_approved() -> 
     let revoked = format!("tool.revoked.billing.{intent}");
     let revoked: ToolRevoked = world.event(&revoked).await?;
     ensure!(revoked.code.as_str() == "permit_expired", "{revoked:?}");
+    // They were told that it may run.
+    let told = format!("handoff.blocked.support.{intent}");
+    let told: Handoff = world.event(&told).await?;
+    ensure!(
+        told.code == "permit_expired" && told.approval_id == Some(id),
+        "{told:?}"
+    );
     stop(coordinators).await
 }

@@ -58,7 +58,7 @@ impl Words {
     }
 
     /// The need as an event states it.
-    pub(super) fn needs(self, code: &str) -> Vec<Need> {
+    pub(crate) fn needs(self, code: &str) -> Vec<Need> {
         let need = |message: &str| Need {
             code: code.to_owned(),
             message: message.to_owned(),

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use countersign_schemas::events::{
-    ApprovalVote, BlockedCode, Outcome, RevokedCode, ToolBlocked, ToolStarted, VoteChoice,
+    ApprovalVote, BlockedCode, Outcome, RevokedCode, ToolBlocked, ToolRevoked, ToolStarted,
+    VoteChoice,
 };
 use countersign_schemas::{SeqToken, TeamId};
 
@@ -105,6 +106,7 @@ fn rendered() -> String {
     asked_pages(&mut book);
     resolved_pages(&mut book);
     blocked_pages(&mut book);
+    revoked_pages(&mut book);
     outcome_page(&mut book);
     for code in RevokedCode::ALL.iter().copied() {
         let words = of_revocation(code);
@@ -182,6 +184,78 @@ fn blocked_pages(book: &mut Book) {
     let handoff = writer.blocked(&block(BlockedCode::Frozen), &timed);
     let head = "blocked, with a deadline and a claimed requester";
     book.page(head, &handoff.unwrap());
+}
+
+/// Why each revocation happened, as whoever revokes says it.
+fn why_revoked(code: RevokedCode) -> &'static str {
+    match code {
+        RevokedCode::Frozen => "kim froze the agent billing at 2026-11-22T10:05:30Z",
+        RevokedCode::Withdrawn => "billing withdrew it",
+        RevokedCode::WindowClosed => "lee closed the window",
+        RevokedCode::PermitExpired => "Nobody started it before 2026-11-22T10:10:00Z.",
+        RevokedCode::RecheckDenied => "the policy changed after the decision, and mail is closed",
+        RevokedCode::ToolChanged => "the tool's definition changed after the decision",
+        RevokedCode::DigestMismatch => "the stored request is not the one that was approved",
+        RevokedCode::InputGone => "the stored request is gone",
+    }
+}
+
+fn revocation(code: RevokedCode) -> ToolRevoked {
+    let words = of_revocation(code);
+    let blocked = block(BlockedCode::Frozen);
+    ToolRevoked {
+        schema_version: 1,
+        intent_id: blocked.intent_id,
+        request: blocked.request,
+        agent: blocked.agent,
+        requester: blocked.requester,
+        tool: blocked.tool,
+        code,
+        tried: blocked.tried,
+        reasons: vec![Reason {
+            code: code.as_str().to_owned(),
+            message: why_revoked(code).to_owned(),
+            policy_id: None,
+        }],
+        needs: words.needs(code.as_str()),
+        handoff: None,
+        next_action: words.next,
+    }
+}
+
+fn revoked_pages(book: &mut Book) {
+    let company = company();
+    let writer = Writer::new(&company, &plain);
+    let mut approved = open(&[("support", 1)]);
+    vote(&mut approved, "lee", VoteChoice::Approve, None);
+    for code in RevokedCode::ALL.iter().copied() {
+        let told = writer.revoked(&revocation(code), &approved);
+        assert_eq!(told.len(), usize::from(is_told(code)), "{code}");
+        for handoff in told {
+            book.page(&format!("blocked after approval, {code}"), &handoff);
+        }
+    }
+}
+
+#[test]
+fn nobody_is_told_that_something_was_revoked_which_nobody_granted() {
+    let company = company();
+    let writer = Writer::new(&company, &plain);
+    let revoked = revocation(RevokedCode::PermitExpired);
+    let mut denied = open(&[("support", 1)]);
+    assert!(writer.revoked(&revoked, &denied).is_empty(), "it waits");
+    vote(&mut denied, "lee", VoteChoice::Deny, None);
+    assert!(writer.revoked(&revoked, &denied).is_empty(), "denied");
+    let mut granted = open(&[("support", 1)]);
+    vote(&mut granted, "lee", VoteChoice::Approve, None);
+    let other = ToolRevoked {
+        intent_id: IntentId::new_at(at("10:00:02")),
+        ..revoked
+    };
+    assert!(
+        writer.revoked(&other, &granted).is_empty(),
+        "another intent"
+    );
 }
 
 fn outcome_page(book: &mut Book) {

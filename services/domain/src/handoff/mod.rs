@@ -1,6 +1,7 @@
 //! Messages to people: what was tried, why it stopped, what would make it possible, who
 //! can help and until when. Redacted, because they leave the system through chat and mail.
 
+mod stopped;
 mod text;
 
 use countersign_schemas::events::{
@@ -11,6 +12,7 @@ use countersign_schemas::{Address, ApprovalId, IntentId, PersonId, TeamId, Times
 
 use crate::approvals::{Approval, Item, People, harmless};
 use crate::decision::{of_block, sentence, tried};
+pub use stopped::is_told;
 use text::Page;
 
 /// Characters of a title: what a phone shows of a notification.
