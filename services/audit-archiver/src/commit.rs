@@ -10,15 +10,17 @@ use std::path::PathBuf;
 
 use countersign_domain::archive::{
     BadPlace, ChainState, Entry, EntryError, EntryKind, FileEntry, Files, Leaves, ManifestKey,
-    ManifestPublicKeys, Position, Row, Span, Walked, leaf, verify_chain,
+    ManifestPublicKeys, Position, Removed, Row, Span, Walked, leaf, verify_chain,
 };
 use countersign_domain::merkle::Tree;
 use countersign_schemas::{Digest, Incarnation, Stream, Timestamp};
 
 use crate::encode::{About, EncodeError, write_file};
 use crate::hooks::{Hooks, Step, Stopped};
+use crate::merge::Merged;
 use crate::root::{Created, Root, StoreError};
 use crate::state::State;
+use crate::tidy::{Tidier, TidyLimits};
 
 /// Rows of one stored message: its own, and before it one for a gap, if there was one.
 #[derive(Debug, Clone)]
@@ -142,6 +144,12 @@ impl Writer {
         &self.files
     }
 
+    /// A tidier of this archive, standing where the writer does.
+    pub(crate) fn tidier(&self, limits: TidyLimits) -> Tidier {
+        let at = (self.head.clone(), self.files.clone());
+        Tidier::new(self.root.clone(), self.options.pinned.clone(), at, limits)
+    }
+
     /// The name under which entries are signed.
     #[must_use]
     pub fn signer(&self) -> String {
@@ -177,11 +185,53 @@ impl Writer {
             tree,
             signer: String::new(),
         };
+        self.commit_entry(entry)?;
+        Ok(true)
+    }
+
+    /// Puts a merged file in the place of those it was made from, as one entry. Returns
+    /// whether it did: files that are no longer part of the archive are left alone.
+    ///
+    /// # Errors
+    /// Nothing is committed on an error, except after [`Step::Committed`].
+    pub fn replace(&mut self, merged: Merged, created: Timestamp) -> Result<bool, CommitError> {
+        let Merged {
+            file,
+            entry,
+            inputs,
+        } = merged;
+        let stands = |input: &FileEntry| self.files.get(&input.path) == Some(input);
+        if !inputs.iter().all(stands) {
+            return Ok(false);
+        }
+        self.options.hooks.after(Step::FileWritten)?;
+        self.link(&file, &entry)?;
+        self.options.hooks.after(Step::FileLinked)?;
+        let removes = inputs.into_iter().map(|input| Removed {
+            path: input.path,
+            sha256: input.sha256,
+        });
+        let entry = Entry {
+            n: self.head.n.saturating_add(1),
+            prev: self.head.digest,
+            kind: EntryKind::Replace,
+            created,
+            files: vec![entry],
+            removes: removes.collect(),
+            positions: self.head.positions.clone(),
+            tree: self.head.tree.clone(),
+            signer: String::new(),
+        };
+        self.commit_entry(entry)?;
+        Ok(true)
+    }
+
+    fn commit_entry(&mut self, entry: Entry) -> Result<(), CommitError> {
         self.write_entry(entry)?;
         self.options.hooks.after(Step::Committed)?;
         self.remember()?;
         self.options.hooks.after(Step::StateWritten)?;
-        Ok(true)
+        Ok(())
     }
 
     /// Sorts the items by stream and cuts them where an hour or a life of a stream ends.
@@ -210,25 +260,10 @@ impl Writer {
     }
 
     fn write_part(&self, part: &Part) -> Result<FileEntry, CommitError> {
-        let about = About {
-            stream: part.stream.name().to_owned(),
-            incarnation: part.incarnation.to_string(),
-            first_seq: part.first_seq,
-            last_seq: part.last_seq,
-            first_leaf: part.first_leaf,
-        };
-        let file = self.root.temporary()?;
-        let (sha256, bytes) = write_file(&part.rows, &about, file.as_file())?;
-        sync(&file)?;
-        self.options.hooks.after(Step::FileWritten)?;
         let rows = u64::try_from(part.rows.len()).unwrap_or(u64::MAX);
-        let mut entry = FileEntry {
-            path: String::new(),
-            sha256,
-            bytes,
-            rows,
+        let about = About {
             spans: vec![Span {
-                stream: about.stream,
+                stream: part.stream.name().to_owned(),
                 incarnation: part.incarnation.clone(),
                 first_seq: part.first_seq,
                 last_seq: part.last_seq,
@@ -237,6 +272,18 @@ impl Writer {
                 first: part.first_leaf,
                 last: part.first_leaf.saturating_add(rows).saturating_sub(1),
             }],
+        };
+        let file = self.root.temporary()?;
+        let (sha256, bytes) = write_file(&part.rows, &about, file.as_file())?;
+        sync(&file)?;
+        self.options.hooks.after(Step::FileWritten)?;
+        let mut entry = FileEntry {
+            path: String::new(),
+            sha256,
+            bytes,
+            rows,
+            spans: about.spans,
+            leaves: about.leaves,
             min_time: part.min_time,
             max_time: part.max_time,
         };

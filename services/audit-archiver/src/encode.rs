@@ -10,7 +10,9 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
-use countersign_domain::archive::{COLUMNS, Cell, Column, Kind, Layout, ROW_VERSION, Row};
+use countersign_domain::archive::{
+    COLUMNS, Cell, Column, Kind, Layout, Leaves, ROW_VERSION, Row, Span,
+};
 use countersign_schemas::Digest;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -42,11 +44,8 @@ pub enum EncodeError {
 /// What a file says about itself, so that it can be understood without the manifest.
 #[derive(Debug, Clone)]
 pub(crate) struct About {
-    pub(crate) stream: String,
-    pub(crate) incarnation: String,
-    pub(crate) first_seq: u64,
-    pub(crate) last_seq: u64,
-    pub(crate) first_leaf: u64,
+    pub(crate) spans: Vec<Span>,
+    pub(crate) leaves: Vec<Leaves>,
 }
 
 /// The Arrow schema of every file.
@@ -184,35 +183,64 @@ pub(crate) fn write_file(
     about: &About,
     out: impl Write + Send,
 ) -> Result<(Digest, u64), EncodeError> {
-    let mut hashing = Hashing {
-        out,
-        hash: Sha256::new(),
-        bytes: 0,
-    };
-    let properties = properties(rows.len(), about)?;
-    let mut writer = ArrowWriter::try_new(&mut hashing, schema(), Some(properties))?;
+    let mut file = FileWriter::new(out, rows.len(), about)?;
     // In slices, so that the encoder's copy of the columns stays small.
     for slice in rows.chunks(SLICE_ROWS) {
-        writer.write(&batch(slice)?)?;
+        file.write(&batch(slice)?)?;
     }
-    writer.close()?;
-    let text = format!("sha256:{:x}", hashing.hash.finalize());
-    let digest = text
-        .parse()
-        .map_err(|_| ParquetError::General("no digest".to_owned()))?;
-    Ok((digest, hashing.bytes))
+    file.finish()
+}
+
+/// Writes one file, batch after batch.
+pub(crate) struct FileWriter<W: Write + Send> {
+    writer: ArrowWriter<Hashing<W>>,
+}
+
+impl<W: Write + Send> FileWriter<W> {
+    /// A file of so many rows.
+    pub(crate) fn new(out: W, rows: usize, about: &About) -> Result<Self, EncodeError> {
+        let hashing = Hashing {
+            out,
+            hash: Sha256::new(),
+            bytes: 0,
+        };
+        let properties = properties(rows, about)?;
+        let writer = ArrowWriter::try_new(hashing, schema(), Some(properties))?;
+        Ok(Self { writer })
+    }
+
+    /// Adds rows.
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), EncodeError> {
+        Ok(self.writer.write(batch)?)
+    }
+
+    /// Ends the file and returns its digest and size.
+    pub(crate) fn finish(self) -> Result<(Digest, u64), EncodeError> {
+        let hashing = self.writer.into_inner()?;
+        let text = format!("sha256:{:x}", hashing.hash.finalize());
+        let digest = text
+            .parse()
+            .map_err(|_| ParquetError::General("no digest".to_owned()))?;
+        Ok((digest, hashing.bytes))
+    }
 }
 
 /// Rows that are laid out at once.
 const SLICE_ROWS: usize = 8 * 1024;
 
 fn properties(rows: usize, about: &About) -> Result<WriterProperties, EncodeError> {
+    let json = |list: serde_json::Result<String>| {
+        list.map_err(|error| ParquetError::General(error.to_string()))
+    };
     let texts = [
-        ("countersign.stream", about.stream.clone()),
-        ("countersign.incarnation", about.incarnation.clone()),
-        ("countersign.first_seq", about.first_seq.to_string()),
-        ("countersign.last_seq", about.last_seq.to_string()),
-        ("countersign.first_leaf", about.first_leaf.to_string()),
+        (
+            "countersign.spans",
+            json(serde_json::to_string(&about.spans))?,
+        ),
+        (
+            "countersign.leaves",
+            json(serde_json::to_string(&about.leaves))?,
+        ),
         ("countersign.schema_version", ROW_VERSION.to_string()),
     ];
     let pairs = texts
@@ -284,11 +312,13 @@ mod tests {
 
     fn about() -> About {
         About {
-            stream: "CS_EVENTS".to_owned(),
-            incarnation: "abc".to_owned(),
-            first_seq: 1,
-            last_seq: 3,
-            first_leaf: 0,
+            spans: vec![Span {
+                stream: "CS_EVENTS".to_owned(),
+                incarnation: "abc".parse().unwrap(),
+                first_seq: 1,
+                last_seq: 3,
+            }],
+            leaves: vec![Leaves { first: 0, last: 2 }],
         }
     }
 
@@ -353,8 +383,8 @@ mod tests {
             .key_value_metadata()
             .unwrap();
         for key in [
-            "countersign.stream",
-            "countersign.last_seq",
+            "countersign.spans",
+            "countersign.leaves",
             "countersign.schema_version",
         ] {
             assert!(

@@ -13,22 +13,26 @@ mod decode;
 pub mod encode;
 mod hooks;
 mod leaves;
+mod merge;
 pub mod metrics;
 mod reader;
 mod root;
 mod service;
 mod settings;
 mod state;
+mod tidy;
 mod verify;
 
 pub use batch::BatchLimits;
 pub use commit::{CommitError, Item, Writer, WriterOptions};
 pub use hooks::{Hooks, Step, Stopped};
+pub use merge::{MergeError, Merged};
 pub use reader::SharedScrub;
 pub use root::{Created, Root, StoreError};
 pub use service::run;
 pub use settings::Settings;
 pub use state::State;
+pub use tidy::TidyLimits;
 pub use verify::{Report, VerifyError, verify};
 
 /// The name of the service: of its credential and its binary.

@@ -16,11 +16,22 @@ pub const COMMIT_SECONDS: &str = "countersign_archive_commit_seconds";
 /// Messages stored and not yet read, by stream.
 pub const BEHIND: &str = "countersign_archive_behind_messages";
 
+/// Files that were put together into larger ones.
+pub const COMPACTED: &str = "countersign_archive_compacted_files_total";
+/// Files removed because no entry had named them for the grace time.
+pub const REMOVED: &str = "countersign_archive_removed_files_total";
+
 /// Tells the exporter units and descriptions.
 pub fn describe() {
     describe_counter!(ROWS, Unit::Count, "rows committed");
     describe_counter!(COMMITS, Unit::Count, "manifest entries committed");
     describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "time of a commit");
+    describe_counter!(
+        COMPACTED,
+        Unit::Count,
+        "files put together into larger ones"
+    );
+    describe_counter!(REMOVED, Unit::Count, "files removed that no entry names");
     describe_gauge!(BEHIND, Unit::Count, "messages stored and not yet read");
 }
 
@@ -33,4 +44,12 @@ pub(crate) fn committed(rows: u64, took: Duration) {
 #[expect(clippy::cast_precision_loss, reason = "a gauge of a message count")]
 pub(crate) fn behind(stream: Stream, pending: u64) {
     gauge!(BEHIND, "stream" => stream.name()).set(pending as f64);
+}
+
+pub(crate) fn compacted(files: usize) {
+    counter!(COMPACTED).increment(u64::try_from(files).unwrap_or(u64::MAX));
+}
+
+pub(crate) fn removed(files: usize) {
+    counter!(REMOVED).increment(u64::try_from(files).unwrap_or(u64::MAX));
 }

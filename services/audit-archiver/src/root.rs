@@ -4,6 +4,7 @@
 //! Nothing is ever changed in place: a file is written under `tmp`, synced, then linked to
 //! its final name, which fails if the name is taken.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
@@ -200,6 +201,50 @@ impl Root {
             .parse()
             .map_err(|_| StoreError::new("hash", &path)(io::Error::other("no digest")))?;
         Ok((digest, bytes))
+    }
+
+    /// Every data file, named by an entry or not, relative to the archive's root.
+    ///
+    /// # Errors
+    /// When a directory cannot be listed.
+    pub(crate) fn data_files(&self) -> Result<BTreeSet<String>, StoreError> {
+        let mut found = BTreeSet::new();
+        let mut dirs = vec!["archive/v1".to_owned()];
+        while let Some(dir) = dirs.pop() {
+            let path = self.path(&dir);
+            let list = fs::read_dir(&path).map_err(StoreError::new("list", &path))?;
+            for item in list {
+                let item = item.map_err(StoreError::new("list", &path))?;
+                let Some(name) = item
+                    .file_name()
+                    .to_str()
+                    .map(|name| format!("{dir}/{name}"))
+                else {
+                    continue;
+                };
+                let kind = item.file_type().map_err(StoreError::new("list", &path))?;
+                if kind.is_dir() {
+                    dirs.push(name);
+                } else if name.ends_with(".parquet") {
+                    found.insert(name);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes a data file. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    pub(crate) fn remove(&self, relative: &str) -> Result<(), StoreError> {
+        let path = self.path(relative);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(StoreError::new("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn sweep_tmp(&self) -> Result<(), StoreError> {

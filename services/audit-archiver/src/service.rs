@@ -17,9 +17,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::announce;
 use crate::batch::{Batch, Held};
 use crate::commit::{CommitError, Writer};
+use crate::merge::Merged;
 use crate::metrics;
 use crate::reader::{Reader, ReaderEnd, SHARE_BYTES, connects, observe};
 use crate::settings::Settings;
+use crate::tidy::{Tidier, TidyError};
 
 /// How often each stream is compared with the archive while it is read.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
@@ -29,6 +31,8 @@ const COMPARE_WITHIN: Duration = Duration::from_secs(2);
 const LAST_WORD: Duration = Duration::from_secs(5);
 /// Pause before a session that failed is followed by the next.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often it is looked whether files can be put together or removed.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// Batches that may be in memory: one being written, one filling, and room between.
 const BATCHES_HELD: usize = 3;
 /// Messages between readers and writer; memory is bounded by the budget, not by this.
@@ -53,6 +57,9 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
     let mut writer = open(&settings).await?;
     let (announced, heads) = watch::channel(writer.head().clone());
     let announcer = tokio::spawn(announce::run(context.clone(), writer.signer(), heads));
+    let (merges, mut merged) = mpsc::channel(1);
+    let tidier = writer.tidier(settings.tidy);
+    let tidying = tokio::spawn(keep_tidy(context.clone(), settings.clone(), tidier, merges));
     let ended = loop {
         let session = Session {
             context: &context,
@@ -60,7 +67,7 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
             health: &health,
             announced: &announced,
         };
-        let (end, left) = session.run(writer).await;
+        let (end, left) = session.run(writer, &mut merged).await;
         match end {
             End::Shutdown => break Ok(()),
             End::Fatal(error) => break Err(error),
@@ -76,8 +83,56 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
         };
     };
     drop(announced);
+    drop(merged);
     finish(announcer).await;
+    tidying.abort();
     ended
+}
+
+/// Puts files together and removes what no entry names any more, beside the sessions: a
+/// large merge holds up no commit.
+async fn keep_tidy(
+    context: ServiceContext,
+    settings: Settings,
+    mut tidier: Tidier,
+    merges: mpsc::Sender<Merged>,
+) {
+    let every = TIDY_EVERY.min(settings.tidy.shortest());
+    loop {
+        tokio::select! {
+            () = context.shutdown.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        let (now, at) = (context.clock.now(), Instant::now());
+        let turn = spawn_blocking(move || {
+            let found = tidier.merge(now);
+            let removed = tidier.collect(at);
+            (tidier, found, removed)
+        });
+        let Ok((back, found, removed)) = turn.await else {
+            tracing::error!("tidying the archive ended badly and stops until the next start");
+            return;
+        };
+        tidier = back;
+        match removed {
+            Ok(files) => metrics::removed(files),
+            Err(error) => untidy(&error),
+        }
+        match found {
+            Ok(None) => {}
+            Ok(Some(one)) => {
+                if merges.send(one).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => untidy(&error),
+        }
+    }
+}
+
+/// Nothing is lost when the archive is not tidied, so it is told and tried again.
+fn untidy(error: &TidyError) {
+    alarm("archive_tidy", &error.to_string());
 }
 
 /// Lets the last announcement through, unless NATS is away: the next start repeats it.
@@ -141,7 +196,11 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Runs one session; gives the writer back unless a commit went wrong.
-    async fn run(&self, writer: Writer) -> (End, Option<Writer>) {
+    async fn run(
+        &self,
+        writer: Writer,
+        merged: &mut mpsc::Receiver<Merged>,
+    ) -> (End, Option<Writer>) {
         let mut readers = JoinSet::new();
         let received = match self.start_readers(&writer, &mut readers).await {
             Ok(received) => received,
@@ -153,7 +212,7 @@ impl Session<'_> {
             writer: Some(writer),
             batch: Batch::default(),
         };
-        let end = work.until_end(received, &mut readers).await;
+        let end = work.until_end(received, merged, &mut readers).await;
         readers.shutdown().await;
         (end, work.writer)
     }
@@ -225,6 +284,7 @@ impl Work<'_> {
     async fn until_end(
         &mut self,
         mut received: mpsc::Receiver<Held>,
+        merged: &mut mpsc::Receiver<Merged>,
         readers: &mut JoinSet<ReaderEnd>,
     ) -> End {
         let context = self.session.context;
@@ -243,6 +303,7 @@ impl Work<'_> {
                     timeout(COMPARE_WITHIN, self.compare_all()).await.unwrap_or(Ok(()))
                 }
                 () = sleep_until(due.unwrap_or(compare_at)), if due.is_some() => self.flush().await,
+                Some(one) = merged.recv() => self.replace(one).await,
                 Some(held) = received.recv() => {
                     self.batch.add(held, &limits, Instant::now());
                     if self.batch.is_full(&limits) { self.flush().await } else { Ok(()) }
@@ -261,24 +322,50 @@ impl Work<'_> {
         }
         let (items, shares) = self.batch.take();
         let rows = items.iter().map(|item| item.rows.len()).sum::<usize>();
+        let (begun, created) = (Instant::now(), self.session.context.clock.now());
+        let committed = self
+            .write(move |writer| writer.commit(items, created))
+            .await?;
+        drop(shares);
+        if committed {
+            metrics::committed(u64::try_from(rows).unwrap_or(u64::MAX), begun.elapsed());
+        }
+        Ok(())
+    }
+
+    /// Commits that a merged file takes the place of others.
+    async fn replace(&mut self, merged: Merged) -> Result<(), End> {
+        let (files, created) = (merged.inputs(), self.session.context.clock.now());
+        if self
+            .write(move |writer| writer.replace(merged, created))
+            .await?
+        {
+            metrics::compacted(files);
+        }
+        Ok(())
+    }
+
+    /// Has the writer commit, on a thread that may wait for the disk, and tells its head.
+    async fn write(
+        &mut self,
+        act: impl FnOnce(&mut Writer) -> Result<bool, CommitError> + Send + 'static,
+    ) -> Result<bool, End> {
         let Some(mut writer) = self.writer.take() else {
             return Err(End::Again("the writer is gone".to_owned()));
         };
-        let (begun, created) = (Instant::now(), self.session.context.clock.now());
         let done = spawn_blocking(move || {
-            let done = writer.commit(items, created);
+            let done = act(&mut writer);
             (writer, done)
         });
         let (writer, done) = done
             .await
             .map_err(|error| End::Again(format!("a commit ended badly: {error}")))?;
-        drop(shares);
-        if done.map_err(commit_end)? {
-            metrics::committed(u64::try_from(rows).unwrap_or(u64::MAX), begun.elapsed());
+        let committed = done.map_err(commit_end)?;
+        if committed {
             self.session.announced.send_replace(writer.head().clone());
         }
         self.writer = Some(writer);
-        Ok(())
+        Ok(committed)
     }
 
     /// Whether every stream is still the one that was compared at the start.

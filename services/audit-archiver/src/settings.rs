@@ -16,6 +16,7 @@ use crate::batch::BatchLimits;
 use crate::commit::WriterOptions;
 use crate::hooks::Hooks;
 use crate::reader::SharedScrub;
+use crate::tidy::TidyLimits;
 
 /// Everything that is configured.
 #[derive(Clone)]
@@ -24,6 +25,8 @@ pub struct Settings {
     pub writer: WriterOptions,
     /// When to commit.
     pub limits: BatchLimits,
+    /// When the archive is put in order.
+    pub tidy: TidyLimits,
     /// Redacts every row.
     pub scrub: SharedScrub,
 }
@@ -58,6 +61,11 @@ impl Settings {
                 rows: own.batch_rows,
                 bytes: own.batch_bytes,
                 wait: Duration::from_millis(own.batch_ms),
+            },
+            tidy: TidyLimits {
+                compact_after: (own.compact_after_s > 0)
+                    .then(|| Duration::from_secs(own.compact_after_s)),
+                grace: Duration::from_secs(own.file_grace_s),
             },
             scrub: Arc::new(Redactor::new(fingerprint)),
         })

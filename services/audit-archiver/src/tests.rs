@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
-use countersign_domain::archive::{Entry, ManifestKey, Row, SignedEntry};
+use countersign_domain::archive::{Entry, ManifestKey, Row, SignedEntry, verify_chain};
 use countersign_schemas::{Digest, Stream, Timestamp};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -56,12 +56,17 @@ impl Place {
             .collect()
     }
 
-    /// `(stream, incarnation, seq)` of every row that the manifest lists, by leaf.
+    /// `(stream, incarnation, seq)` of every row of the archive, by leaf.
     pub(crate) fn rows(&self) -> Vec<(String, String, i64)> {
+        let root = Root::new(&self.archive());
+        let bytes = root.entries().unwrap().unwrap();
+        let bytes = bytes.iter().map(Vec::as_slice);
+        let walked = verify_chain(bytes, &key().public(), &[]).unwrap();
         let mut all = Vec::new();
-        for file in self.entries().iter().flat_map(|entry| &entry.files) {
+        for file in walked.files.iter() {
             all.extend(read(&self.archive().join(&file.path)));
         }
+        all.sort_by_key(|(leaf, _)| *leaf);
         let leaves: Vec<i64> = all.iter().map(|(leaf, _)| *leaf).collect();
         assert!(
             leaves

@@ -11,12 +11,12 @@ use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
 use bytes::Bytes;
 use countersign_audit_archiver::{
-    BatchLimits, Hooks, Root, Settings, State, Step, WriterOptions, run, verify,
+    BatchLimits, Hooks, Root, Settings, State, Step, TidyLimits, WriterOptions, run, verify,
 };
-use countersign_domain::archive::{ManifestKey, Scrub, ScrubError, Scrubbed, SignedEntry};
+use countersign_domain::archive::{ManifestKey, Scrub, ScrubError, Scrubbed, verify_chain};
 use countersign_runtime::bus::layout::{self, LayoutOptions, stream_config};
 use countersign_runtime::bus::{Bus, ConnectOptions};
-use countersign_runtime::clock::SystemClock;
+use countersign_runtime::clock::{Clock, ManualClock, SystemClock};
 use countersign_runtime::config::Deployment;
 use countersign_runtime::nats_server::{
     NatsServer, Progress, ServerConfig, StartOptions, find_or_provision, plain_config,
@@ -122,6 +122,10 @@ impl Fixture {
                 bytes: 1024 * 1024,
                 wait: Duration::from_millis(20),
             },
+            tidy: TidyLimits {
+                compact_after: None,
+                grace: Duration::from_secs(3_600),
+            },
             scrub: Arc::new(Planted),
         }
     }
@@ -131,24 +135,38 @@ impl Fixture {
     }
 
     async fn run(&self, hooks: Hooks) -> Result<Running> {
+        self.run_with(self.settings(hooks), Arc::new(SystemClock))
+            .await
+    }
+
+    async fn run_with(&self, settings: Settings, clock: Arc<dyn Clock>) -> Result<Running> {
         let shutdown = CancellationToken::new();
         let bus = self.bus("audit-archiver").await?;
-        let clock = Arc::new(SystemClock);
         let context = ServiceContext::new(Deployment::default(), bus, clock, shutdown.clone());
-        let task = tokio::spawn(run(context, self.settings(hooks)));
+        let task = tokio::spawn(run(context, settings));
         Ok(Running { task, shutdown })
     }
 
-    /// The rows that the manifest lists.
+    /// The rows of the archive, in their order.
     fn rows(&self) -> Result<Vec<(RowId, String)>> {
         let root = Root::new(&self.archive());
+        let keys = ManifestKey::from_bytes(&[7; 32]).public();
+        let bytes = root.entries()??;
+        let walked = verify_chain(bytes.iter().map(Vec::as_slice), &keys, &[])?;
         let mut rows = Vec::new();
-        for bytes in root.entries()?? {
-            for file in SignedEntry::parse(&bytes)?.entry.files {
-                rows.extend(read(&root.path(&file.path))?);
-            }
+        for file in walked.files.iter() {
+            rows.extend(read(&root.path(&file.path))?);
         }
-        Ok(rows)
+        rows.sort_by_key(|(leaf, ..)| *leaf);
+        Ok(rows.into_iter().map(|(_, id, event)| (id, event)).collect())
+    }
+
+    /// How many files the archive consists of.
+    fn files(&self) -> Result<usize> {
+        let keys = ManifestKey::from_bytes(&[7; 32]).public();
+        let bytes = Root::new(&self.archive()).entries()??;
+        let walked = verify_chain(bytes.iter().map(Vec::as_slice), &keys, &[])?;
+        Ok(walked.files.len())
     }
 
     /// Waits until the archive holds `count` rows that are not the archiver's own.
@@ -172,7 +190,7 @@ impl Fixture {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<(RowId, String)>> {
+fn read(path: &Path) -> Result<Vec<(i64, RowId, String)>> {
     let file = std::fs::File::open(path)?;
     let mut rows = Vec::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
@@ -180,13 +198,15 @@ fn read(path: &Path) -> Result<Vec<(RowId, String)>> {
         let column = |name: &str| batch.column_by_name(name).context("a column is missing");
         let (streams, lives) = (column("stream")?, column("incarnation")?);
         let (seqs, events) = (column("seq")?, column("event")?);
+        let leaves = column("leaf_index")?.as_primitive::<Int64Type>();
         for at in 0..batch.num_rows() {
             let id = (
                 streams.as_string::<i32>().value(at).to_owned(),
                 lives.as_string::<i32>().value(at).to_owned(),
                 seqs.as_primitive::<Int64Type>().value(at),
             );
-            rows.push((id, events.as_string::<i32>().value(at).to_owned()));
+            let event = events.as_string::<i32>().value(at).to_owned();
+            rows.push((leaves.value(at), id, event));
         }
     }
     Ok(rows)
@@ -423,6 +443,41 @@ async fn an_outage_of_the_server_loses_and_doubles_nothing() -> Result<()> {
     stored += publish(&bus, 10).await?;
     let rows = fixture.wait_for(stored).await?;
     running.stop().await?;
+    assert_once(&rows)?;
+    verified(&fixture)
+}
+
+/// Hours are over by the archiver's clock while messages still come, so that files are put
+/// together again and again while somebody reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_put_together_under_readers_who_never_miss_or_double_a_row() -> Result<()> {
+    let fixture = Fixture::start().await?;
+    let bus = fixture.bus("test").await?;
+    let (mut settings, quiet) = (fixture.settings(Hooks::default()), Duration::from_secs(1));
+    settings.tidy.compact_after = Some(quiet);
+    let clock = ManualClock::new(SystemClock.now().plus(Duration::from_secs(2 * 86_400)));
+    let running = fixture.run_with(settings, Arc::new(clock.clone())).await?;
+    let (mut stored, mut merged) = (0, false);
+    for _ in 0..6 {
+        stored += publish(&bus, 20).await?;
+        fixture.wait_for(stored).await?;
+        let fewer = async {
+            while fixture.files()? > 1 {
+                clock.advance(quiet);
+                assert_once(&fixture.rows()?)?;
+                merged = true;
+                // sleep: polls a condition, bounded by the deadline around it
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(PATIENCE, fewer)
+            .await
+            .context("the files were not put together in time")??;
+    }
+    let rows = fixture.wait_for(stored).await?;
+    running.stop().await?;
+    ensure!(merged, "nothing was put together");
     assert_once(&rows)?;
     verified(&fixture)
 }

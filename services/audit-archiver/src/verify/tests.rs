@@ -217,11 +217,8 @@ fn a_row_written_anew_does_not_give_the_tree_that_was_signed() {
             }
             rows[1].purpose = Some("another".to_owned());
             let about = About {
-                stream: "CS_EVENTS".to_owned(),
-                incarnation: "abc".to_owned(),
-                first_seq: 4,
-                last_seq: 6,
-                first_leaf: 3,
+                spans: entry.files[0].spans.clone(),
+                leaves: entry.files[0].leaves.clone(),
             };
             let mut bytes = Vec::new();
             let file = &mut entry.files[0];

@@ -2,6 +2,7 @@
 //! manifest, and the checks that find the first place where either was tampered with.
 
 mod columns;
+mod compaction;
 mod describe;
 mod draft;
 mod files;
@@ -17,6 +18,7 @@ mod scrub;
 mod verify;
 
 pub use columns::{COLUMNS, Cell, Column, Kind, Layout, markdown};
+pub use compaction::{Compaction, CompactionLimits};
 pub use files::Files;
 pub use leaf::{leaf, leaf_bytes};
 pub use manifest::{

@@ -108,6 +108,16 @@ fn check_services(config: &Config, found: &mut Problems) {
         65_536..=1_073_741_824,
     );
     found.range("audit_archiver.batch_ms", archiver.batch_ms, 10..=60_000);
+    found.range(
+        "audit_archiver.compact_after_s",
+        archiver.compact_after_s,
+        0..=86_400,
+    );
+    found.range(
+        "audit_archiver.file_grace_s",
+        archiver.file_grace_s,
+        60..=604_800,
+    );
     if archiver.state_file.starts_with(&archiver.dir) {
         found.add(
             "audit_archiver.state_file",
@@ -117,6 +127,12 @@ fn check_services(config: &Config, found: &mut Problems) {
     let query = &config.audit_query;
     found.range("audit_query.memory_mb", query.memory_mb, 16..=65_536);
     found.range("audit_query.timeout_s", query.timeout_s, 1..=3_600);
+    if query.timeout_s >= archiver.file_grace_s {
+        found.add(
+            "audit_archiver.file_grace_s",
+            "must be longer than audit_query.timeout_s, or a query loses its files",
+        );
+    }
     found.range("audit_query.rows_max", query.rows_max, 1..=10_000_000);
 }
 

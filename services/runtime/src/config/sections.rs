@@ -171,6 +171,12 @@ section! {
         batch_bytes: usize = 64 * 1024 * 1024;
         /// or when its first message is this old, in milliseconds, 10 to 60000.
         batch_ms: u64 = 500;
+        /// The files of an hour or a day become one when it is over and no file came to it
+        /// for this long, in seconds; 0: never. At most 86400.
+        compact_after_s: u64 = 600;
+        /// How long a file stays after no manifest entry names it, in seconds: longer than
+        /// any query over it runs. 60 to 604800.
+        file_grace_s: u64 = 7_200;
     }
 }
 

@@ -258,7 +258,7 @@ fn an_issuer_of_mandates_is_named_whole() {
 
 #[test]
 fn every_number_has_bounds_that_are_told_where_they_are_passed() {
-    let table: [(&str, &str, u64, u64); 14] = [
+    let table: [(&str, &str, u64, u64); 15] = [
         ("deployment", "horizon_s", 60, 604_800),
         ("deployment", "raw_retention_s", 3_600, 31_536_000),
         ("nats", "stream_mib", 16, 1_048_576),
@@ -270,6 +270,7 @@ fn every_number_has_bounds_that_are_told_where_they_are_passed() {
         ("audit_archiver", "batch_rows", 1, 1_000_000),
         ("audit_archiver", "batch_bytes", 65_536, 1_073_741_824),
         ("audit_archiver", "batch_ms", 10, 60_000),
+        ("audit_archiver", "file_grace_s", 60, 604_800),
         ("audit_query", "memory_mb", 16, 65_536),
         ("audit_query", "timeout_s", 1, 3_600),
         ("audit_query", "rows_max", 1, 10_000_000),
