@@ -96,6 +96,10 @@ fn check_services(config: &Config, found: &mut Problems) {
         }
         found.url("tool_executor.http", url, &["http", "https"]);
     }
+    check_archive(config, found);
+}
+
+fn check_archive(config: &Config, found: &mut Problems) {
     let archiver = &config.audit_archiver;
     found.range(
         "audit_archiver.batch_rows",
