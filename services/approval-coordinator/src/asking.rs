@@ -43,12 +43,8 @@ impl Office {
             }
             Some(held) => self.settle(held, trace).await,
             None => {
-                let why = format!(
-                    "{} already waits for people with {PENDING_APPROVALS_PER_AGENT_MAX} intents, \
-                     and more would hide the urgent ones.",
-                    checked.agent
-                );
-                let decision = blocked(checked, BlockedCode::TooManyPending, &why);
+                let (code, why) = too_many(&checked.agent);
+                let decision = blocked(checked, code, &why);
                 self.decide_at_once(&decision, checked, trace).await
             }
         }
@@ -164,6 +160,15 @@ impl Office {
         self.bus.publisher().publish(out).await?;
         Ok(())
     }
+}
+
+/// Why nothing more of an agent may wait for people.
+pub(crate) fn too_many(agent: &AgentId) -> (BlockedCode, String) {
+    let why = format!(
+        "{agent} already waits for people with {PENDING_APPROVALS_PER_AGENT_MAX} intents and \
+         bundles, and more would hide the urgent ones."
+    );
+    (BlockedCode::TooManyPending, why)
 }
 
 /// Whose fault it is that people cannot be asked: the agent's, or the policy's.

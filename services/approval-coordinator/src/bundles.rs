@@ -16,7 +16,7 @@ use countersign_schemas::events::{BlockedCode, BundleRef, PolicyChecked, Verdict
 use countersign_schemas::limits::PENDING_APPROVALS_PER_AGENT_MAX;
 use countersign_schemas::{ApprovalId, BundleId, Timestamp};
 
-use crate::asking::code_of;
+use crate::asking::{code_of, too_many};
 use crate::kept::known;
 use crate::office::{Office, TRIES};
 
@@ -125,12 +125,7 @@ impl Office {
         stored_at: Timestamp,
     ) -> Result<Gathering, Refused> {
         if self.waiting_of(&checked.agent) >= PENDING_APPROVALS_PER_AGENT_MAX {
-            let why = format!(
-                "{} already waits with {PENDING_APPROVALS_PER_AGENT_MAX} intents and bundles, \
-                 and more would hide the urgent ones.",
-                checked.agent
-            );
-            return Err((BlockedCode::TooManyPending, why));
+            return Err(too_many(&checked.agent));
         }
         Gathering::open(checked, place, stored_at, self.bundle_wait)
     }

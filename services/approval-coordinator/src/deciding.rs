@@ -1,9 +1,10 @@
 //! Storing the one decision on an intent.
 
 use countersign_domain::chain::{End, Head};
-use countersign_domain::decision::Decision;
+use countersign_domain::decision::{Decision, revoked};
 use countersign_runtime::bus::Failure;
-use countersign_schemas::events::{BlockedCode, PolicyChecked};
+use countersign_schemas::Address;
+use countersign_schemas::events::{BlockedCode, PolicyChecked, RevokedCode, ToolApproved};
 
 use crate::counters;
 use crate::office::{Extended, Link, Office};
@@ -33,6 +34,35 @@ impl Office {
             }
             Extended::Lost(head) => Ok(Some(head)),
         }
+    }
+
+    /// Takes an approved intent back that nobody has claimed; `false` if something else
+    /// stands there by now. Counted under its code, except where its agent withdrew it.
+    pub(crate) async fn revoke(
+        &self,
+        approved: &ToolApproved,
+        expected: u64,
+        code: RevokedCode,
+        why: &str,
+        trace: Option<&str>,
+    ) -> Result<bool, Failure> {
+        let (agent, intent) = (&approved.agent, approved.intent_id);
+        let link = Link {
+            address: Address::ToolRevoked {
+                agent: agent.clone(),
+                intent,
+            },
+            agent,
+            intent,
+            trace,
+        };
+        let event = revoked(approved, code, why);
+        let extended = self.extend(&link, &event, expected).await?;
+        let stored = matches!(extended, Extended::Stored);
+        if stored && code != RevokedCode::Withdrawn {
+            counters::swept(code.as_str());
+        }
+        Ok(stored)
     }
 
     /// Decides an intent that needs no people. A redelivery finds its decision there and

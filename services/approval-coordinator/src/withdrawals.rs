@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::PullConsumer;
 use countersign_domain::approvals::Approval;
 use countersign_domain::chain::Head;
-use countersign_domain::decision::{blocked, revoked};
+use countersign_domain::decision::blocked;
 use countersign_runtime::bus::layout::CHECKER_INTENTS;
 use countersign_runtime::bus::{Failure, Handler, Incoming, Meta};
 use countersign_schemas::events::{
@@ -16,7 +16,7 @@ use countersign_schemas::events::{
 use countersign_schemas::{Address, AgentId, ApprovalId, IntentId};
 
 use crate::counters;
-use crate::office::{Extended, Link, Office, TRIES, decode_outside, trace_of};
+use crate::office::{Office, TRIES, decode_outside, trace_of};
 
 /// How long a withdrawal waits for a verdict on its intent: the checker may be behind.
 const WAIT_FOR_VERDICT: Duration = Duration::from_secs(30);
@@ -121,18 +121,8 @@ impl Office {
         trace: Option<&str>,
     ) -> Result<bool, Failure> {
         let why = format!("{} withdrew it before it was started.", approved.agent);
-        let event = revoked(approved, RevokedCode::Withdrawn, &why);
-        let link = Link {
-            address: Address::ToolRevoked {
-                agent: approved.agent.clone(),
-                intent: approved.intent_id,
-            },
-            agent: &approved.agent,
-            intent: approved.intent_id,
-            trace,
-        };
-        let stored = matches!(self.extend(&link, &event, seq).await?, Extended::Stored);
-        Ok(stored)
+        self.revoke(approved, seq, RevokedCode::Withdrawn, &why, trace)
+            .await
     }
 
     /// Withdraws an intent without a decision: a waiting approval is cancelled, and a

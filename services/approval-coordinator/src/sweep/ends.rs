@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign_domain::chain::{Head, Last};
-use countersign_domain::decision::{revoked, unknown};
+use countersign_domain::decision::unknown;
 use countersign_runtime::bus::{Failure, StoredMessage, metrics};
 use countersign_schemas::events::{
     RevokedCode, ToolApproved, ToolCompleted, ToolRevoked, ToolStarted,
@@ -106,19 +106,9 @@ impl Office {
 
     async fn expire_permit(&self, approved: &ToolApproved, seq: u64) -> Result<bool, Failure> {
         let why = format!("Nobody started it before {}.", approved.approved_until);
-        let event = revoked(approved, RevokedCode::PermitExpired, &why);
-        let link = Link {
-            address: Address::ToolRevoked {
-                agent: approved.agent.clone(),
-                intent: approved.intent_id,
-            },
-            agent: &approved.agent,
-            intent: approved.intent_id,
-            trace: None,
-        };
-        let stored = matches!(self.extend(&link, &event, seq).await?, Extended::Stored);
+        let code = RevokedCode::PermitExpired;
+        let stored = self.revoke(approved, seq, code, &why, None).await?;
         if stored {
-            counters::swept("permit_expired");
             tracing::warn!(intent = %approved.intent_id, "nobody claimed it; revoked");
         }
         Ok(stored)

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_domain::chain::{Head, Last};
-use countersign_domain::decision::revoked;
 use countersign_domain::freeze::{
     Effect, Fate, Freezes, Read, Tally, Target, Void, covers, fate, read, stopped,
 };
@@ -20,9 +19,8 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::task::JoinSet;
 
 use super::index::{Index, Open};
-use crate::counters;
 use crate::freezes;
-use crate::office::{Extended, Link, Office, TRIES, decode, trace_in};
+use crate::office::{Office, TRIES, decode, trace_in};
 
 /// Intents looked at at once: each is a read and a write.
 const RUNNING_MAX: usize = 64;
@@ -213,24 +211,8 @@ impl Office {
         expected: u64,
     ) -> Result<bool, Failure> {
         let why = stopped(&Void::Meanwhile(stop.event.scope.clone()));
-        let event = revoked(approved, RevokedCode::Frozen, &why);
-        let link = Link {
-            address: Address::ToolRevoked {
-                agent: approved.agent.clone(),
-                intent: approved.intent_id,
-            },
-            agent: &approved.agent,
-            intent: approved.intent_id,
-            trace: stop.trace.as_deref(),
-        };
-        let stored = matches!(
-            self.extend(&link, &event, expected).await?,
-            Extended::Stored
-        );
-        if stored {
-            counters::swept("frozen");
-        }
-        Ok(stored)
+        let (code, trace) = (RevokedCode::Frozen, stop.trace.as_deref());
+        self.revoke(approved, expected, code, &why, trace).await
     }
 
     /// The last message of ours where the freeze took effect.

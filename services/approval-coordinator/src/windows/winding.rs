@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_domain::chain::{End, Head};
-use countersign_domain::decision::revoked;
 use countersign_domain::windows::{Fate, Window};
 use countersign_runtime::bus::{BusError, Failure, metrics};
 use countersign_schemas::events::{Basis, RevokedCode, ToolApproved};
@@ -14,7 +13,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::TIMER_KIND;
 use crate::counters;
-use crate::office::{Extended, Link, Office, TRIES, decode};
+use crate::office::{Office, TRIES, decode};
 
 /// How often windows are looked at of which an intent came to its end.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -213,20 +212,8 @@ impl Office {
             ),
             None => format!("Window {} ended before it was started.", window.id()),
         };
-        let event = revoked(approved, RevokedCode::WindowClosed, &why);
-        let link = Link {
-            address: Address::ToolRevoked {
-                agent: approved.agent.clone(),
-                intent: approved.intent_id,
-            },
-            agent: &approved.agent,
-            intent: approved.intent_id,
-            trace: None,
-        };
         // Whoever stored something else there first is seen with the next look.
-        if let Extended::Stored = self.extend(&link, &event, seq).await? {
-            counters::swept("window_closed");
-        }
-        Ok(())
+        let code = RevokedCode::WindowClosed;
+        self.revoke(approved, seq, code, &why, None).await.map(drop)
     }
 }
