@@ -1,6 +1,10 @@
 //! The coordinator against a real nats-server with the accounts and permissions of a
 //! deployment: each test has a server of its own.
 
+#[path = "it/bundle_deaths.rs"]
+mod bundle_deaths;
+#[path = "it/bundle_names.rs"]
+mod bundle_names;
 #[path = "it/bundles.rs"]
 mod bundles;
 #[path = "it/foreign.rs"]

@@ -1,36 +1,35 @@
-//! Bundles: gathered, asked about and approved as one, whoever dies or races.
+//! Bundles: gathered, asked about and approved as one, whoever races.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use countersign_domain::approvals::{Added, Approval, Ballot, BundleCourse, Gathering, ViewReply};
-use countersign_runtime::bus::layout::APPROVALS;
-use countersign_runtime::bus::{Bucket, Bus, Outgoing, Together};
+use anyhow::{Context as _, Result, bail, ensure};
+use countersign_domain::approvals::ViewReply;
+use countersign_runtime::bus::{Bus, Outgoing, Together};
 use countersign_schemas::events::{
     ApprovalKind, ApprovalRequested, ApprovalResolved, ApprovalState, BasisKind, BlockedCode,
     Handoff, ToolApproved, ToolBlocked, Verdict, VoteChoice,
 };
-use countersign_schemas::{Address, ApprovalId, Digest, IntentId, SeqToken};
+use countersign_schemas::{Address, ApprovalId, IntentId};
 use serde_json::{Value, json};
 
-use super::world::{World, company, eventually, verdict};
+use super::world::{World, verdict};
 use super::{vote, withdraw};
 
 use Verdict::{Allow, Ask, Deny};
 
-fn id(bundle: &str) -> Result<ApprovalId> {
+pub(super) fn id(bundle: &str) -> Result<ApprovalId> {
     Ok(ApprovalId::for_bundle(
         &"billing".parse()?,
         &bundle.parse()?,
     ))
 }
 
-fn place(bundle: &str, size: usize, index: usize) -> Value {
+pub(super) fn place(bundle: &str, size: usize, index: usize) -> Value {
     json!({"bundle": {"id": bundle, "size": size, "index": index}})
 }
 
 /// Judges item `index` of a bundle as the checker does.
-async fn judge(
+pub(super) async fn judge(
     world: &World,
     bundle: &str,
     size: usize,
@@ -40,7 +39,11 @@ async fn judge(
     world.judge(kind, place(bundle, size, index)).await
 }
 
-async fn judge_all(world: &World, bundle: &str, kinds: &[Verdict]) -> Result<Vec<IntentId>> {
+pub(super) async fn judge_all(
+    world: &World,
+    bundle: &str,
+    kinds: &[Verdict],
+) -> Result<Vec<IntentId>> {
     let mut intents = Vec::new();
     for (index, kind) in kinds.iter().enumerate() {
         intents.push(judge(world, bundle, kinds.len(), index, *kind).await?);
@@ -48,7 +51,7 @@ async fn judge_all(world: &World, bundle: &str, kinds: &[Verdict]) -> Result<Vec
     Ok(intents)
 }
 
-async fn asked(world: &World, bundle: &str) -> Result<ApprovalRequested> {
+pub(super) async fn asked(world: &World, bundle: &str) -> Result<ApprovalRequested> {
     let id = id(bundle)?;
     world
         .event::<Handoff>(&format!("handoff.approval.support.{id}"))
@@ -56,18 +59,18 @@ async fn asked(world: &World, bundle: &str) -> Result<ApprovalRequested> {
     world.event(&format!("approval.requested.{id}")).await
 }
 
-async fn approved(world: &World, intent: IntentId) -> Result<ToolApproved> {
+pub(super) async fn approved(world: &World, intent: IntentId) -> Result<ToolApproved> {
     world
         .event(&format!("tool.approved.billing.{intent}"))
         .await
 }
 
-async fn blocked(world: &World, intent: IntentId) -> Result<ToolBlocked> {
+pub(super) async fn blocked(world: &World, intent: IntentId) -> Result<ToolBlocked> {
     world.event(&format!("tool.blocked.billing.{intent}")).await
 }
 
 /// The sequence of each decision.
-async fn sequences(world: &World, intents: &[IntentId]) -> Result<Vec<u64>> {
+pub(super) async fn sequences(world: &World, intents: &[IntentId]) -> Result<Vec<u64>> {
     let mut found = Vec::new();
     for intent in intents {
         found.push(world.head(*intent).await?.context("a decision")?.seq);
@@ -76,11 +79,11 @@ async fn sequences(world: &World, intents: &[IntentId]) -> Result<Vec<u64>> {
 }
 
 /// One batch lies in one piece of the stream.
-fn in_one_piece(sequences: &[u64]) -> bool {
+pub(super) fn in_one_piece(sequences: &[u64]) -> bool {
     sequences.is_sorted_by(|one, next| one + 1 == *next)
 }
 
-async fn say_yes(
+pub(super) async fn say_yes(
     world: &World,
     bundle: &str,
     who: &str,
@@ -323,337 +326,6 @@ async fn a_batch_is_formed_again_without_what_has_moved() -> Result<()> {
             .await?
             == 1
     );
-    running.stop().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_survives_a_restart_in_every_state() -> Result<()> {
-    let world = World::start().await?;
-    let running = world.coordinator().await?;
-    let first = judge(&world, "b", 2, 0, Ask).await?;
-    world.until_gathered("b").await?;
-    running.stop().await?;
-
-    let second = judge(&world, "b", 2, 1, Allow).await?;
-    let running = world.coordinator().await?;
-    asked(&world, "b").await?;
-    let lee = world.person("lee").await?;
-    let digest = world.digest(&lee, "lee", &id("b")?).await?;
-    running.stop().await?;
-
-    let key = id("b")?;
-    granted_by_one_who_died(&world, &key, digest).await?;
-    ensure!(world.head(first).await?.is_none());
-
-    world.clock.advance(Duration::from_secs(60));
-    let (one, two) = (world.coordinator().await?, world.coordinator().await?);
-    approved(&world, first).await?;
-    approved(&world, second).await?;
-    let told = format!("approval.resolved.{key}");
-    world.event::<ApprovalResolved>(&told).await?;
-    ensure!(world.life_in_bucket(&key).await? == "90000");
-    one.stop().await?;
-    two.stop().await?;
-    ensure!(world.count("tool.*.billing.*").await? == 2);
-    Ok(())
-}
-
-/// Somebody stored the yes and died before anything followed from it.
-async fn granted_by_one_who_died(
-    world: &World,
-    key: &ApprovalId,
-    digest: Digest,
-) -> Result<Approval> {
-    let approval = voted_by_one_who_died(world, key, digest, None).await?;
-    ensure!(approval.state() == ApprovalState::Approved);
-    Ok(approval)
-}
-
-/// The same with a vote for these items only.
-async fn voted_by_one_who_died(
-    world: &World,
-    key: &ApprovalId,
-    digest: Digest,
-    items: Option<Vec<IntentId>>,
-) -> Result<Approval> {
-    let bucket = Bucket::new(&world.as_coordinator().await?, APPROVALS);
-    let entry = bucket.get(key.as_str()).await?.context("kept")?;
-    let mut approval: Approval = serde_json::from_slice(&entry.value)?;
-    cast_on(&mut approval, digest, items, world)?;
-    let value = serde_json::to_vec(&approval)?;
-    bucket
-        .update(key.as_str(), value.into(), entry.revision)
-        .await?;
-    Ok(approval)
-}
-
-/// Whether the end of `approval` lies before every decision on these intents.
-async fn told_first(world: &World, approval: &ApprovalId, intents: &[IntentId]) -> Result<bool> {
-    let told = format!("approval.resolved.{approval}");
-    let told = world.any(&told).await?.seq;
-    let decided = sequences(world, intents).await?;
-    Ok(decided.iter().all(|decision| told < *decision))
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_an_approval_is_told_before_any_decision_that_follows_from_it() -> Result<()> {
-    let world = World::start().await?;
-    let running = world.coordinator().await?;
-    let intents = judge_all(&world, "b", &[Ask, Ask, Ask]).await?;
-    asked(&world, "b").await?;
-    say_yes(&world, "b", "lee", Some(intents[..2].to_vec())).await?;
-    approved(&world, intents[0]).await?;
-    approved(&world, intents[1]).await?;
-    blocked(&world, intents[2]).await?;
-    ensure!(told_first(&world, &id("b")?, &intents).await?);
-
-    let alone = world.judge(Ask, json!({})).await?;
-    let its = ApprovalId::for_intent(alone);
-    let requested = format!("approval.requested.{its}");
-    let requested: ApprovalRequested = world.event(&requested).await?;
-    let lee = world.person("lee").await?;
-    let ballot = vote(&its, requested.digest, VoteChoice::Approve);
-    ensure!(world.vote(&lee, "lee", &ballot).await?.counted);
-    approved(&world, alone).await?;
-    ensure!(told_first(&world, &its, &[alone]).await?);
-    running.stop().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_end_that_was_told_before_its_coordinator_died_is_decided_by_the_next() -> Result<()> {
-    let world = World::start().await?;
-    let running = world.coordinator().await?;
-    let intents = judge_all(&world, "b", &[Ask, Ask]).await?;
-    asked(&world, "b").await?;
-    let lee = world.person("lee").await?;
-    let key = id("b")?;
-    let digest = world.digest(&lee, "lee", &key).await?;
-    running.stop().await?;
-
-    let approval = granted_by_one_who_died(&world, &key, digest).await?;
-    tell(&world, &approval).await?;
-    ensure!(world.head(intents[0]).await?.is_none());
-
-    world.clock.advance(Duration::from_secs(60));
-    let (one, two) = (world.coordinator().await?, world.coordinator().await?);
-    for intent in &intents {
-        approved(&world, *intent).await?;
-    }
-    one.stop().await?;
-    two.stop().await?;
-    ensure!(told_first(&world, &key, &intents).await?);
-    ensure!(world.count("approval.resolved.*").await? == 1, "told once");
-    ensure!(world.count("tool.*.billing.*").await? == 2);
-    Ok(())
-}
-
-fn cast_on(
-    approval: &mut Approval,
-    digest: Digest,
-    items: Option<Vec<IntentId>>,
-    world: &World,
-) -> Result<()> {
-    let mut ballot = vote(approval.id(), digest, VoteChoice::Approve);
-    ballot.items = items;
-    let ballot = Ballot {
-        approver: &"lee".parse()?,
-        via: &"self".parse()?,
-        message: &SeqToken::new("abc".parse()?, 1),
-        stored_at: world.now(),
-        vote: &ballot,
-        reason: None,
-    };
-    ensure!(approval.vote(&ballot, &company()?).changed);
-    Ok(())
-}
-
-/// Stores the event that tells an end.
-async fn tell(world: &World, approval: &Approval) -> Result<()> {
-    let resolved = approval.resolved().context("an end")?;
-    let address = Address::ApprovalResolved {
-        approval: approval.id().clone(),
-    };
-    let meta = world.meta("approval-coordinator")?;
-    let out = Outgoing::event(&address, &resolved, &meta)?;
-    world.as_coordinator().await?.store_once(out).await?;
-    Ok(())
-}
-
-/// Some items are granted and the others not: whether its coordinator dies before that is
-/// told or after it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_partial_end_survives_the_death_of_its_coordinator() -> Result<()> {
-    let world = World::start().await?;
-    let running = world.coordinator().await?;
-    let mut bundles = Vec::new();
-    for name in ["untold", "told"] {
-        let intents = judge_all(&world, name, &[Ask, Ask, Ask]).await?;
-        let digest = asked(&world, name).await?.digest;
-        bundles.push((name, intents, digest));
-    }
-    running.stop().await?;
-    for (name, intents, digest) in &bundles {
-        let some = Some(intents[..2].to_vec());
-        let approval = voted_by_one_who_died(&world, &id(name)?, *digest, some).await?;
-        ensure!(approval.state() == ApprovalState::Partial);
-        if *name == "told" {
-            tell(&world, &approval).await?;
-        }
-    }
-    world.clock.advance(Duration::from_secs(60));
-    let (one, two) = (world.coordinator().await?, world.coordinator().await?);
-    for (name, intents, _) in &bundles {
-        approved(&world, intents[0]).await?;
-        approved(&world, intents[1]).await?;
-        let left = blocked(&world, intents[2]).await?;
-        ensure!(left.code == BlockedCode::DeniedByPerson, "{name}");
-        ensure!(in_one_piece(&sequences(&world, &intents[..2]).await?));
-        ensure!(told_first(&world, &id(name)?, intents).await?);
-    }
-    one.stop().await?;
-    two.stop().await?;
-    ensure!(world.count("approval.resolved.*").await? == 2);
-    ensure!(world.count("tool.*.billing.*").await? == 6);
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_that_was_whole_when_its_coordinator_died_is_finished_by_the_next() -> Result<()> {
-    let world = World::start().await?;
-    let intents = [(); 3].map(|()| IntentId::new_at(world.now()));
-    let bundle = gathered(&world, &intents, Allow)?;
-    ensure!(matches!(bundle.course(), BundleCourse::Emit(_)));
-    let bucket = Bucket::new(&world.as_coordinator().await?, APPROVALS);
-    let value = serde_json::to_vec(&bundle)?;
-    bucket.create(&gathering_key()?, value.into()).await?;
-    // The message of its last item comes again, or, where that is lost, its time is over.
-    world.clock.advance(Duration::from_secs(60));
-    let (one, two) = (world.coordinator().await?, world.coordinator().await?);
-    for intent in &intents {
-        approved(&world, *intent).await?;
-    }
-    one.stop().await?;
-    two.stop().await?;
-    ensure!(in_one_piece(&sequences(&world, &intents).await?));
-    ensure!(world.count("tool.*.billing.*").await? == 3);
-    Ok(())
-}
-
-/// The bundle `b` as it stands when `intents` have been taken in, without a coordinator.
-fn gathered(world: &World, intents: &[IntentId], kind: Verdict) -> Result<Gathering> {
-    let (at, wait) = (world.now(), Duration::from_secs(1));
-    let mut bundle: Option<Gathering> = None;
-    for (index, intent) in intents.iter().enumerate() {
-        let checked = verdict(kind, *intent, place("b", intents.len(), index))?;
-        let place = checked.bundle.clone().context("a place")?;
-        let bundle = match &mut bundle {
-            Some(bundle) => bundle,
-            None => {
-                let opened = Gathering::open(&checked, &place, at, wait);
-                bundle.insert(opened.map_err(|(_, why)| anyhow!(why))?)
-            }
-        };
-        ensure!(bundle.add(&checked, &place, at, None) == Added::Taken);
-    }
-    bundle.context("a bundle")
-}
-
-/// Where the bundle `b` is gathered.
-fn gathering_key() -> Result<String> {
-    Ok(id("b")?.as_str().replace("b-", "g-"))
-}
-
-/// Every item is blocked because another bundle had the name.
-async fn blocked_for_its_name(world: &World, intents: &[IntentId]) -> Result<()> {
-    for intent in intents {
-        let block = blocked(world, *intent).await?;
-        ensure!(block.code == BlockedCode::InvalidInput, "{block:?}");
-        let why = &block.reasons.first().context("a reason")?.message;
-        ensure!(why.contains("was used before; take a new one"), "{why}");
-    }
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_name_under_which_people_were_asked_is_not_used_again() -> Result<()> {
-    let world = World::start().await?;
-    let running = world.coordinator().await?;
-    let first = judge_all(&world, "b", &[Ask, Ask]).await?;
-    asked(&world, "b").await?;
-    // The gathering is settled, and its life ends before people have decided.
-    let bucket = Bucket::new(&world.as_coordinator().await?, APPROVALS);
-    world.until_settled("b").await?;
-    bucket.remove(&gathering_key()?).await?;
-    let second = judge_all(&world, "b", &[Ask, Allow]).await?;
-    blocked_for_its_name(&world, &second).await?;
-    ensure!(say_yes(&world, "b", "lee", None).await? == ApprovalState::Approved);
-    for intent in first {
-        approved(&world, intent).await?;
-    }
-    // Later the approval is forgotten too, and the events stay.
-    ensure!(world.life_in_bucket(&id("b")?).await? == "90000");
-    bucket.remove(id("b")?.as_str()).await?;
-    let third = judge_all(&world, "b", &[Allow, Ask]).await?;
-    blocked_for_its_name(&world, &third).await?;
-    running.stop().await?;
-    ensure!(world.count("approval.requested.*").await? == 1);
-    ensure!(world.count("tool.*.billing.*").await? == 6);
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_item_that_comes_again_when_its_gathering_is_forgotten_is_still_of_its_bundle()
--> Result<()> {
-    let world = World::start().await?;
-    let intents = [(); 2].map(|()| IntentId::new_at(world.now()));
-    let bundle = gathered(&world, &intents, Ask)?;
-    let BundleCourse::Ask(approval) = bundle.course() else {
-        bail!("nobody is asked")
-    };
-    let bucket = Bucket::new(&world.as_coordinator().await?, APPROVALS);
-    let value = serde_json::to_vec(&approval)?;
-    bucket.create(id("b")?.as_str(), value.into()).await?;
-    for (index, intent) in intents.iter().enumerate() {
-        world.judge_this(*intent, Ask, place("b", 2, index)).await?;
-    }
-    let other = judge(&world, "b", 2, 1, Ask).await?;
-    let running = world.coordinator().await?;
-    blocked_for_its_name(&world, &[other]).await?;
-    eventually("every verdict is handled", || async {
-        Ok((world.verdicts_waiting().await? == 0).then_some(()))
-    })
-    .await?;
-    ensure!(world.count("tool.*.billing.*").await? == 1, "they wait");
-    ensure!(bucket.get(&gathering_key()?).await?.is_none());
-    ensure!(say_yes(&world, "b", "lee", None).await? == ApprovalState::Approved);
-    for intent in intents {
-        approved(&world, intent).await?;
-    }
-    running.stop().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_whole_bundle_that_finds_another_ones_approval_is_blocked() -> Result<()> {
-    let world = World::start().await?;
-    let running = world.coordinator().await?;
-    let first = judge_all(&world, "b", &[Ask, Ask]).await?;
-    asked(&world, "b").await?;
-    let revision = world.until_settled("b").await?;
-    running.stop().await?;
-    // As a coordinator of an earlier version left it.
-    let second = [(); 2].map(|()| IntentId::new_at(world.now()));
-    let value = serde_json::to_vec(&gathered(&world, &second, Ask)?)?;
-    let bucket = Bucket::new(&world.as_coordinator().await?, APPROVALS);
-    bucket
-        .update(&gathering_key()?, value.into(), revision)
-        .await?;
-    world.clock.advance(Duration::from_secs(60));
-    let running = world.coordinator().await?;
-    blocked_for_its_name(&world, &second).await?;
-    ensure!(say_yes(&world, "b", "lee", None).await? == ApprovalState::Approved);
-    for intent in first {
-        approved(&world, intent).await?;
-    }
     running.stop().await
 }
 

@@ -36,25 +36,35 @@ async fn keep(world: &World, id: &ApprovalId, change: impl FnOnce(Value) -> Valu
     Ok(())
 }
 
-fn in_form(number: u16) -> impl FnOnce(Value) -> Value {
-    move |mut value| {
-        value["schema_version"] = number.into();
-        value
+fn with<'a>(mut value: Value, fields: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    let fields = fields.into_iter();
+    if let Some(all) = value.as_object_mut() {
+        all.extend(fields.map(|(name, value)| (name.to_owned(), value)));
     }
+    value
+}
+
+fn in_form(number: u16) -> impl FnOnce(Value) -> Value {
+    move |value| with(value, [("schema_version", number.into())])
 }
 
 /// What the version before bundles kept.
 fn in_form_one(value: Value) -> Value {
-    let mut old = json!({"schema_version": 1});
-    for field in ["id", "ask", "created_at", "expires_at", "digest", "votes"] {
-        old[field] = value[field].clone();
-    }
-    for field in ["state", "resolution", "settled"] {
-        old[field] = value[field].clone();
-    }
-    old["checked"] = value["items"][0]["checked"].clone();
-    old["operation"] = value["items"][0]["operation"].clone();
-    old
+    let at = |pointer: &str| value.pointer(pointer).cloned().unwrap_or_default();
+    let old = [
+        ("id", at("/id")),
+        ("checked", at("/items/0/checked")),
+        ("operation", at("/items/0/operation")),
+        ("ask", at("/ask")),
+        ("created_at", at("/created_at")),
+        ("expires_at", at("/expires_at")),
+        ("digest", at("/digest")),
+        ("votes", at("/votes")),
+        ("state", at("/state")),
+        ("resolution", at("/resolution")),
+        ("settled", at("/settled")),
+    ];
+    with(json!({"schema_version": 1}), old)
 }
 
 /// Waits until a message of people was given back and came again.
