@@ -348,6 +348,12 @@ pub mod service {
     pub fn identity_changed(operator: &PersonId) -> Subject {
         Subject(format!("cs.identity.changed.{operator}"))
     }
+
+    /// Ask every service, as `operator`, how it is.
+    #[must_use]
+    pub fn health(operator: &PersonId) -> Subject {
+        Subject(format!("cs.health.{operator}"))
+    }
 }
 
 #[cfg(test)]

@@ -159,6 +159,7 @@ mod checks {
             star(service::approval_view(&"NAME".parse().unwrap()).to_string()),
             star(service::audit_query(&"NAME".parse().unwrap()).to_string()),
             star(service::identity_changed(&"NAME".parse().unwrap()).to_string()),
+            star(service::health(&"NAME".parse().unwrap()).to_string()),
             star(service::work(&"NAME".parse().unwrap()).to_string()),
             star(service::guardrail(&"NAME".parse().unwrap()).to_string()),
         ];

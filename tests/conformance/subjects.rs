@@ -5,7 +5,7 @@ use countersign_runtime::identity::Service;
 const INTENT: &str = "0190b3a0-0000-7000-8000-000000000001";
 
 /// Subjects that end in the name of a person.
-const OF_PEOPLE: [&str; 11] = [
+const OF_PEOPLE: [&str; 12] = [
     "approval.vote",
     "window.requested",
     "window.closing",
@@ -17,6 +17,7 @@ const OF_PEOPLE: [&str; 11] = [
     "cs.audit.fingerprint",
     "cs.policy.push",
     "cs.identity.changed",
+    "cs.health",
 ];
 /// Subjects that end in an agent and an intent.
 const OF_INTENTS: [&str; 9] = [

@@ -140,6 +140,7 @@ fn carriers(principal: &Principal) -> Vec<Carrier> {
         (Role::Operator, name) => vec![
             direct(&format!("approval.requested.a-{OWN}")),
             micro(&format!("cs.identity.changed.{name}")),
+            micro(&format!("cs.health.{name}")),
             micro(&format!("cs.policy.push.{name}")),
         ],
         (Role::Bridge, name) => vec![
@@ -487,7 +488,7 @@ async fn answerers(stage: &Stage) {
     for (service, subjects) in [
         (
             Service::ApprovalCoordinator,
-            vec!["cs.approval.view.*", "cs.identity.changed.*"],
+            vec!["cs.approval.view.*", "cs.identity.changed.*", "cs.health.*"],
         ),
         (
             Service::PolicyChecker,

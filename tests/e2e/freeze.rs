@@ -45,8 +45,8 @@ async fn booking(agent: &Agent) -> Event {
 }
 
 async fn frozen(deployment: &Deployment) -> Vec<String> {
-    let (code, answer) = run(deployment, &["status", "--as", OPERATOR]).await;
-    assert_eq!(code, 0, "{answer}");
+    // How the services are, which its exit tells, is no matter here.
+    let (_, answer) = run(deployment, &["status", "--as", OPERATOR]).await;
     let all = answer["freezes"].as_array().expect("a list");
     all.iter()
         .map(|one| one["covers"].as_str().unwrap_or_default().to_owned())

@@ -377,7 +377,7 @@ impl Operator {
 /// The subject under which something crosses, and whether it is a service or a stream.
 fn offered(crossing: &Crossing) -> (String, &'static str) {
     match crossing {
-        Crossing::Service(subject) | Crossing::Pull(subject) => ((*subject).to_owned(), "service"),
+        Crossing::Service(subject) | Crossing::Many(subject) => ((*subject).to_owned(), "service"),
         Crossing::Stored(subject) => (format!("out.{subject}"), "stream"),
     }
 }
@@ -390,7 +390,7 @@ fn export(crossing: &Crossing) -> Value {
     });
     match crossing {
         Crossing::Service(_) => export["response_type"] = json!("Singleton"),
-        Crossing::Pull(_) => export["response_type"] = json!("Stream"),
+        Crossing::Many(_) => export["response_type"] = json!("Stream"),
         Crossing::Stored(_) => {}
     }
     export

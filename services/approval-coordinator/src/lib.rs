@@ -47,6 +47,7 @@ use countersign_runtime::bus::layout::{
 };
 use countersign_runtime::bus::{BusError, ConsumeLimits, Handler, consume};
 use countersign_runtime::service::{ServiceContext, ServiceError};
+use countersign_schemas::Stream;
 
 use control::Control;
 use deadlines::Deadlines;
@@ -59,6 +60,14 @@ pub use settings::{Companies, Company, Equipment, Redact, Settings};
 
 /// The service's name: its credential, its durable consumers and its source in events.
 pub const NAME: &str = "approval-coordinator";
+
+/// The streams whose fullness it tells: it may read the state of all of them.
+const STREAMS: [Stream; 4] = [
+    Stream::Intents,
+    Stream::Control,
+    Stream::Events,
+    Stream::Timers,
+];
 
 /// Runs a coordinator until shutdown.
 ///
@@ -79,6 +88,7 @@ pub async fn run_with(context: ServiceContext, equipment: Equipment) -> Result<(
     let limits = equipment.limits;
     // It signs permits and ends what is out of time.
     context.watch_clock().await;
+    context.watch_fullness(&STREAMS);
     let office = Arc::new(Office::new(context, equipment)?);
     let mut parts = JoinSet::new();
     let handle = Arc::clone;

@@ -9,6 +9,7 @@ use countersign_domain::archive::{
 };
 use countersign_runtime::bus::metrics::alarm;
 use countersign_runtime::bus::{Bus, BusError, ReplayFrom, StoredMessage};
+use countersign_runtime::health::HealthNumber;
 use countersign_schemas::{Incarnation, Stream, headers};
 use futures::StreamExt as _;
 use tokio::sync::{Semaphore, mpsc};
@@ -75,6 +76,8 @@ pub(crate) struct Reader {
     pub(crate) budget: Arc<Semaphore>,
     pub(crate) budget_shares: usize,
     pub(crate) out: mpsc::Sender<Held>,
+    /// How many messages are stored and not yet read, for operators.
+    pub(crate) behind: HealthNumber,
 }
 
 /// Bytes of one share of the memory budget.
@@ -85,7 +88,10 @@ impl Reader {
         let from = ReplayFrom::Seq(self.at.next);
         let replay = self.bus.replay(self.stream.name(), &[], from).await;
         let mut messages = match replay {
-            Ok(replay) => replay.messages(),
+            Ok(replay) => {
+                self.behind.set(replay.pending_at_start());
+                replay.messages()
+            }
             Err(error) => return ReaderEnd::Again(error.to_string()),
         };
         while let Some(next) = messages.next().await {
@@ -97,6 +103,7 @@ impl Reader {
                 return ReaderEnd::Again("the connection was made anew".to_owned());
             }
             metrics::behind(self.stream, replayed.pending);
+            self.behind.set(replayed.pending);
             if let Some(item) = self.item(&replayed.message)
                 && self.hand_over(item).await.is_none()
             {

@@ -245,6 +245,7 @@ impl Session<'_> {
                 budget: Arc::clone(&budget),
                 budget_shares,
                 out: out.clone(),
+                behind: self.context.health.number("behind", stream.name()),
             };
             readers.spawn(reader.run());
         }

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     approvals, audit, completions, demo, doctor, freeze, identity, init, policy, reconcile,
-    request, setup, up, window, withdraw,
+    request, setup, status, up, window, withdraw,
 };
 
 /// Decides what AI agents may do, asks people, and keeps the proof.
@@ -51,9 +51,10 @@ pub(crate) enum Command {
     /// Stop one agent, one tool, everything for one requester, or all
     Freeze(freeze::Args),
     /// Release what was frozen; nothing that was stopped comes back
+    #[command(after_help = freeze::HOW_RELEASED)]
     Unfreeze(freeze::Args),
-    /// Show what is frozen, since when, by whom and why
-    Status(freeze::StatusArgs),
+    /// Show what is frozen and, to operators, how every service is
+    Status(status::Args),
     /// Say what was found out about an outcome that nobody knew
     Reconcile(reconcile::Args),
     /// Open, see and close time windows

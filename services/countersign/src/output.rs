@@ -1,12 +1,13 @@
 //! What people and scripts read: answers on standard output, progress on standard error.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table};
 use countersign_domain::approvals::visible;
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::exit::CliError;
 
@@ -69,6 +70,16 @@ impl Output {
         !self.json && self.terminal && io::stdin().is_terminal()
     }
 
+    /// Asks a person; only what says yes is one.
+    pub(crate) fn confirmed(&self, question: &str) -> Result<bool, CliError> {
+        let mut out = io::stdout().lock();
+        write!(out, "{question} [y/N] ")?;
+        out.flush()?;
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
     /// The answer: JSON on one line, or the text.
     pub(crate) fn answer<T: Serialize>(
         &self,
@@ -93,11 +104,16 @@ impl Output {
             return self.answer(value, text);
         }
         let text = text();
-        let pager = std::env::var("PAGER").unwrap_or_else(|_| PAGER.to_owned());
-        match page(&pager, &text) {
+        match self.paged(&text) {
             true => Ok(()),
             false => self.line(&text),
         }
+    }
+
+    /// Shows `text` with the pager, if somebody is there and it can be started.
+    pub(crate) fn paged(&self, text: &str) -> bool {
+        let pager = std::env::var("PAGER").unwrap_or_else(|_| PAGER.to_owned());
+        self.is_interactive() && page(&pager, text)
     }
 
     /// A page in place of what the terminal shows; `false` once nobody reads any more.
@@ -159,13 +175,18 @@ fn page(pager: &str, text: &str) -> bool {
     };
     // It ends by itself where all fits on the screen, leaves what it showed there, and
     // starts no other program.
-    let started = Command::new(program)
+    let mut pager = Command::new(program);
+    pager
         .args(words)
         .env("LESS", "FX")
         .env("LESSSECURE", "1")
-        .stdin(Stdio::piped())
-        .spawn();
-    let Ok(mut running) = started else {
+        .stdin(Stdio::piped());
+    // What Ctrl-C means is the pager's to say: without us it would be left with a terminal
+    // that the shell has taken back.
+    let _heard = tokio::runtime::Handle::try_current()
+        .is_ok()
+        .then(|| signal(SignalKind::interrupt()));
+    let Ok(mut running) = pager.spawn() else {
         return false;
     };
     if let Some(mut input) = running.stdin.take() {

@@ -159,6 +159,7 @@ impl Stack {
         );
         context.health = self.health.of(name);
         context.watch_connection();
+        context.answer_health(name);
         let shutdown = context.shutdown.clone();
         let running = run(context);
         self.services.spawn(async move {

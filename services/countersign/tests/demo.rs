@@ -6,6 +6,7 @@ mod checks {
     use std::process::{Output, Stdio};
     use std::time::Duration;
 
+    use serde_json::Value;
     use tokio::io::{AsyncBufReadExt as _, BufReader};
     use tokio::process::{Child, Command};
 
@@ -211,6 +212,37 @@ mod checks {
         up
     }
 
+    async fn status(dir: &Path, who: &str) -> (Option<i32>, Value) {
+        let words = ["status", "--json", "--as", who, "--dir", path(dir)];
+        let output = ended(countersign(&words)).await;
+        let said = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), said)
+    }
+
+    async fn every_service_says_how_it_is(dir: &Path) {
+        let mut pause = tokio::time::interval(Duration::from_millis(200));
+        let ready = async {
+            loop {
+                pause.tick().await;
+                let (code, said) = status(dir, "kim").await;
+                if code == Some(0) && said["streams"][3]["full_percent"] == 0 {
+                    return said;
+                }
+                assert!(matches!(code, Some(0 | 69)), "{said}");
+            }
+        };
+        let said = tokio::time::timeout(PATIENCE, ready).await.unwrap();
+        let services = said["services"].as_array().unwrap();
+        let ready = services.iter().all(|one| one["state"] == "ready");
+        assert!(ready && services.len() == 5, "{said}");
+        assert!(services.iter().all(|one| one["since"].is_string()));
+        assert_eq!(services[0]["version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(said["streams"][0]["stream"], "CS_INTENTS");
+        assert!(said["streams"][0]["behind"].is_u64(), "{said}");
+        assert_eq!(said["freezes"], serde_json::json!([]));
+        assert_eq!(said["pending"], 0);
+    }
+
     #[tokio::test]
     async fn up_runs_a_deployment_until_it_is_told_to_stop() {
         let root = tempfile::tempdir().unwrap();
@@ -241,6 +273,7 @@ mod checks {
         ]))
         .await;
         assert_eq!(output.status.code(), Some(20), "an unknown tool is blocked");
+        every_service_says_how_it_is(&dir).await;
         assert_eq!(stopped(up).await, Some(0));
     }
 

@@ -2,6 +2,7 @@
 
 mod clock_watch;
 mod connection_watch;
+mod health_desk;
 
 use std::future::Future;
 use std::io::Write;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use countersign_schemas::Stream;
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Bus, BusError, ConnectOptions};
@@ -82,6 +84,24 @@ impl ServiceContext {
         let part = self.health.part("connection");
         let watch = connection_watch::run(self.bus.clone(), part, self.shutdown.clone());
         tokio::spawn(watch);
+    }
+
+    /// Answers operators who ask on `cs.health.<operator>` how the service `name` is, until
+    /// shutdown.
+    pub fn answer_health(&self, name: &'static str) {
+        let desk = health_desk::Desk {
+            name,
+            since: self.clock.now(),
+            bus: self.bus.clone(),
+            health: self.health.clone(),
+        };
+        tokio::spawn(desk.run(self.shutdown.clone()));
+    }
+
+    /// Tells operators how full `streams` are, until shutdown. For a service that may read
+    /// their state.
+    pub fn watch_fullness(&self, streams: &'static [Stream]) {
+        tokio::spawn(health_desk::watch_fullness(self.clone(), streams));
     }
 
     /// Compares the clock with the server's, now and again until shutdown. For services
@@ -241,6 +261,7 @@ where
         .listen(&config.telemetry, context.health.clone(), over)
         .await?;
     context.watch_connection();
+    context.answer_health(name);
     tracing::info!(
         service = name,
         version = env!("CARGO_PKG_VERSION"),

@@ -126,6 +126,14 @@ fn check_size(bytes: usize) -> Result<(), CliError> {
     )))
 }
 
+/// The golden event of its kind, for tests.
+#[cfg(test)]
+pub(crate) fn golden<E: Event>() -> E {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/golden");
+    let file = format!("{folder}/{}/v1.json", E::NAME);
+    countersign_schemas::codec::decode(&std::fs::read(file).unwrap()).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,9 +1,8 @@
-//! `countersign freeze|unfreeze|status`: the kill switch.
+//! `countersign freeze|unfreeze`: the kill switch.
 
-mod told;
+pub(super) mod told;
 mod wait;
 
-use std::io::{BufRead as _, Write as _};
 use std::time::Duration;
 
 use countersign_domain::approvals::ViewReply;
@@ -14,7 +13,7 @@ use tokio::time::Instant;
 
 use self::told::{Ended, Told};
 use self::wait::{Answers, Outcome};
-use super::approvals::{self, Who};
+use super::approvals;
 use super::policy::desk::Operator;
 use crate::client::Client;
 use crate::exit::{CliError, Exit};
@@ -33,14 +32,23 @@ enum Kind {
     All,
 }
 
+/// How `unfreeze` ends.
+pub(crate) const HOW_RELEASED: &str = "It releases exactly what it names and returns once that \
+    is in force; it then lists what else is still frozen. Agents ask again as new intents. On a \
+    terminal it asks once; elsewhere it does what it says. The same order again succeeds.\n\n\
+    Exit codes: 0 it is complete; 2 nothing was sent, for want of a yes; 20 refused, nothing was \
+    changed; 21 it is stored, and not yet complete; 69 NATS is out of reach.";
+
 /// Give an order, and wait until everything that it covers has stopped or is named
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "It returns once every open approval that the order covers is revoked, and \
-                  names what was already running. On a terminal it asks once; elsewhere it does \
-                  what it says. The same order again succeeds.\n\n\
-                  Exit codes: 0 it is complete; 20 refused, nothing was changed; 21 it is \
-                  stored, and not yet complete; 69 NATS is out of reach."
+    after_help = "It returns once everything that was approved, had not begun and is covered is \
+                  revoked, and names what was already running. What waits for people goes on \
+                  waiting, and votes on it are not counted meanwhile. On a terminal it asks \
+                  once; elsewhere it does what it says. The same order again succeeds.\n\n\
+                  Exit codes: 0 it is complete; 2 nothing was sent, for want of a yes; 20 \
+                  refused, nothing was changed; 21 it is stored, and not yet complete; 69 NATS \
+                  is out of reach."
 )]
 pub(crate) struct Args {
     /// What to stop or release
@@ -60,20 +68,15 @@ pub(crate) struct Args {
     who: Operator,
 }
 
-/// Show what is frozen, since when, by whom and why
-#[derive(Debug, clap::Args)]
-pub(crate) struct StatusArgs {
-    #[command(flatten)]
-    who: Who,
-}
-
 /// Gives the order.
 pub(crate) async fn run(args: Args, frozen: bool, output: &Output) -> Result<Exit, CliError> {
     let scope = scope(args.kind, args.name.as_deref())?;
     if args.reason.trim().is_empty() {
         return Err(CliError::usage("say why with --reason"));
     }
-    if !args.yes && output.is_interactive() && !confirmed(&scope, frozen)? {
+    let verb = if frozen { "freeze" } else { "unfreeze" };
+    let question = format!("{verb} {}?", words(&scope));
+    if !args.yes && output.is_interactive() && !output.confirmed(&question)? {
         output.progress("nothing was sent");
         return Ok(Exit::Usage);
     }
@@ -110,16 +113,6 @@ fn scope(kind: Kind, name: Option<&str>) -> Result<FreezeScope, CliError> {
             ..everything
         }),
     }
-}
-
-fn confirmed(scope: &FreezeScope, frozen: bool) -> Result<bool, CliError> {
-    let verb = if frozen { "freeze" } else { "unfreeze" };
-    let mut out = std::io::stdout().lock();
-    write!(out, "{verb} {}? [y/N] ", words(scope))?;
-    out.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// An order to be given.
@@ -196,27 +189,6 @@ impl Order<'_> {
             }
         }
     }
-}
-
-/// Shows what is frozen.
-pub(crate) async fn status(args: StatusArgs, output: &Output) -> Result<Exit, CliError> {
-    let config = args.who.place.config()?;
-    let (role, name) = approvals::credential(&config, args.who.person.clone())?;
-    let client = Client::connect(&config, role, name.as_str()).await?;
-    let reply = approvals::ask::freezes(&client.bus, &name).await;
-    client.bus.close().await;
-    let reply = reply?;
-    output.answer(&reply, || match &reply {
-        ViewReply::Frozen {
-            freezes,
-            freezes_more,
-        } => told::status(freezes, *freezes_more, output),
-        ViewReply::Shown { .. }
-        | ViewReply::Listed { .. }
-        | ViewReply::Outcome { .. }
-        | ViewReply::Windows { .. } => String::new(),
-    })?;
-    Ok(Exit::Done)
 }
 
 #[cfg(test)]

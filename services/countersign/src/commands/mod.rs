@@ -12,6 +12,7 @@ pub(crate) mod policy;
 pub(crate) mod reconcile;
 pub(crate) mod request;
 pub(crate) mod setup;
+pub(crate) mod status;
 pub(crate) mod up;
 pub(crate) mod window;
 pub(crate) mod withdraw;
@@ -33,7 +34,7 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<Exit, CliEr
         Command::Approvals(args) => approvals::run(args, output).await,
         Command::Freeze(args) => freeze::run(args, true, output).await,
         Command::Unfreeze(args) => freeze::run(args, false, output).await,
-        Command::Status(args) => freeze::status(args, output).await,
+        Command::Status(args) => status::run(args, output).await,
         Command::Reconcile(args) => reconcile::run(args, output).await,
         Command::Window(args) => window::run(args, output).await,
         Command::Audit(args) => audit::run(args, output).await,

@@ -7,8 +7,9 @@ use super::principal::Account;
 pub enum Crossing {
     /// Requests go in, answers come back.
     Service(&'static str),
-    /// Requests go in, many answers come back: a pull from a consumer.
-    Pull(&'static str),
+    /// Requests go in, many answers come back: a pull from a consumer, a question to every
+    /// service.
+    Many(&'static str),
     /// Stored events come out under their own names: exported as `out.<subject>`, the
     /// stream's republish, so that nobody outside sees what JetStream then refused.
     Stored(&'static str),
@@ -18,7 +19,7 @@ pub enum Crossing {
 /// identities changes users only.
 #[must_use]
 pub fn crossings(exporter: Account, importer: Account) -> &'static [Crossing] {
-    use Crossing::{Pull, Service, Stored};
+    use Crossing::{Many, Service, Stored};
     match (exporter, importer) {
         (Account::Core, Account::Agents) => &[
             Service("tool.requested.*"),
@@ -42,7 +43,8 @@ pub fn crossings(exporter: Account, importer: Account) -> &'static [Crossing] {
             Service("$JS.API.DIRECT.GET.CS_EVENTS.approval.>"),
             Service("$JS.API.DIRECT.GET.CS_EVENTS.window.>"),
             Service("$JS.API.DIRECT.GET.CS_EVENTS.control.>"),
-            Pull("$JS.API.CONSUMER.MSG.NEXT.CS_EVENTS.*"),
+            Many("cs.health.*"),
+            Many("$JS.API.CONSUMER.MSG.NEXT.CS_EVENTS.*"),
             Service("$JS.ACK.CS_EVENTS.>"),
             Service("$JS.ACK.*.*.CS_EVENTS.>"),
             Stored("handoff.>"),

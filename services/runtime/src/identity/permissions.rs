@@ -146,6 +146,7 @@ impl Permissions {
             &format!("cs.policy.push.{person}"),
             &format!("cs.audit.fingerprint.{person}"),
             &format!("cs.identity.changed.{person}"),
+            &format!("cs.health.{person}"),
         ]);
         self.person(person);
     }
@@ -236,7 +237,16 @@ impl Permissions {
         self.publish(&[&format!("deadletter.{}.*", service.name())]);
     }
 
+    /// Say how it is to operators who ask: all that runs, and not the tools that come and go.
+    fn tell_health(&mut self) {
+        self.subscribe(&["cs.health.*"]);
+        self.responses = true;
+    }
+
     fn service(&mut self, service: Service) {
+        if !matches!(service, Service::Setup | Service::Identity) {
+            self.tell_health();
+        }
         match service {
             Service::Setup => self.setup(),
             Service::PolicyChecker => self.policy_checker(),

@@ -190,7 +190,7 @@ fn render_exports(out: &mut String, exporter: Account) {
                     Crossing::Service(subject) => {
                         format!("{{service: {}, accounts: [{importer}]}}", quoted(subject))
                     }
-                    Crossing::Pull(subject) => format!(
+                    Crossing::Many(subject) => format!(
                         "{{service: {}, response_type: stream, accounts: [{importer}]}}",
                         quoted(subject)
                     ),
@@ -211,7 +211,7 @@ fn render_imports(out: &mut String, importer: Account) {
             crossings(exporter, importer)
                 .iter()
                 .map(move |crossing| match crossing {
-                    Crossing::Service(subject) | Crossing::Pull(subject) => format!(
+                    Crossing::Service(subject) | Crossing::Many(subject) => format!(
                         "{{service: {{account: {exporter}, subject: {}}}}}",
                         quoted(subject)
                     ),

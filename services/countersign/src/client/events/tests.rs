@@ -1,15 +1,9 @@
 //! Which messages count, how the process ends on them, and what people read.
 
-use countersign_schemas::codec::decode;
 use countersign_schemas::headers::ce_type;
 
 use super::*;
-
-fn golden<E: Event>() -> E {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/golden");
-    let file = format!("{folder}/{}/v1.json", E::NAME);
-    decode(&std::fs::read(file).unwrap()).unwrap()
-}
+use crate::client::golden;
 
 fn every_kind() -> Vec<IntentEvent> {
     vec![

@@ -31,6 +31,12 @@ pub(super) async fn list(
     }
 }
 
+/// How many approvals wait for people.
+pub(in crate::commands) async fn count(bus: &Bus, person: &PersonId) -> Result<usize, CliError> {
+    let (approvals, more) = list(bus, person, Filter::default()).await?;
+    Ok(approvals.len().saturating_add(more))
+}
+
 /// One approval.
 pub(super) async fn show(
     bus: &Bus,

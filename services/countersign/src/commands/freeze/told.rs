@@ -181,7 +181,7 @@ impl Counts {
 }
 
 /// What is frozen, as a table.
-pub(super) fn status(freezes: &[FreezeView], more: usize, output: &Output) -> String {
+pub(in crate::commands) fn status(freezes: &[FreezeView], more: usize, output: &Output) -> String {
     if freezes.is_empty() {
         return "nothing is frozen".to_owned();
     }

@@ -151,13 +151,8 @@ impl Order<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::golden;
     use countersign_schemas::{Event, headers};
-
-    fn golden<E: Event>() -> E {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/golden");
-        let file = format!("{folder}/{}/v1.json", E::NAME);
-        countersign_schemas::codec::decode(&std::fs::read(file).unwrap()).unwrap()
-    }
 
     fn at<E: Event>(address: Address, event: &E) -> Received {
         Received::for_test(address, &headers::ce_type::<E>(), event)
