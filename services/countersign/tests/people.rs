@@ -5,6 +5,12 @@
 mod bundles;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+#[path = "people/status.rs"]
+mod status;
+#[cfg(test)]
+#[path = "people/terminal.rs"]
+mod terminal;
 
 #[cfg(test)]
 mod checks {
@@ -25,7 +31,7 @@ mod checks {
 
     use super::fixture::{Deployment, PATIENCE, countersign, golden, store};
 
-    const ID: &str = "a-019aab6e-5c00-7a10-8000-00000000c0de";
+    pub(crate) const ID: &str = "a-019aab6e-5c00-7a10-8000-00000000c0de";
     const APPROVE: [&str; 8] = [
         "approvals",
         "approve",
@@ -37,7 +43,7 @@ mod checks {
         "Checked.",
     ];
 
-    fn view() -> ApprovalView {
+    pub(crate) fn view() -> ApprovalView {
         let asked: ApprovalRequested = golden();
         let item = asked.items.first().unwrap();
         serde_json::from_value(json!({
@@ -56,7 +62,7 @@ mod checks {
         .unwrap()
     }
 
-    fn shown() -> Shown {
+    pub(crate) fn shown() -> Shown {
         Shown {
             listed: Listed {
                 asked: golden(),
@@ -72,7 +78,7 @@ mod checks {
     }
 
     /// Answers every question about approvals with `shown`.
-    async fn show(bus: &Bus, shown: Shown) -> tokio::task::JoinHandle<()> {
+    pub(crate) async fn show(bus: &Bus, shown: Shown) -> tokio::task::JoinHandle<()> {
         let client = bus.client().clone();
         let mut questions = client.subscribe("cs.approval.view.*").await.unwrap();
         client.flush().await.unwrap();
@@ -103,7 +109,7 @@ mod checks {
     }
 
     /// The vote that was stored, and its answer.
-    async fn count(bus: &Bus, counted: bool, state: ApprovalState) -> ApprovalVote {
+    pub(crate) async fn count(bus: &Bus, counted: bool, state: ApprovalState) -> ApprovalVote {
         let found = async {
             let mut pause = tokio::time::interval(std::time::Duration::from_millis(20));
             loop {
@@ -132,7 +138,7 @@ mod checks {
         decode(&message.payload).unwrap()
     }
 
-    async fn votes(bus: &Bus) -> u64 {
+    pub(crate) async fn votes(bus: &Bus) -> u64 {
         let stream = bus.jetstream().get_stream(Stream::Control.name()).await;
         stream.unwrap().cached_info().state.messages
     }

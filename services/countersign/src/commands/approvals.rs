@@ -30,9 +30,9 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// List what waits, oldest first
+    /// List what waits, what ends first on top
     List(ListArgs),
-    /// Show one approval with everything you may see
+    /// Show approvals with everything you may see; of several a table first
     Show(ShowArgs),
     /// Vote yes on exactly what is shown
     Approve(ApproveArgs),
@@ -66,8 +66,9 @@ struct ListArgs {
 
 #[derive(Debug, clap::Args)]
 struct ShowArgs {
-    /// Which approval
-    id: ApprovalId,
+    /// Which approvals; `-` reads them from standard input
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
     #[command(flatten)]
     who: Who,
 }
@@ -76,7 +77,7 @@ struct ShowArgs {
 #[command(
     after_help = "All of each approval is printed before anything is sent: on a terminal before \
                   the question, with --yes on standard error. Exit codes: 0 it is decided so, or \
-                  was by you before; 20 refused, or decided otherwise; 21 no answer yet; \
+                  was by you before; 2 nothing was sent, for want of a yes; 20 refused, or decided otherwise; 21 no answer yet; \
                   22 expired; 69 out of reach. The worst of several counts."
 )]
 struct VoteArgs {
@@ -119,7 +120,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let person = Person::connect(who).await?;
     let ended = match args.action {
         Action::List(list) => person.list(list.filter, output).await,
-        Action::Show(show) => person.show(show.id, output).await,
+        Action::Show(show) => decide::show(&person, &show.ids, output).await,
         Action::Approve(ApproveArgs { vote, without }) => {
             decide::run(&person, vote, VoteChoice::Approve, without, output).await
         }
@@ -153,13 +154,6 @@ impl Person {
         let now = SystemClock.now();
         let text = || tables::list(&approvals, more, now, output);
         output.answer(&json!({ "approvals": approvals, "more": more }), text)?;
-        Ok(Exit::Done)
-    }
-
-    async fn show(&self, id: ApprovalId, output: &Output) -> Result<Exit, CliError> {
-        let shown = self.look(id).await?;
-        let text = || show::one(&shown, SystemClock.now(), output.columns());
-        output.read(&shown, text)?;
         Ok(Exit::Done)
     }
 }

@@ -42,7 +42,8 @@ impl From<Found> for Outcome {
     after_help = "The first finding stands for ever; the same again succeeds. It changes what \
                   the audit says and tells the team that was asked to look; nothing is run.\n\n\
                   Exit codes: 0 it is recorded; 20 refused: the outcome is known, or something \
-                  else was found before; 21 it is stored, and nobody has answered it yet."
+                  else was found before; 21 it is stored, and nobody has answered it yet; 69 NATS or the \
+                  coordinator is out of reach."
 )]
 pub(crate) struct Args {
     /// Which intent
@@ -219,12 +220,7 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn golden<E: countersign_schemas::Event>() -> E {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/golden");
-        let file = format!("{folder}/{}/v1.json", E::NAME);
-        countersign_schemas::codec::decode(&std::fs::read(file).unwrap()).unwrap()
-    }
+    use crate::client::golden;
 
     fn found(outcome: Outcome) -> OutcomeReconciled {
         OutcomeReconciled {

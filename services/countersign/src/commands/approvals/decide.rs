@@ -1,11 +1,12 @@
 //! Votes on one or several approvals: read, look, show, ask, vote, tell.
 
-use std::io::{BufRead, Read as _, Write as _};
+use std::io::{BufRead, Read as _};
 
-use countersign_domain::approvals::Shown;
+use countersign_domain::approvals::{Shown, visible};
 use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_schemas::events::{VoteChoice, WindowLimits};
 use countersign_schemas::{ApprovalId, IntentId};
+use serde::Serialize;
 use serde_json::json;
 
 use super::vote::{self, Cast, Said};
@@ -104,6 +105,70 @@ pub(in crate::commands) async fn with_window(
     say(person, vec![Ok(shown)], &said, yes, output).await
 }
 
+/// Shows one or several approvals: of several a table first, and what became of those that
+/// cannot be shown.
+pub(super) async fn show(
+    person: &Person,
+    given: &[String],
+    output: &Output,
+) -> Result<Exit, CliError> {
+    let ids = ids(given, std::io::stdin().lock())?;
+    if let [id] = ids.as_slice() {
+        let shown = person.look(id.clone()).await?;
+        output.read(&shown, || whole(&[&shown], output))?;
+        return Ok(Exit::Done);
+    }
+    let mut looked = Vec::new();
+    for id in ids {
+        let seen = Seen::of(id.clone(), person.look(id).await);
+        // Once nobody answers, nobody is asked again.
+        if seen.failed == Exit::Unreachable {
+            return Err(CliError::Unreachable(seen.error.unwrap_or_default()));
+        }
+        looked.push(seen);
+    }
+    let there: Vec<&Shown> = looked
+        .iter()
+        .filter_map(|seen| seen.approval.as_ref())
+        .collect();
+    output.read(&json!({ "results": looked }), || {
+        let mut text = String::new();
+        for seen in &looked {
+            if let Some(error) = &seen.error {
+                text.push_str(&format!("{}: {}\n\n", seen.approval_id, visible(error)));
+            }
+        }
+        text + &whole(&there, output)
+    })?;
+    let mut exits = looked.iter().map(|seen| seen.failed);
+    Ok(exits.find(|exit| *exit != Exit::Done).unwrap_or(Exit::Done))
+}
+
+/// One of several that were to be shown.
+#[derive(Debug, Serialize)]
+struct Seen {
+    approval_id: ApprovalId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<Shown>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip)]
+    failed: Exit,
+}
+
+impl Seen {
+    fn of(approval_id: ApprovalId, looked: Result<Shown, CliError>) -> Self {
+        let failed = looked.as_ref().err().map_or(Exit::Done, CliError::exit);
+        let error = looked.as_ref().err().map(ToString::to_string);
+        Self {
+            approval_id,
+            approval: looked.ok(),
+            error,
+            failed,
+        }
+    }
+}
+
 /// What is to be decided; once nobody answers, nobody is asked again.
 async fn look(
     person: &Person,
@@ -162,22 +227,30 @@ fn agreed(
             "nothing was sent: look with `approvals show`, then add --yes",
         ));
     }
-    let mut text = match open.len() {
-        1 => String::new(),
-        _ => tables::before(open, output) + "\n\n",
-    };
-    let columns = output.columns();
-    for shown in open {
-        text.push_str(&show::one(shown, SystemClock.now(), columns));
-        text.push('\n');
-    }
+    let text = whole(open, output);
     if yes {
         output.progress(text.trim_end());
         return Ok(true);
     }
-    readable(&text, open)?;
-    output.line(&text)?;
-    asked(choice, open.len())
+    print(&text, open, output)?;
+    output.confirmed(&format!("{choice} {} approval(s)?", open.len()))
+}
+
+/// A table of several things, then all of each.
+fn whole(shown: &[&Shown], output: &Output) -> String {
+    let (now, columns) = (SystemClock.now(), output.columns());
+    let one = |shown: &&Shown| show::one(shown, now, columns) + "\n";
+    let all: String = shown.iter().map(one).collect();
+    tables::overview(shown, now, output) + &all
+}
+
+/// Prints what is asked about; what would scroll away unread is shown by the pager.
+fn print(text: &str, open: &[&Shown], output: &Output) -> Result<(), CliError> {
+    match readable(text, open) {
+        Err(_) if output.paged(text) => Ok(()),
+        Err(unread) => Err(unread),
+        Ok(()) => output.line(text),
+    }
 }
 
 /// Nobody is asked about what has scrolled away before the question.
@@ -189,18 +262,10 @@ fn readable(text: &str, open: &[&Shown]) -> Result<(), CliError> {
     let first = open.first().map(|shown| &shown.listed.asked.approval_id);
     let id = first.map(ToString::to_string).unwrap_or_default();
     Err(CliError::Refused(format!(
-        "nothing was sent: all of it is {lines} lines, more than can be read before a question; \
-         read each with `countersign approvals show {id}`, then decide with --yes"
+        "nothing was sent: all of it is {lines} lines, more than can be read before a question, \
+         and no pager can be started (PAGER); read each with `countersign approvals show {id}`, \
+         then decide with --yes"
     )))
-}
-
-fn asked(choice: VoteChoice, count: usize) -> Result<bool, CliError> {
-    let mut out = std::io::stdout().lock();
-    write!(out, "{choice} {count} approval(s)? [y/N] ")?;
-    out.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign_domain::approvals::{Listed, Shown};
 use countersign_schemas::Timestamp;
-use countersign_schemas::events::{ApprovalItem, TeamQuorum};
+use countersign_schemas::events::{ApprovalItem, ApprovalState, TeamQuorum};
 
 use super::vote::Cast;
 use crate::output::Output;
@@ -32,40 +32,72 @@ fn row(listed: &Listed, now: Timestamp) -> Vec<String> {
         asked.agent.to_string(),
         tools(&asked.items),
         what(&asked.items),
-        teams(&asked.approvers),
+        wanted(listed, now).1,
         span(now.since(asked.created_at)),
         span(asked.expires_at.since(now)),
         if listed.may_vote { "you" } else { "others" }.to_owned(),
     ]
 }
 
-/// What is about to be decided, one line for each thing.
-pub(super) fn before(shown: &[&Shown], output: &Output) -> String {
-    let rows: Vec<_> = shown.iter().flat_map(|shown| before_rows(shown)).collect();
-    output.table(
-        &["ID", "AGENT", "FOR", "TOOL", "WHAT", "AMOUNT", "SO FAR"],
-        &rows,
-    )
+/// What is about to be read or decided, one line for each thing; nothing where there is
+/// only one.
+pub(super) fn overview(shown: &[&Shown], now: Timestamp, output: &Output) -> String {
+    let rows: Vec<_> = shown.iter().flat_map(|one| things(one, now)).collect();
+    if rows.len() < 2 {
+        return String::new();
+    }
+    let head = [
+        "ID", "AGENT", "FOR", "TOOL", "WHAT", "AMOUNT", "LEFT", "NEEDS",
+    ];
+    output.table(&head, &rows) + "\n\n"
 }
 
-fn before_rows(shown: &Shown) -> Vec<Vec<String>> {
+/// What is asked for, then what was left out of it before anybody was asked.
+fn things(shown: &Shown, now: Timestamp) -> Vec<Vec<String>> {
     let asked = &shown.listed.asked;
-    let so_far = match shown.listed.votes.len() {
-        0 => "nobody".to_owned(),
-        votes => format!("{votes} voted"),
-    };
-    let row = |item: &ApprovalItem| {
+    let row = |tool: String, what: &str, amount: &str, left: &str, needs: String| {
         vec![
             asked.approval_id.to_string(),
             asked.agent.to_string(),
             asked.requester.id.to_string(),
-            item.tool.to_string(),
-            item.summary.clone(),
-            item.amount.clone().unwrap_or_default(),
-            so_far.clone(),
+            tool,
+            what.to_owned(),
+            amount.to_owned(),
+            left.to_owned(),
+            needs,
         ]
     };
-    asked.items.iter().map(row).collect()
+    let (left, needs) = wanted(&shown.listed, now);
+    let item = |item: &ApprovalItem| {
+        let mut struck = shown.listed.struck.iter();
+        let struck = struck.find(|one| one.intent_id == item.intent_id);
+        let needs = struck.map_or_else(
+            || needs.clone(),
+            |one| format!("STRUCK OUT: {}", one.struck.reason),
+        );
+        let tool = format!("{} ({})", item.tool, item.operation);
+        let amount = item.amount.as_deref().unwrap_or_default();
+        row(tool, &item.summary, amount, &left, needs)
+    };
+    let left_out = shown.view.iter().flat_map(|view| &view.left_out);
+    let left_out = left_out.map(|one| {
+        let needs = format!("STRUCK OUT: {}", one.reason);
+        row(one.tool.to_string(), &one.summary, "", "", needs)
+    });
+    asked.items.iter().map(item).chain(left_out).collect()
+}
+
+/// How long it waits, and for whom.
+fn wanted(listed: &Listed, now: Timestamp) -> (String, String) {
+    if listed.state != ApprovalState::Pending {
+        return (String::new(), format!("nothing: {}", listed.state));
+    }
+    let left = span(listed.asked.expires_at.since(now));
+    let teams = teams(&listed.asked.approvers);
+    match listed.votes.len() {
+        0 => (left, teams),
+        votes => (left, format!("{teams}; {votes} voted")),
+    }
 }
 
 /// What became of each vote.
@@ -125,13 +157,8 @@ pub(in crate::commands) fn span(span: Duration) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use countersign_schemas::events::{ApprovalState, VoteChoice};
-
-    pub(in super::super) fn golden<E: countersign_schemas::Event>() -> E {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/golden");
-        let file = format!("{folder}/{}/v1.json", E::NAME);
-        countersign_schemas::codec::decode(&std::fs::read(file).unwrap()).unwrap()
-    }
+    use crate::client::golden;
+    use countersign_schemas::events::VoteChoice;
 
     pub(in super::super) fn listed() -> Listed {
         Listed {
@@ -188,7 +215,14 @@ pub(super) mod tests {
             view: None,
             digest: listed().asked.digest,
         };
-        let output = Output::framed(120);
+        let over = Shown {
+            listed: Listed {
+                state: ApprovalState::Denied,
+                ..listed()
+            },
+            ..shown.clone()
+        };
+        let output = Output::framed(140);
         let cast = |code: &str, state, message: &str| Cast {
             approval_id: listed().asked.approval_id,
             vote: VoteChoice::Approve,
@@ -208,7 +242,7 @@ pub(super) mod tests {
         ];
         let text = format!(
             "{}\n\n{}",
-            before(&[&shown], &output),
+            overview(&[&shown, &over], now(), &output),
             results(&cast, &output)
         );
         assert!(!text.contains('\u{1b}'), "{text:?}");

@@ -404,8 +404,7 @@ mod tests {
             view: None,
         };
         assert_eq!(already(&lee, &shown, VoteChoice::Approve), None);
-        let resolved: countersign_schemas::events::ApprovalResolved =
-            super::super::tables::tests::golden();
+        let resolved: countersign_schemas::events::ApprovalResolved = crate::client::golden();
         shown.listed.votes = resolved.votes;
         let same = already(&lee, &shown, VoteChoice::Approve).unwrap();
         assert_eq!(

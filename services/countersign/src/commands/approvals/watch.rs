@@ -71,6 +71,11 @@ impl Board {
         ids.filter(|id| !there(id)).cloned().collect()
     }
 
+    /// Takes out what nobody knows any more.
+    fn forget(&mut self, id: &ApprovalId) {
+        self.waiting.remove(id);
+    }
+
     /// Takes in what waits now, and what was found of those that are missing from it.
     fn take(&mut self, now: Vec<Listed>, more: usize, missing: Vec<Listed>) -> Vec<Change> {
         self.more = more;
@@ -99,10 +104,10 @@ impl Board {
         changes
     }
 
-    /// What waits, oldest first.
+    /// What waits, what ends first on top.
     fn rows(&self) -> Vec<Listed> {
         let mut rows: Vec<Listed> = self.waiting.values().cloned().collect();
-        rows.sort_by_key(|listed| listed.asked.created_at);
+        rows.sort_by_key(|listed| listed.asked.expires_at);
         rows
     }
 }
@@ -138,10 +143,10 @@ async fn look(
     let (now, more) = person.waiting(filter.clone()).await?;
     let mut missing = Vec::new();
     for id in board.missing(&now) {
-        match person.look(id).await {
+        match person.look(id.clone()).await {
             Ok(shown) => missing.push(shown.listed),
             // Long over and forgotten.
-            Err(CliError::Refused(_)) => {}
+            Err(CliError::Refused(_)) => board.forget(&id),
             Err(other) => return Err(other),
         }
     }
@@ -253,7 +258,7 @@ mod tests {
     }
 
     fn voted(id: &str) -> Listed {
-        let resolved: ApprovalResolved = super::super::tables::tests::golden();
+        let resolved: ApprovalResolved = crate::client::golden();
         Listed {
             votes: resolved.votes,
             ..one(id)
@@ -301,6 +306,12 @@ mod tests {
         assert_eq!(words(&changes), [("approved", a)]);
         assert!(board.missing(&now).is_empty());
         assert!(board.take(now, 0, Vec::new()).is_empty());
+        board.take(vec![one(a)], 0, Vec::new());
+        board.forget(&a.parse().unwrap());
+        assert!(
+            board.missing(&[one(b)]).is_empty(),
+            "it is not looked for again"
+        );
         let ids: Vec<_> = board
             .rows()
             .into_iter()

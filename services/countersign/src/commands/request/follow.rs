@@ -183,17 +183,10 @@ async fn subscribe(bus: &Bus, subject: String) -> Result<Subscriber, CliError> {
 
 #[cfg(test)]
 mod tests {
-    use countersign_schemas::Event;
-    use countersign_schemas::codec::decode;
     use countersign_schemas::events::{ToolBlocked, ToolCompleted, ToolRefused};
 
     use super::*;
-
-    fn golden<E: Event>() -> E {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/golden");
-        let file = format!("{folder}/{}/v1.json", E::NAME);
-        decode(&std::fs::read(file).unwrap()).unwrap()
-    }
+    use crate::client::golden;
 
     /// One agent may have many intents under way, and asks twice under one id: only the
     /// answer to this message is its answer.

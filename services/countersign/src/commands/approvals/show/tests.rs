@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::tables::tests::{golden, listed, now};
+use super::super::tables::tests::{listed, now};
 use super::*;
 
 pub(in super::super) fn view() -> Value {
@@ -40,7 +40,7 @@ pub(in super::super) fn shown(view: Option<Value>) -> Shown {
     Shown {
         listed: listed(),
         view: view.map(|view| serde_json::from_value(view).unwrap()),
-        digest: golden::<countersign_schemas::events::ApprovalRequested>().digest,
+        digest: crate::client::golden::<countersign_schemas::events::ApprovalRequested>().digest,
     }
 }
 
