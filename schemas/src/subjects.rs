@@ -337,6 +337,12 @@ pub mod service {
         Subject(format!("cs.audit.query.{person}"))
     }
 
+    /// Ask for the fingerprints of a known value as `operator`.
+    #[must_use]
+    pub fn audit_fingerprint(operator: &PersonId) -> Subject {
+        Subject(format!("cs.audit.fingerprint.{operator}"))
+    }
+
     /// Push, read and roll back policy bundles as `operator`.
     #[must_use]
     pub fn policy_push(operator: &PersonId) -> Subject {

@@ -158,6 +158,7 @@ mod checks {
         let known = [
             star(service::approval_view(&"NAME".parse().unwrap()).to_string()),
             star(service::audit_query(&"NAME".parse().unwrap()).to_string()),
+            star(service::audit_fingerprint(&"NAME".parse().unwrap()).to_string()),
             star(service::identity_changed(&"NAME".parse().unwrap()).to_string()),
             star(service::health(&"NAME".parse().unwrap()).to_string()),
             star(service::work(&"NAME".parse().unwrap()).to_string()),

@@ -88,6 +88,14 @@ async fn a_change_is_made_told_and_put_on_record() {
     let site = Site::start(dir.path()).await;
     let (_, told) = site.done("add agent early");
     assert!(told.contains("not in the audit log"), "{told}");
+    // What there is no way back from is not done off the record.
+    site.done("rotate key fingerprint --operator kim");
+    let refused = site.command("destroy fingerprint k1 --yes --operator kim");
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(69), "{told}");
+    assert!(told.contains("nothing was destroyed"), "{told}");
+    let kept = site.files.dir().join("keys/fingerprint-k1.key");
+    assert!(kept.try_exists().unwrap());
 
     let settings = [("COUNTERSIGN_NATS__URL".to_owned(), site.server.url())];
     let config = site.files.config();

@@ -3,6 +3,7 @@
 mod archive;
 mod bundles;
 mod deciding;
+mod fingerprints;
 mod freeze;
 mod leaks;
 mod outsiders;

@@ -10,14 +10,13 @@ use countersign_domain::approvals::{Delegation, People};
 use countersign_domain::decision::Desk;
 use countersign_domain::permit::PermitSigner;
 use countersign_domain::policy::Directory;
-use countersign_domain::redact::{FingerprintKey, Redactor};
 use countersign_runtime::bus::ConsumeLimits;
 use countersign_runtime::config::Config;
-use countersign_runtime::files;
 use countersign_runtime::identity::Signing;
 use countersign_runtime::key_file::KeyFile;
 use countersign_runtime::policy::{self, InForce, Policy};
 use countersign_runtime::service::{ServiceContext, ServiceError};
+use countersign_runtime::{files, fingerprints};
 use countersign_schemas::{PersonId, TeamId};
 
 /// Takes personal data and secrets out of a text.
@@ -92,9 +91,8 @@ impl Equipment {
         let keys = &settings.keys_dir;
         let path = Signing::Permit.private(keys);
         let signer = PermitSigner::new(files::signing_key("permit key", &path)?);
-        let fingerprint = files::secret("fingerprint key", &keys.join("fingerprint.key"))?;
-        let fingerprint = FingerprintKey::parse(&fingerprint).map_err(ServiceError::configured)?;
-        let redactor = Redactor::new(fingerprint);
+        let redactor = fingerprints::redactor(keys)?;
+        fingerprints::follow(context, keys, &redactor);
         let deployment = context.deployment.name.as_str();
         follow_key(context, path, signer.clone());
         let policy = Policy::start(context, policy::folder(&settings.policy_dir)).await;

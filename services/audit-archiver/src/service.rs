@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::announce;
 use crate::batch::{Batch, Held};
 use crate::commit::{CommitError, Writer};
+use crate::lookup;
 use crate::merge::Merged;
 use crate::metrics;
 use crate::reader::{Reader, ReaderEnd, SHARE_BYTES, connects, observe};
@@ -55,6 +56,9 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
     metrics::describe();
     let health = context.health.part("archive");
     let mut writer = open(&settings).await?;
+    if let Some(keys) = &settings.keys {
+        lookup::start(&context, keys.clone());
+    }
     let (announced, heads) = watch::channel(writer.head().clone());
     let announcer = tokio::spawn(announce::run(context.clone(), writer.signer(), heads));
     let (merges, mut merged) = mpsc::channel(1);

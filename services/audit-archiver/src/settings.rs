@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_domain::archive::{ManifestKey, ManifestPublicKeys};
-use countersign_domain::redact::{FingerprintKey, Redactor};
 use countersign_runtime::config::Config;
-use countersign_runtime::files;
 use countersign_runtime::service::ServiceError;
+use countersign_runtime::{files, fingerprints};
 
 use crate::batch::BatchLimits;
 use crate::commit::WriterOptions;
 use crate::hooks::Hooks;
+use crate::lookup::Keys;
 use crate::reader::SharedScrub;
 use crate::tidy::TidyLimits;
 
@@ -29,6 +29,8 @@ pub struct Settings {
     pub tidy: TidyLimits,
     /// Redacts every row.
     pub scrub: SharedScrub,
+    /// The keys by which look-ups are answered; `None` answers none.
+    pub keys: Option<Keys>,
 }
 
 impl Settings {
@@ -44,8 +46,7 @@ impl Settings {
             &keys.join("manifest.pem"),
             ManifestKey::from_pem,
         )?;
-        let path = keys.join("fingerprint.key");
-        let fingerprint = secret("fingerprint key", &path, FingerprintKey::parse)?;
+        let redactor = fingerprints::redactor(keys)?;
         let path = keys.join("manifest.pub");
         let text = fs::read_to_string(&path).map_err(|error| unusable(&path, error))?;
         let pinned = ManifestPublicKeys::from_pem(&text).map_err(|error| unusable(&path, error))?;
@@ -67,7 +68,11 @@ impl Settings {
                     .then(|| Duration::from_secs(own.compact_after_s)),
                 grace: Duration::from_secs(own.file_grace_s),
             },
-            scrub: Arc::new(Redactor::new(fingerprint)),
+            scrub: Arc::new(redactor.clone()),
+            keys: Some(Keys {
+                dir: keys.clone(),
+                redactor,
+            }),
         })
     }
 }

@@ -127,6 +127,7 @@ impl Fixture {
                 grace: Duration::from_secs(3_600),
             },
             scrub: Arc::new(Planted),
+            keys: None,
         }
     }
 

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use countersign_domain::archive::ManifestPublicKeys;
-use countersign_runtime::bus::{Meta, Outgoing, PublishError};
+use countersign_runtime::access::{self, NotRecorded};
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_schemas::events::AuditAccessed;
-use countersign_schemas::{Address, PersonId, ServiceId, Token, headers};
+use countersign_schemas::{PersonId, headers};
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Semaphore};
@@ -207,32 +207,13 @@ impl Desk {
         asked: Asked,
         found: &Result<(Vec<u8>, usize), Refusal>,
     ) -> Result<(), Refusal> {
-        let lost = |error: &dyn std::fmt::Display| {
-            tracing::error!(%error, "a look-up could not be recorded");
-            Refusal::new(
-                "not_recorded",
-                "the look-up could not be recorded, so it is not answered; try again",
-            )
-        };
         let event = self.event(asked, found);
-        let id: Token = format!("{:032x}", rand::random::<u128>())
-            .parse()
-            .map_err(|error| lost(&error))?;
-        let address = Address::AuditAccessed { id };
-        let message = Outgoing::event(&address, &event, &self.meta().map_err(|e| lost(&e))?)
-            .map_err(|error| lost(&error))?;
-        let own = message.subject().to_owned();
-        let stored = self
-            .context
-            .bus
-            .publisher()
-            .publish(message.expecting(&own, 0))
-            .await;
-        match stored {
-            // The id is random: a conflict is our own message, stored by an earlier try.
-            Ok(_) | Err(PublishError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(lost(&error)),
-        }
+        access::record(&self.context, &event)
+            .await
+            .map_err(|error| {
+                tracing::error!(%error, "a look-up is not answered");
+                Refusal::new("not_recorded", NotRecorded::SENTENCE)
+            })
     }
 
     fn event(&self, asked: Asked, found: &Result<(Vec<u8>, usize), Refusal>) -> AuditAccessed {
@@ -252,16 +233,6 @@ impl Desk {
                 .as_ref()
                 .map_or_else(|refusal| refusal.code.to_owned(), |_| "ok".to_owned()),
         }
-    }
-
-    fn meta(&self) -> Result<Meta, countersign_schemas::ids::IdError> {
-        let source: ServiceId = self.context.bus.name().parse()?;
-        Ok(Meta {
-            source,
-            encoding: self.context.deployment.encoding,
-            claimed_at: self.context.clock.now(),
-            traceparent: None,
-        })
     }
 
     async fn reply(&self, request: Message, answer: Result<Vec<u8>, Refusal>) {

@@ -17,4 +17,5 @@ pub mod merkle;
 pub mod permit;
 pub mod policy;
 pub mod redact;
+mod slot;
 pub mod windows;

@@ -27,13 +27,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_domain::policy::MatchKey;
-use countersign_domain::redact::{FingerprintKey, Redactor};
 use countersign_runtime::bus::layout::CHECKER_INTENTS;
 use countersign_runtime::bus::{ConsumeLimits, consume};
 use countersign_runtime::config::{Config, Mandates};
-use countersign_runtime::files;
 use countersign_runtime::policy::{self, Policy};
 use countersign_runtime::service::{ServiceContext, ServiceError};
+use countersign_runtime::{files, fingerprints};
 
 use checker::Checker;
 use judge::Judge;
@@ -79,8 +78,10 @@ impl From<&Config> for Settings {
 /// When a key cannot be read, or the intents' consumer cannot be opened.
 pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), ServiceError> {
     metrics::describe();
+    let redactor = fingerprints::redactor(&settings.keys_dir)?;
+    fingerprints::follow(&context, &settings.keys_dir, &redactor);
     let judge = Judge {
-        redactor: Redactor::new(fingerprint_key(&settings)?),
+        redactor,
         match_key: match_key(&settings)?,
         policy: Policy::start(&context, policy::folder(&settings.policy_dir)).await,
     };
@@ -113,14 +114,6 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
     let sweeping = ledgers.keep(shutdown);
     tokio::try_join!(judging, answering, recording, sweeping)?;
     Ok(())
-}
-
-fn fingerprint_key(settings: &Settings) -> Result<FingerprintKey, ServiceError> {
-    let line = files::secret(
-        "fingerprint key",
-        &settings.keys_dir.join("fingerprint.key"),
-    )?;
-    FingerprintKey::parse(&line).map_err(ServiceError::configured)
 }
 
 fn match_key(settings: &Settings) -> Result<MatchKey, ServiceError> {

@@ -66,12 +66,12 @@ pub enum FileError {
 }
 
 impl FileError {
-    fn unreadable(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn unreadable(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Unreadable { what, path, source }
     }
 
-    fn malformed(what: &'static str, path: &Path, reason: impl ToString) -> Self {
+    pub(crate) fn malformed(what: &'static str, path: &Path, reason: impl ToString) -> Self {
         Self::Malformed {
             what,
             path: path.to_owned(),

@@ -2,10 +2,12 @@
 //! connection to NATS, the consumer loop, chains and compare-and-set, and the embedded
 //! nats-server.
 
+pub mod access;
 pub mod bus;
 pub mod clock;
 pub mod config;
 pub mod files;
+pub mod fingerprints;
 pub mod health;
 pub mod identity;
 pub mod key_file;

@@ -10,6 +10,7 @@ use countersign_domain::redact::Redactor;
 use countersign_runtime::bus::{
     Bus, Failure, Handler, Incoming, Meta, StoredMessage, metrics as bus_metrics,
 };
+use countersign_runtime::fingerprints;
 use countersign_runtime::policy::{InForce, Policy};
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_runtime::telemetry::{TraceParent, continue_trace, outgoing_trace};
@@ -77,6 +78,9 @@ impl Executor {
     ) -> Result<Self, ServiceError> {
         let client = context.bus.client().clone();
         let keys = Keys::follow(&context, &settings);
+        if let Some(dir) = &settings.keys_dir {
+            fingerprints::follow(&context, dir, &settings.redactor);
+        }
         Ok(Self {
             source: context
                 .bus

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use countersign_domain::keys::{KeySet, SigningKey};
 use countersign_domain::policy::{Bundle, Worker};
-use countersign_domain::redact::{FingerprintKey, Redactor};
+use countersign_domain::redact::Redactor;
 use countersign_runtime::config::Config;
 use countersign_runtime::identity::Signing;
 use countersign_runtime::service::ServiceError;
-use countersign_runtime::{files, policy};
+use countersign_runtime::{files, fingerprints, policy};
 use countersign_schemas::ServiceId;
 
 /// What the executor is given.
@@ -32,7 +32,7 @@ pub struct Settings {
     pub permit_keys: KeySet,
     /// The key that signs claim tokens.
     pub claim_key: SigningKey,
-    /// The folder that both are read from again when they change; `None` for keys that
+    /// The folder that all three are read from again when they change; `None` for keys that
     /// stay.
     pub keys_dir: Option<PathBuf>,
 }
@@ -44,15 +44,13 @@ impl Settings {
     /// When a file cannot be used, or a tool's `http` service has no base URL.
     pub fn load(config: &Config) -> Result<Self, ServiceError> {
         let keys = &config.keys.dir;
-        let line = files::secret("fingerprint key", &keys.join("fingerprint.key"))?;
-        let fingerprint = FingerprintKey::parse(&line).map_err(ServiceError::configured)?;
         let own = &config.tool_executor;
         let settings = Self {
             id: own.id.clone(),
             spool_dir: own.spool_dir.clone(),
             max_running: own.max_running,
             http: own.http.clone(),
-            redactor: Redactor::new(fingerprint),
+            redactor: fingerprints::redactor(keys)?,
             permit_keys: files::key_set("permit keys", &Signing::Permit.public(keys))?,
             claim_key: files::signing_key("claim key", &Signing::Claim.private(keys))?,
             keys_dir: Some(keys.clone()),

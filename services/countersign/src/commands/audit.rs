@@ -1,6 +1,7 @@
-//! `countersign audit`: SQL over the archive, one intent as a story, and the proof that
-//! nothing was changed.
+//! `countersign audit`: SQL over the archive, one intent as a story, the fingerprints of a
+//! known value, and the proof that nothing was changed.
 
+mod fingerprint;
 mod query;
 mod verify;
 
@@ -20,6 +21,8 @@ enum Action {
     Query(query::QueryArgs),
     /// Tell one intent from the request to its end
     Show(query::ShowArgs),
+    /// Tell under which fingerprints a known value stands in the archive
+    Fingerprint(fingerprint::Args),
     /// Recompute the whole archive and name the first place that is not as it was written
     Verify(verify::Args),
 }
@@ -29,6 +32,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.action {
         Action::Query(args) => query::query(args, output).await,
         Action::Show(args) => query::show(args, output).await,
+        Action::Fingerprint(args) => fingerprint::run(args, output).await,
         Action::Verify(args) => verify::run(args, output),
     }
 }

@@ -1,5 +1,7 @@
-//! `countersign identity`: who may connect and what signs, changed on a running system.
+//! `countersign identity`: who may connect, what signs and by what values are marked, changed
+//! on a running system.
 
+mod epochs;
 mod signing_keys;
 
 use std::collections::BTreeSet;
@@ -37,8 +39,12 @@ enum Command {
     /// Remove an identity; its connections are cut at once
     Remove(NamedArgs),
     /// Give an identity a fresh key; connections with the old one are cut at once. With the
-    /// role `key`: a fresh key that signs permits or claim tokens
+    /// role `key`: a fresh key that signs permits or claim tokens, or by which values are
+    /// fingerprinted
     Rotate(RotateArgs),
+    /// Destroy an old epoch of the fingerprint key, so that what was marked in it can never
+    /// be matched with a value again
+    Destroy(epochs::DestroyArgs),
     /// Have every server read its accounts again, after they were copied to its machine
     Reload,
     /// List the identities
@@ -78,7 +84,7 @@ struct NamedArgs {
 struct RotateArgs {
     /// service, agent, approver, operator, worker or bridge; or key
     role: Rotated,
-    /// Its name; of a key, permit or claim
+    /// Its name; of a key, permit, claim or fingerprint
     name: String,
     /// Publish the new key and sign with the old one still: for workers and executors on
     /// other machines, which need the public keys first (keys only)
@@ -100,7 +106,7 @@ struct RotateArgs {
 enum Rotated {
     /// Somebody who connects.
     Identity(Role),
-    /// What signs permits or claim tokens.
+    /// What signs permits or claim tokens, or fingerprints values.
     Key,
 }
 
@@ -148,10 +154,16 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
             let change = identity::remove(&deployment, &access, args.role, &args.name).await?;
             (change, args.by)
         }
+        Command::Destroy(args) => {
+            return epochs::destroy(args, &config, &deployment, output).await;
+        }
         Command::Rotate(args) => match args.identity()? {
             Some(role) => {
                 let change = identity::rotate(&deployment, &access, role, &args.name).await?;
                 (change, args.by)
+            }
+            None if args.name == epochs::NAME => {
+                return epochs::rotate(&args, &config, &deployment, output).await;
             }
             None => return signing_keys::change(&args, &config, &deployment, output).await,
         },

@@ -1,7 +1,6 @@
 //! Signers and verifiers of the two kinds of token. Clones of one share its keys, so that a
 //! rotation reaches all of them.
 
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use countersign_schemas::{ServiceId, Timestamp, limits};
@@ -11,35 +10,10 @@ use super::claims::{ClaimClaims, PermitClaims};
 use super::jws::{self, TokenError};
 use super::{CLAIM_LIFE_MAX, PERMIT_LIFE_MAX};
 use crate::keys::{KeySet, SigningKey};
+use crate::slot::Slot;
 
 const PERMIT_TYPE: &str = "permit+jwt";
 const CLAIM_TYPE: &str = "claim+jwt";
-
-/// What can be replaced as a whole while others use it.
-#[derive(Debug)]
-struct Slot<T>(Arc<RwLock<Arc<T>>>);
-
-impl<T> Slot<T> {
-    fn new(value: T) -> Self {
-        Self(Arc::new(RwLock::new(Arc::new(value))))
-    }
-
-    fn get(&self) -> Arc<T> {
-        // The value is whole after every statement, so a panic elsewhere cannot tear it.
-        let held = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(&held)
-    }
-
-    fn put(&self, value: T) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(value);
-    }
-}
-
-impl<T> Clone for Slot<T> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
 
 /// Signs permits.
 #[derive(Debug, Clone)]

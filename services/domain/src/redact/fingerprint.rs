@@ -70,6 +70,32 @@ impl FingerprintKey {
         &self.id
     }
 
+    /// The name of the epoch after this one, as `k2` after `k1`: no name comes twice, because
+    /// only the newest epoch is counted on from and it is never destroyed.
+    ///
+    /// # Errors
+    /// If the counted name cannot stand in a mark.
+    pub fn next_id(&self) -> Result<String, KeyError> {
+        let word = self.id.trim_end_matches(|c: char| c.is_ascii_digit());
+        let number = self.id.strip_prefix(word).unwrap_or_default();
+        // A name without a number is the first.
+        let number: u64 = match number.is_empty() {
+            true => 1,
+            false => number.parse().map_err(|_| KeyError::Id)?,
+        };
+        let next = format!("{word}{}", number.saturating_add(1));
+        match marks::is_key_id(&next) {
+            true => Ok(next),
+            false => Err(KeyError::Id),
+        }
+    }
+
+    /// Whether `id` can name a key.
+    #[must_use]
+    pub fn is_id(id: &str) -> bool {
+        marks::is_key_id(id)
+    }
+
     /// The mark of a value in canonical form.
     pub(super) fn mark(&self, kind: &str, canonical: &str) -> String {
         let hex = Hmac::<Sha256>::new_from_slice(self.bytes.as_slice()).map(|mut mac| {

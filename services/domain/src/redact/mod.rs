@@ -12,6 +12,7 @@ mod detect;
 mod findings;
 mod fingerprint;
 mod hints;
+mod lookup;
 mod marks;
 mod walk;
 
@@ -35,6 +36,7 @@ mod tests;
 pub use classes::{ClassError, FieldClass, FieldClasses};
 pub use findings::{Finding, Findings};
 pub use fingerprint::{FingerprintKey, KeyError};
+pub use lookup::{LookupError, Print, VALUE_BYTES_MAX, prints};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,6 +46,8 @@ use serde_json::{Map, Value};
 
 use detect::{Hit, Kind};
 use hints::Hints;
+
+use crate::slot::Slot;
 
 /// What stands where a value could not be redacted.
 pub const REDACTION_FAILED: &str = "[redaction_failed]";
@@ -82,10 +86,11 @@ pub struct RedactedValue {
     pub findings: Findings,
 }
 
-/// The engine, with the deployment's fingerprint key.
-#[derive(Debug)]
+/// The engine, with the deployment's fingerprint key. Clones share the key, so that a
+/// rotation reaches all of them.
+#[derive(Debug, Clone)]
 pub struct Redactor {
-    key: FingerprintKey,
+    key: Slot<FingerprintKey>,
 }
 
 /// A detector failed or a bound was passed; the caller replaces the whole value.
@@ -96,7 +101,14 @@ impl Redactor {
     /// An engine that marks with `key`.
     #[must_use]
     pub fn new(key: FingerprintKey) -> Self {
-        Self { key }
+        Self {
+            key: Slot::new(key),
+        }
+    }
+
+    /// Marks with `key` from now on.
+    pub fn rotate(&self, key: FingerprintKey) {
+        self.key.put(key);
     }
 
     /// Redacts free text.
@@ -141,7 +153,7 @@ impl Redactor {
     /// type such as `email`; the value is brought to the form in which equal values agree.
     #[must_use]
     pub fn mark(&self, kind: &str, value: &str) -> String {
-        self.key.mark(kind, &detect::canonical(kind, value))
+        self.key.get().mark(kind, &detect::canonical(kind, value))
     }
 
     /// Redacts one text; `hints` say what the key it stands under suggests.
@@ -187,7 +199,7 @@ impl Redactor {
 
     /// The mark for a canonical value, noted in the findings.
     fn note(&self, kind: &str, canonical: &str, path: &str, findings: &mut Findings) -> String {
-        let mark = self.key.mark(kind, canonical);
+        let mark = self.key.get().mark(kind, canonical);
         findings.note(kind, path);
         findings.note_fingerprint(&mark);
         mark

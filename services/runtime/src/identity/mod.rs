@@ -6,11 +6,13 @@
 //! - [`ServerConf`] and [`render_accounts`] write the server's configuration;
 //! - [`Registry`] is `identities.json`; [`Deployment`] is the directory around it;
 //! - [`init()`] makes a deployment; [`add`], [`remove`], [`rotate`] and [`reload`] change
-//!   it while it runs, and [`change_key`] the keys that sign permits and claim tokens.
+//!   it while it runs, [`change_key`] the keys that sign permits and claim tokens, and [`begin_epoch`] and
+//!   [`destroy_epoch`] the one that fingerprints values.
 
 mod change;
 mod crossings;
 mod deployment;
+mod epochs;
 mod files;
 mod init;
 mod keys;
@@ -24,6 +26,7 @@ mod signing;
 pub use change::{Change, ChangeError, InForce, Kind, add, reload, remove, rotate};
 pub use crossings::{Crossing, crossings};
 pub use deployment::Deployment;
+pub use epochs::{EpochBegun, EpochError, begin_epoch, can_be_destroyed, destroy_epoch};
 pub use files::FileError;
 pub use init::{InitError, InitOptions, Initialised, init};
 pub use keys::KeyError;

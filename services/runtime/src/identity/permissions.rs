@@ -395,7 +395,11 @@ impl Permissions {
         for stream in Stream::ARCHIVED {
             self.replay(stream.name(), me);
         }
-        self.publish(&["archive.committed.*"]);
+        self.publish(&[
+            "archive.committed.*",
+            // Its own look-ups: who asked for which fingerprint.
+            "audit.accessed.*",
+        ]);
         self.dead_letters(me);
         self.answer(me, &["cs.audit.tail", "cs.audit.fingerprint.*"]);
     }

@@ -73,7 +73,9 @@ impl std::str::FromStr for Signing {
     fn from_str(text: &str) -> Result<Self, String> {
         let all = [Self::Permit, Self::Claim];
         let found = all.into_iter().find(|signing| signing.name() == text);
-        found.ok_or_else(|| format!("`{text}` is no signing key: expected permit or claim"))
+        found.ok_or_else(|| {
+            format!("`{text}` is no key that is rotated: expected permit, claim or fingerprint")
+        })
     }
 }
 
@@ -410,7 +412,7 @@ mod tests {
             assert_eq!(signing.name().parse(), Ok(signing));
         }
         let error = "manifest".parse::<Signing>().unwrap_err();
-        assert!(error.contains("permit or claim"), "{error}");
+        assert!(error.contains("permit, claim or fingerprint"), "{error}");
         let ends = now().plus(Signing::Claim.kept());
         assert_eq!(ends, now().plus(Duration::from_secs(11 * 60)));
     }
