@@ -8,6 +8,17 @@ pub const BODY_BYTES_MAX: usize = 256 * 1024;
 pub const STORED_BYTES_MAX: usize = 1024 * 1024;
 /// Room for headers on top of [`STORED_BYTES_MAX`] in a stream's maximum message size.
 pub const HEADER_ROOM_BYTES: usize = 64 * 1024;
+/// Largest body of what people say, in bytes: a reason of 2,000 characters as JSON escapes
+/// is 24 KiB, the 50 tools and 50 fields of a window 26 KiB.
+pub const CONTROL_BYTES_MAX: usize = 60 * 1024;
+/// Largest body of an order to freeze or release, in bytes: a reason of 2,000 characters is
+/// 6 KB where each takes three bytes, and a scope under 1 KB.
+pub const ORDER_BYTES_MAX: usize = 7 * 1024;
+/// Room for the headers of what people say: ours take half of it.
+pub const SAID_HEADER_BYTES_MAX: usize = 1024;
+/// Sequence of the first order. What people said else would have to be 10,000 messages each
+/// second for three years to reach it, and JSON holds it exactly.
+pub const ORDERS_FIRST_SEQ: u64 = 1_000_000_000_001;
 /// `max_payload` of the server: larger than what a stream stores, so that the refusal
 /// comes from the stream as an answer and not as a closed connection.
 pub const SERVER_PAYLOAD_BYTES_MAX: usize = 2 * 1024 * 1024;

@@ -8,6 +8,7 @@ use std::fmt;
 use crate::ids::{
     AgentId, ApprovalId, IntentId, PersonId, SeqToken, ServiceId, TeamId, Token, ToolName, WindowId,
 };
+use crate::limits;
 
 /// A complete subject without wildcards.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,13 +34,15 @@ impl From<Subject> for String {
     }
 }
 
-/// The four streams.
+/// The five streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stream {
     /// What agents ask.
     Intents,
-    /// What people say.
+    /// What people say, but for orders.
     Control,
+    /// The kill switch: a stream of its own, so that nothing else that people say fills it.
+    Orders,
     /// What services say.
     Events,
     /// Deadlines; a firing is only a trigger.
@@ -47,8 +50,17 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// Every stream, in the order in which they are made: orders lay in `CS_CONTROL` once,
+    /// and no subject may lie in two streams at once.
+    pub const ALL: [Self; 5] = [
+        Self::Intents,
+        Self::Control,
+        Self::Orders,
+        Self::Events,
+        Self::Timers,
+    ];
     /// The streams whose messages are archived.
-    pub const ARCHIVED: [Self; 3] = [Self::Intents, Self::Control, Self::Events];
+    pub const ARCHIVED: [Self; 4] = [Self::Intents, Self::Control, Self::Orders, Self::Events];
 
     /// The name on the server.
     #[must_use]
@@ -56,6 +68,7 @@ impl Stream {
         match self {
             Self::Intents => "CS_INTENTS",
             Self::Control => "CS_CONTROL",
+            Self::Orders => "CS_ORDERS",
             Self::Events => "CS_EVENTS",
             Self::Timers => "CS_TIMERS",
         }
@@ -64,9 +77,37 @@ impl Stream {
     /// The stream with this server name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Intents, Self::Control, Self::Events, Self::Timers]
-            .into_iter()
-            .find(|stream| stream.name() == name)
+        Self::ALL.into_iter().find(|stream| stream.name() == name)
+    }
+
+    /// The sequence of its first message. What people say is answered under its sequence,
+    /// and somebody who does not know the stream's life asks with `*` for it: orders are
+    /// numbered from where `CS_CONTROL` never comes, so that neither is taken for the other.
+    #[must_use]
+    pub fn first_seq(self) -> u64 {
+        match self {
+            Self::Orders => limits::ORDERS_FIRST_SEQ,
+            Self::Intents | Self::Control | Self::Events | Self::Timers => 1,
+        }
+    }
+
+    /// Largest body that it stores, in bytes.
+    #[must_use]
+    pub fn body_bytes_max(self) -> usize {
+        match self {
+            Self::Control => limits::CONTROL_BYTES_MAX,
+            Self::Orders => limits::ORDER_BYTES_MAX,
+            Self::Intents | Self::Events | Self::Timers => limits::STORED_BYTES_MAX,
+        }
+    }
+
+    /// Room for headers on top of [`Stream::body_bytes_max`], in bytes.
+    #[must_use]
+    pub fn header_bytes_max(self) -> usize {
+        match self {
+            Self::Control | Self::Orders => limits::SAID_HEADER_BYTES_MAX,
+            Self::Intents | Self::Events | Self::Timers => limits::HEADER_ROOM_BYTES,
+        }
     }
 
     /// The subjects that the stream takes.
@@ -79,10 +120,9 @@ impl Stream {
                 "approval.vote.*.*",
                 "window.requested.*",
                 "window.closing.*",
-                "control.freeze.*",
-                "control.unfreeze.*",
                 "outcome.found.*",
             ],
+            Self::Orders => &["control.freeze.*", "control.unfreeze.*"],
             Self::Events => &[
                 "policy.checked.*.*",
                 "tool.refused.*.*.*",
@@ -223,9 +263,9 @@ addresses! {
     /// A request to close a window.
     WindowClosing = "window.closing" in Control { approver: PersonId };
     /// The kill switch.
-    Freeze = "control.freeze" in Control { operator: PersonId };
+    Freeze = "control.freeze" in Orders { operator: PersonId };
     /// Its release.
-    Unfreeze = "control.unfreeze" in Control { operator: PersonId };
+    Unfreeze = "control.unfreeze" in Orders { operator: PersonId };
     /// What people found out about an unknown outcome.
     OutcomeFound = "outcome.found" in Control { operator: PersonId };
     /// The verdict.
@@ -264,7 +304,7 @@ addresses! {
     ControlReapplied = "control.applied" in Events { seq: SeqToken, n: u64 };
     /// The sweep of a freeze is complete.
     ControlDone = "control.done" in Events { seq: SeqToken };
-    /// A message in `CS_CONTROL` that gets no other answer.
+    /// A message in `CS_CONTROL` or `CS_ORDERS` that gets no other answer.
     ControlRefused = "control.refused" in Events { seq: SeqToken };
     /// A value became a surrogate.
     VaultTokenized = "vault.tokenized" in Events { class: Token, id: Token };

@@ -29,12 +29,7 @@ fn covers(filter: &str, subject: &str) -> bool {
 #[test]
 fn every_stored_subject_stands_in_the_matrix() {
     let subjects = subjects();
-    for stream in [
-        Stream::Intents,
-        Stream::Control,
-        Stream::Events,
-        Stream::Timers,
-    ] {
+    for stream in Stream::ALL {
         for filter in stream.subjects() {
             assert!(
                 subjects.iter().any(|subject| covers(filter, subject)),
@@ -190,6 +185,7 @@ async fn our_own_services_can_do_what_they_must() {
                 "$JS.API.CONSUMER.INFO.CS_INTENTS.approval-coordinator",
                 "$JS.API.CONSUMER.INFO.CS_EVENTS.approval-coordinator",
                 "$JS.API.CONSUMER.INFO.CS_CONTROL.approval-coordinator",
+                "$JS.API.CONSUMER.INFO.CS_ORDERS.approval-coordinator",
                 "$JS.API.CONSUMER.INFO.CS_TIMERS.approval-coordinator",
                 "$JS.API.CONSUMER.INFO.CS_EVENTS.tool-executor",
                 "$JS.API.STREAM.INFO.KV_CS_APPROVALS",

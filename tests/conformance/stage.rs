@@ -45,6 +45,7 @@ pub(crate) fn outsiders() -> Vec<Principal> {
         // Bystanders: they let tests see what reaches others.
         make(Role::Agent, "idle", &[]),
         make(Role::Approver, "idle", &[]),
+        make(Role::Operator, "idle", &[]),
     ]
 }
 

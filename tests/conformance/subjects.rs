@@ -75,9 +75,10 @@ const OTHERS: [&str; 42] = [
     "work.crm.read",
     "work.mail.send",
 ];
-const STREAMS: [&str; 10] = [
+const STREAMS: [&str; 11] = [
     "CS_INTENTS",
     "CS_CONTROL",
+    "CS_ORDERS",
     "CS_EVENTS",
     "CS_TIMERS",
     "KV_CS_APPROVALS",

@@ -21,9 +21,10 @@ const OWN: &str = "0190b3a0-0000-7000-8000-000000000001";
 /// Stands for an intent of somebody else in the subjects aimed at.
 const AIM: &str = "0190b3a0-0000-7000-8000-0000000000ff";
 /// Streams and buckets, by their server names.
-const STREAMS: [&str; 9] = [
+const STREAMS: [&str; 10] = [
     "CS_INTENTS",
     "CS_CONTROL",
+    "CS_ORDERS",
     "CS_EVENTS",
     "CS_TIMERS",
     "KV_CS_APPROVALS",
@@ -252,7 +253,7 @@ struct Watch {
     agent: Raw,
     person: Raw,
     worker: Raw,
-    voices: [Raw; 2],
+    voices: [Raw; 3],
     turn: u64,
 }
 
@@ -301,6 +302,7 @@ impl Watch {
             voices: [
                 stage.raw_named(Role::Agent, "idle").await,
                 stage.raw_named(Role::Approver, "idle").await,
+                stage.raw_named(Role::Operator, "idle").await,
             ],
             turn: 0,
         };
@@ -312,13 +314,17 @@ impl Watch {
     async fn barrier(&mut self) {
         self.turn += 1;
         let turn = self.turn;
-        let [agent, person] = &mut self.voices;
+        let [agent, person, operator] = &mut self.voices;
         agent
             .request("tool.requested.idle", &[], b"{}")
             .await
             .unwrap();
         person
             .request("approval.vote.idle", &[], b"{}")
+            .await
+            .unwrap();
+        operator
+            .request("control.freeze.idle", &[], b"{}")
             .await
             .unwrap();
         for subject in [

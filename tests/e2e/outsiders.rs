@@ -24,7 +24,7 @@ async fn an_agent_cannot_write_a_decision_or_speak_for_another() {
     billing.publish(&intent).await;
     let observer = deployment.observer().await;
     let mut stored = Vec::new();
-    for stream in ["CS_INTENTS", "CS_CONTROL", "CS_EVENTS"] {
+    for stream in ["CS_INTENTS", "CS_CONTROL", "CS_ORDERS", "CS_EVENTS"] {
         stored.extend(observer.read(stream, ">").await);
     }
     let subjects: Vec<&str> = stored.iter().map(|event| event.subject.as_str()).collect();

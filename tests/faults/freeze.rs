@@ -5,12 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use countersign_tests::process::{COORDINATOR, EXECUTOR, SERVICES};
+use countersign_runtime::bus::layout::COORDINATOR_ORDERS;
+use countersign_tests::process::{COORDINATOR, EXECUTOR, SERVICES, program};
 use countersign_tests::{Agent, Deployment, Event, Operator, PATIENCE, eventually};
 use futures::StreamExt as _;
 use futures::future::join;
 use rand::Rng as _;
 use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::time::Instant;
 
 use crate::load;
 
@@ -18,6 +21,9 @@ use crate::load;
 const WAVE: usize = 64;
 /// Longer than the executor lets a first byte leave after its claim.
 const PAST_BEGINNING: Duration = Duration::from_millis(2_200);
+/// A coordinator's start on a busy machine and the second after which an order is delivered
+/// again: a third of what any other message waits.
+const PROMPT: Duration = Duration::from_secs(10);
 /// Longest pause before a stop.
 const STOP_PAUSE_MAX_MS: u64 = 20;
 /// Times that the executor is stopped until it is met between a claim and its call.
@@ -150,19 +156,18 @@ async fn holds(deployment: &Deployment, operator: &Operator, order: u64) {
     );
 }
 
-/// Freezes everything while `count` intents are in flow, does `trouble` right after the
-/// order is given, and checks what ran.
+/// Freezes everything while `count` intents are in flow, and checks what ran. `give` gives the
+/// order, and does right after it whatever trouble it likes.
 async fn freeze_in_flow(
     deployment: &mut Deployment,
     count: usize,
-    trouble: impl AsyncFnOnce(&mut Deployment, u64),
+    give: impl AsyncFnOnce(&mut Deployment, &Operator) -> u64,
 ) {
     let agent = deployment.agent("billing").await;
     let operator = deployment.operator().await;
     let freeze = async {
         approved(deployment, count / 4).await;
-        let order = operator.order("freeze", &everything()).await;
-        trouble(deployment, order).await;
+        let order = give(deployment, &operator).await;
         operator.answer("control.done", order).await;
         order
     };
@@ -193,7 +198,30 @@ async fn freeze_in_flow(
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_runs_that_is_claimed_behind_a_freeze_in_the_middle_of_traffic() {
     let mut deployment = Deployment::start().await;
-    freeze_in_flow(&mut deployment, 2_000, async |_, _| {}).await;
+    freeze_in_flow(&mut deployment, 2_000, async |_, operator| {
+        operator.order("freeze", &everything()).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_runs_that_is_claimed_after_the_command_has_returned() {
+    let mut deployment = Deployment::start().await;
+    freeze_in_flow(&mut deployment, 2_000, async |deployment, _| {
+        let words = "--json freeze all --reason trouble --as olga --dir";
+        let told = Command::new(program("countersign"))
+            .args(words.split(' '))
+            .arg(deployment.files().dir())
+            .env("COUNTERSIGN_NATS__URL", deployment.url())
+            .output()
+            .await
+            .expect("the command runs");
+        let text = String::from_utf8_lossy(&told.stderr);
+        assert_eq!(told.status.code(), Some(0), "{text}");
+        let answer: Value = serde_json::from_slice(&told.stdout).expect("an answer");
+        answer["sequence"].as_u64().expect("a sequence")
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -204,10 +232,12 @@ async fn a_freeze_holds_on_three_servers_whose_leader_dies_in_the_middle() {
     }
     deployment.ready().await;
     let leader = deployment.leader("CS_EVENTS").await;
-    freeze_in_flow(&mut deployment, 300, async |deployment, _| {
+    freeze_in_flow(&mut deployment, 2_000, async |deployment, operator| {
+        let order = operator.order("freeze", &everything()).await;
         let server = deployment.cluster().servers().get_mut(leader);
         let server = server.expect("the leader is one of them");
         server.kill().expect("a server can be killed");
+        order
     })
     .await;
 }
@@ -216,16 +246,59 @@ async fn a_freeze_holds_on_three_servers_whose_leader_dies_in_the_middle() {
 async fn a_freeze_is_completed_by_whoever_is_left_when_a_coordinator_dies_in_the_middle() {
     let mut deployment = Deployment::start().await;
     deployment.launch(COORDINATOR);
-    let operator = deployment.operator().await;
-    freeze_in_flow(&mut deployment, 400, async |deployment, order| {
+    freeze_in_flow(&mut deployment, 400, async |deployment, operator| {
+        let order = operator.order("freeze", &everything()).await;
         operator.answer("control.applied", order).await;
         // The first of two, wherever it is; then the executor as well.
         deployment.service(COORDINATOR).kill();
         deployment.service(EXECUTOR).kill();
         deployment.service(EXECUTOR).restart();
         deployment.service(COORDINATOR).restart();
+        order
     })
     .await;
+}
+
+/// Waits until `count` deliveries of orders are not acknowledged.
+async fn orders_taken(deployment: &Deployment, count: usize) {
+    eventually(PATIENCE, "an order is delivered", async || {
+        let orders = deployment.consumer(COORDINATOR_ORDERS).await;
+        (orders.num_ack_pending == count).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_dies_with_its_coordinator_is_in_force_seconds_later() {
+    let mut deployment = Deployment::start().await;
+    let operator = deployment.operator().await;
+    deployment.service(COORDINATOR).pause();
+    let order = operator.order("freeze", &everything()).await;
+    // Stopped, it has the order and can do nothing with it; then it dies.
+    orders_taken(&deployment, 1).await;
+    deployment.service(COORDINATOR).kill();
+    let begun = Instant::now();
+    deployment.service(COORDINATOR).restart();
+    operator.answer("control.applied", order).await;
+    let took = begun.elapsed();
+    eprintln!("in force {} ms after the death", took.as_millis());
+    assert!(took < PROMPT, "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_a_sleeping_coordinator_holds_is_given_to_another() {
+    let mut deployment = Deployment::start().await;
+    let operator = deployment.operator().await;
+    deployment.service(COORDINATOR).pause();
+    let order = operator.order("freeze", &everything()).await;
+    orders_taken(&deployment, 1).await;
+    let begun = Instant::now();
+    deployment.launch(COORDINATOR);
+    operator.answer("control.applied", order).await;
+    let took = begun.elapsed();
+    eprintln!("in force {} ms after another was started", took.as_millis());
+    assert!(took < PROMPT, "{took:?}");
+    deployment.service(COORDINATOR).go_on();
 }
 
 /// The claimed intents whose call had not left the executor when it was stopped.

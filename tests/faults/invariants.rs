@@ -60,7 +60,7 @@ fn chains(events: &[Event]) -> BTreeMap<String, Vec<Event>> {
 async fn archived_exactly_once(deployment: &Deployment) {
     let observer = deployment.observer().await;
     let mut stored = BTreeSet::new();
-    for stream in ["CS_INTENTS", "CS_CONTROL", "CS_EVENTS"] {
+    for stream in ["CS_INTENTS", "CS_CONTROL", "CS_ORDERS", "CS_EVENTS"] {
         for event in observer.read(stream, ">").await {
             if !event.is("archive.committed") {
                 stored.insert((stream.to_owned(), event.seq));

@@ -85,7 +85,7 @@ pub struct ControlDone {
     pub duration_ms: u64,
 }
 
-/// A message in `CS_CONTROL` that gets no other answer.
+/// A message in `CS_CONTROL` or `CS_ORDERS` that gets no other answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ControlRefused {
     /// Schema version.

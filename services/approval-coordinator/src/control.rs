@@ -4,17 +4,27 @@ use std::sync::Arc;
 
 use countersign_runtime::bus::{Failure, Handler, Incoming, Meta};
 use countersign_schemas::events::ControlRefused;
-use countersign_schemas::{Address, PersonId};
+use countersign_schemas::{Address, PersonId, Stream};
 
 use crate::counters;
 use crate::office::{Office, trace_of};
 
-/// Handles everything in `CS_CONTROL`.
+/// Handles everything in `CS_CONTROL` and `CS_ORDERS`. Orders are taken from both: those
+/// given before they had a stream of their own may still lie in the first.
 pub(crate) struct Control(pub(crate) Arc<Office>);
 
 impl Handler for Control {
     async fn handle(&self, message: Incoming) -> Result<(), Failure> {
         let office = &self.0;
+        let order = matches!(
+            message.address,
+            Address::Freeze { .. } | Address::Unfreeze { .. }
+        );
+        if !order {
+            // Each message has an answer in the log: a flood of them waits, and what is left
+            // of the log takes orders and ends.
+            office.bus.require_room(&[Stream::Events]).await?;
+        }
         match message.address.clone() {
             Address::Vote { approver } => office.own_vote(&message, &approver).await,
             Address::VoteVia { approver, via } => {

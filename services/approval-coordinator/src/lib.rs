@@ -43,7 +43,8 @@ mod withdrawals;
 use std::sync::Arc;
 
 use countersign_runtime::bus::layout::{
-    COORDINATOR_CONTROL, COORDINATOR_EVENTS, COORDINATOR_INTENTS, COORDINATOR_TIMERS, Durable,
+    COORDINATOR_CONTROL, COORDINATOR_EVENTS, COORDINATOR_INTENTS, COORDINATOR_ORDERS,
+    COORDINATOR_TIMERS, Durable,
 };
 use countersign_runtime::bus::{BusError, ConsumeLimits, Handler, consume};
 use countersign_runtime::service::{ServiceContext, ServiceError};
@@ -60,14 +61,6 @@ pub use settings::{Companies, Company, Equipment, Redact, Settings};
 
 /// The service's name: its credential, its durable consumers and its source in events.
 pub const NAME: &str = "approval-coordinator";
-
-/// The streams whose fullness it tells: it may read the state of all of them.
-const STREAMS: [Stream; 4] = [
-    Stream::Intents,
-    Stream::Control,
-    Stream::Events,
-    Stream::Timers,
-];
 
 /// Runs a coordinator until shutdown.
 ///
@@ -88,7 +81,7 @@ pub async fn run_with(context: ServiceContext, equipment: Equipment) -> Result<(
     let limits = equipment.limits;
     // It signs permits and ends what is out of time.
     context.watch_clock().await;
-    context.watch_fullness(&STREAMS);
+    context.watch_fullness(&Stream::ALL);
     let office = Arc::new(Office::new(context, equipment)?);
     let mut parts = JoinSet::new();
     let handle = Arc::clone;
@@ -103,6 +96,13 @@ pub async fn run_with(context: ServiceContext, equipment: Equipment) -> Result<(
         &mut parts,
         &office,
         COORDINATOR_CONTROL,
+        Control(handle(&office)),
+        limits,
+    );
+    spawn_loop(
+        &mut parts,
+        &office,
+        COORDINATOR_ORDERS,
         Control(handle(&office)),
         limits,
     );

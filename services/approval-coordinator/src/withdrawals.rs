@@ -13,7 +13,7 @@ use countersign_schemas::events::{
     BlockedCode, BundleRef, PolicyChecked, RefusedCode, RequestRef, RevokedCode, ToolApproved,
     ToolRefused, ToolWithdrawn, Verdict,
 };
-use countersign_schemas::{Address, AgentId, ApprovalId, IntentId};
+use countersign_schemas::{Address, AgentId, ApprovalId, IntentId, Stream};
 
 use crate::counters;
 use crate::office::{Office, TRIES, decode_outside, trace_of};
@@ -258,6 +258,8 @@ impl Office {
         code: RefusedCode,
         why: String,
     ) -> Result<(), Failure> {
+        // Whatever an agent sends here has an answer in the log: a flood of it waits.
+        self.bus.require_room(&[Stream::Events]).await?;
         let address = Address::ToolRefused {
             agent: agent.clone(),
             seq: message.token.clone(),

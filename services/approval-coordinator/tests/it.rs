@@ -17,6 +17,8 @@ mod found;
 mod freeze;
 #[path = "it/members.rs"]
 mod members;
+#[path = "it/orders.rs"]
+mod orders;
 #[path = "it/rejudge.rs"]
 mod rejudge;
 #[path = "it/rejudge_bundles.rs"]

@@ -349,7 +349,7 @@ fn sync(file: &tempfile::NamedTempFile) -> Result<(), StoreError> {
 fn follows(item: &Item, at: &mut Option<(Incarnation, u64)>) -> Result<bool, CommitError> {
     let expected = match at {
         Some((life, seq)) if *life == item.incarnation => seq.saturating_add(1),
-        _ => 1,
+        _ => item.stream.first_seq(),
     };
     if item.last_seq < expected {
         return Ok(false);

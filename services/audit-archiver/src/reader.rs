@@ -42,6 +42,7 @@ pub(crate) async fn observe(
         None => None,
     };
     let observed = Observed {
+        first_seq: stream.first_seq(),
         last_seq: info.state.last_sequence,
         at_position: at_position.map(|message| stored(stream, &created, &message).digest()),
         created,

@@ -199,3 +199,27 @@ fn is_for_people(end: &End) -> bool {
         End::Blocked(_) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A coordinator whose reading is behind may end a claim before it comes to a freeze that
+    /// lies before that end, and the freeze still names the claim as running.
+    #[test]
+    fn what_the_sweep_ended_is_open_until_its_end_comes_in_the_order_of_the_log() {
+        let mut index = Index::default();
+        let intent = IntentId::new_at(Timestamp::EPOCH);
+        let agent = "billing".parse().unwrap();
+        let now = Timestamp::EPOCH;
+        index.put(&agent, intent, 7, now, now);
+        index.claimed(intent);
+        index.take_due(now).unwrap();
+        take_back(&mut index, Looked::Ended(intent, now.plus(ENDED_AGAIN)));
+        let open = index.open_of(None);
+        assert!(matches!(open.as_slice(), [(id, one)] if *id == intent && one.claimed));
+        assert_eq!(index.next_due(), Some(now.plus(ENDED_AGAIN)));
+        index.remove(intent);
+        assert!(index.open_of(None).is_empty());
+    }
+}

@@ -133,7 +133,7 @@ impl Office {
         let one = |(intent, open): (IntentId, Open)| async move {
             self.stop_one(stop, intent, &open).await
         };
-        let found: Vec<Found> = stream::iter(stop.open.clone())
+        let found: Vec<Found> = stream::iter(stop.open.iter().cloned())
             .map(one)
             .buffer_unordered(RUNNING_MAX)
             .try_collect()

@@ -18,15 +18,20 @@ use serde_json::{Value, json};
 use super::world::World;
 use super::{claim, vote};
 
-/// Publishes an order of olga; its sequence in `CS_CONTROL`.
-async fn order(olga: &Bus, what: &str, body: &Value) -> Result<u64> {
+/// Publishes an order of olga; its sequence in `CS_ORDERS`.
+pub(crate) async fn order(olga: &Bus, what: &str, body: &Value) -> Result<u64> {
     let body = serde_json::to_vec(body)?;
     let out = Outgoing::raw(&format!("control.{what}.olga"), body.into());
     Ok(olga.publisher().publish(out).await?)
 }
 
 /// Gives an order and waits until it is complete.
-async fn switch(world: &World, olga: &Bus, what: &str, scope: Value) -> Result<ControlDone> {
+pub(crate) async fn switch(
+    world: &World,
+    olga: &Bus,
+    what: &str,
+    scope: Value,
+) -> Result<ControlDone> {
     let seq = order(
         olga,
         what,
@@ -257,7 +262,7 @@ async fn only_an_operator_may_freeze() -> Result<()> {
 /// Stores `control.applied` as a coordinator that dies right after it.
 async fn applied(world: &World, seq: u64) -> Result<u64> {
     let dead = world.as_coordinator().await?;
-    let life = dead.incarnation(Stream::Control).await?;
+    let life = dead.incarnation(Stream::Orders).await?;
     let event = ControlApplied {
         schema_version: 1,
         frozen: true,

@@ -77,6 +77,14 @@ permit (principal in Role::"mailer", action == Action::"mail.send", resource);
 forbid (principal, action == Action::"mail.send", resource);
 "#;
 
+/// How the streams of every test are made.
+pub(crate) fn layout_options() -> LayoutOptions {
+    LayoutOptions {
+        stream_bytes_max: STREAM_BYTES,
+        ..LayoutOptions::default()
+    }
+}
+
 /// Lee and Sam are in support.
 #[derive(Default)]
 pub(crate) struct Company {
@@ -159,9 +167,9 @@ impl World {
         for name in ["lee", "sam", "eve"] {
             options.identities.push(Principal::Approver(name.parse()?));
         }
-        options
-            .identities
-            .push(Principal::Operator("olga".parse()?));
+        for name in ["olga", "otto"] {
+            options.identities.push(Principal::Operator(name.parse()?));
+        }
         // The command line refuses this name; a registry edited by hand may have it.
         options.identities.push(Principal::Bridge {
             name: "self".parse()?,
@@ -174,11 +182,7 @@ impl World {
         let server = NatsServer::start(StartOptions::new(binary, config, store)).await?;
         let join = async |role, name| connect(&server, &deployment, role, name).await;
         let setup = join("service", "setup").await?;
-        let options = LayoutOptions {
-            stream_bytes_max: STREAM_BYTES,
-            ..LayoutOptions::default()
-        };
-        layout::ensure(&setup, options).await?;
+        layout::ensure(&setup, layout_options()).await?;
         Ok(Self {
             checker: join("service", "policy-checker").await?,
             executor: join("service", "tool-executor").await?,
@@ -405,6 +409,14 @@ impl World {
 
     pub(crate) async fn operator(&self) -> Result<Bus> {
         connect(&self.server, &self.deployment, "operator", "olga").await
+    }
+
+    pub(crate) async fn other_operator(&self) -> Result<Bus> {
+        connect(&self.server, &self.deployment, "operator", "otto").await
+    }
+
+    pub(crate) async fn setup(&self) -> Result<Bus> {
+        connect(&self.server, &self.deployment, "service", "setup").await
     }
 
     pub(crate) async fn person(&self, name: &str) -> Result<Bus> {

@@ -150,18 +150,22 @@ fn a_file_of_our_name_with_other_bytes_is_noticed() {
 /// steps the writer dies, if it does.
 type Round = (u8, u8, u8, Option<u8>);
 
-const STREAMS: [Stream; 3] = Stream::ARCHIVED;
+const STREAMS: [Stream; 3] = [Stream::Intents, Stream::Orders, Stream::Events];
+
+/// The sequences of the first `stored` messages of a stream.
+fn sequences(stream: Stream, stored: u64) -> std::ops::Range<u64> {
+    stream.first_seq()..stream.first_seq() + stored
+}
 
 /// Delivers like a stream: everything after the archive's position, in order.
 fn deliver(writer: &Writer, stored: [u64; 3]) -> Vec<Item> {
     let mut batch = Vec::new();
-    for (stream, last) in STREAMS.into_iter().zip(stored) {
-        let from = writer
-            .head()
-            .position(stream.name())
-            .map_or(1, |at| at.seq + 1);
-        for seq in from..=last {
-            let minute = i64::try_from(seq).unwrap() * 100;
+    for (stream, stored) in STREAMS.into_iter().zip(stored) {
+        let position = writer.head().position(stream.name()).map(|at| at.seq);
+        let new = |seq: &u64| position.is_none_or(|at| *seq > at);
+        for seq in sequences(stream, stored).filter(new) {
+            let nth = seq - stream.first_seq() + 1;
+            let minute = i64::try_from(nth).unwrap() * 100;
             batch.push(item(stream, "abc", seq, minute));
         }
     }
@@ -171,8 +175,8 @@ fn deliver(writer: &Writer, stored: [u64; 3]) -> Vec<Item> {
 fn run_rounds(rounds: &[Round]) {
     let place = Place::new();
     let mut stored = [0_u64; 3];
-    for (intents, control, events, dies_after) in rounds {
-        for (last, more) in stored.iter_mut().zip([intents, control, events]) {
+    for (intents, orders, events, dies_after) in rounds {
+        for (last, more) in stored.iter_mut().zip([intents, orders, events]) {
             *last += u64::from(*more);
         }
         let left = AtomicUsize::new(dies_after.map_or(usize::MAX, usize::from));
@@ -197,7 +201,7 @@ fn run_rounds(rounds: &[Round]) {
     let wanted: BTreeSet<_> = STREAMS
         .into_iter()
         .zip(stored)
-        .flat_map(|(stream, last)| (1..=last).map(move |seq| (stream, seq)))
+        .flat_map(|(stream, stored)| sequences(stream, stored).map(move |seq| (stream, seq)))
         .map(|(stream, seq)| {
             (
                 stream.name().to_owned(),

@@ -11,8 +11,7 @@ use countersign_runtime::bus::{Bus, ConnectOptions, Meta, Outgoing};
 use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_runtime::config::{self, Config};
 use countersign_runtime::files;
-use countersign_schemas::limits::STORED_BYTES_MAX;
-use countersign_schemas::{Address, Event, ServiceId};
+use countersign_schemas::{Address, Event, ServiceId, Stream};
 
 pub(crate) use events::IntentEvent;
 pub(crate) use hear::{Awaited, Live, listen, until};
@@ -100,7 +99,7 @@ impl Client {
         use countersign_runtime::bus::PublishError;
 
         let message = Outgoing::event(address, event, &self.meta).map_err(CliError::unexpected)?;
-        check_size(message.payload().len())?;
+        check_size(address.stream(), message.payload().len())?;
         let mut sent = self.bus.publisher().publish(message.clone()).await;
         for _ in 1..PUBLISH_ATTEMPTS {
             if sent != Err(PublishError::Timeout) {
@@ -116,13 +115,18 @@ impl Client {
     }
 }
 
-fn check_size(bytes: usize) -> Result<(), CliError> {
-    if bytes <= STORED_BYTES_MAX {
+fn check_size(stream: Stream, bytes: usize) -> Result<(), CliError> {
+    let most = stream.body_bytes_max();
+    if bytes <= most {
         return Ok(());
     }
     Err(CliError::Refused(format!(
-        "nothing was sent: the message has {bytes} bytes and at most {STORED_BYTES_MAX} are \
-         stored; put large content elsewhere and send a reference to it"
+        "nothing was sent: the message has {bytes} bytes and {stream} stores at most {most}; {}",
+        match stream {
+            Stream::Control | Stream::Orders => "say it in fewer words",
+            Stream::Intents | Stream::Events | Stream::Timers =>
+                "put large content elsewhere and send a reference to it",
+        }
     )))
 }
 
@@ -141,10 +145,13 @@ mod tests {
 
     #[test]
     fn what_no_stream_stores_is_refused_before_it_is_sent() {
-        assert!(check_size(STORED_BYTES_MAX).is_ok());
-        let error = check_size(STORED_BYTES_MAX + 1).unwrap_err();
-        assert_eq!(error.exit(), Exit::Denied);
-        assert!(error.to_string().contains("nothing was sent"));
+        for stream in Stream::ALL {
+            let most = stream.body_bytes_max();
+            assert!(check_size(stream, most).is_ok());
+            let error = check_size(stream, most + 1).unwrap_err();
+            assert_eq!(error.exit(), Exit::Denied);
+            assert!(error.to_string().contains("nothing was sent"), "{error}");
+        }
     }
 
     #[test]

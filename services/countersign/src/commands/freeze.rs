@@ -12,7 +12,7 @@ use countersign_schemas::{Address, PersonId};
 use tokio::time::Instant;
 
 use self::told::{Ended, Told};
-use self::wait::{Answers, Outcome};
+use self::wait::{Answers, Given, Outcome};
 use super::approvals;
 use super::policy::desk::Operator;
 use crate::client::Client;
@@ -130,9 +130,12 @@ impl Order<'_> {
         let mut answers = Answers::start(&self.client.bus).await?;
         let sequence = self.send().await?;
         output.progress("the order is stored; waiting until everything that it covers has ended");
-        let outcome = answers
-            .until(sequence, &self.operator, &self.scope, wait)
-            .await;
+        let given = Given {
+            frozen: self.frozen,
+            operator: &self.operator,
+            scope: &self.scope,
+        };
+        let outcome = answers.until(sequence, given, wait).await;
         let took = begun.elapsed();
         // What else is in force is worth knowing, and its absence no failure of the order.
         let shown = match &outcome {
@@ -152,6 +155,18 @@ impl Order<'_> {
     }
 
     async fn send(&self) -> Result<u64, CliError> {
+        let stored = self.publish().await;
+        stored.map_err(|error| match error {
+            // Nobody should have to find that out in an emergency.
+            CliError::Unreachable(_) => error.hinting(
+                "the order is not in force; another operator's key may still have room, \
+                 and `nats.stream_mib` with `countersign setup` makes more",
+            ),
+            error => error,
+        })
+    }
+
+    async fn publish(&self) -> Result<u64, CliError> {
         let operator = self.operator.clone();
         let (scope, reason) = (self.scope.clone(), self.reason.clone());
         if self.frozen {

@@ -184,7 +184,7 @@ macro_rules! columns {
 }
 
 columns! {
-    stream: Text, Words, "Stream that stored the message: CS_INTENTS (agents), CS_CONTROL (people) or CS_EVENTS (services).";
+    stream: Text, Words, "Stream that stored the message: CS_INTENTS (agents), CS_CONTROL (people), CS_ORDERS (the kill switch) or CS_EVENTS (services).";
     incarnation: Text, Words, "Which life of the stream; sequences of a recreated stream never look like those of the old one.";
     seq: Int, Distinct, "Sequence in that life of the stream. (stream, incarnation, seq) is unique.";
     leaf_index: Int, Distinct, "Number of the row in the whole archive, from 0, without gaps.";

@@ -9,6 +9,8 @@ use super::manifest::Position;
 pub struct Observed {
     /// Incarnation by the stream's created time.
     pub created: Incarnation,
+    /// The sequence of its first message, also where that is gone.
+    pub first_seq: u64,
     /// Its last sequence.
     pub last_seq: u64,
     /// Digest of the message at the archived position, where it still exists.
@@ -57,11 +59,12 @@ pub struct Resume {
 #[must_use]
 pub fn resume(position: Option<&Position>, observed: &Observed) -> Resume {
     let Some(position) = position else {
-        return first(observed.created.clone(), None);
+        return first(observed, observed.created.clone(), None);
     };
     let (base, life) = split(&position.incarnation);
     if base != observed.created.as_str() {
-        return first(observed.created.clone(), Some(Surprise::Recreated));
+        let life = observed.created.clone();
+        return first(observed, life, Some(Surprise::Recreated));
     }
     let surprise = if observed.last_seq < position.seq {
         Surprise::WentBack
@@ -81,13 +84,13 @@ pub fn resume(position: Option<&Position>, observed: &Observed) -> Resume {
     let incarnation = next_life
         .parse()
         .unwrap_or_else(|_| observed.created.clone());
-    first(incarnation, Some(surprise))
+    first(observed, incarnation, Some(surprise))
 }
 
-fn first(incarnation: Incarnation, surprise: Option<Surprise>) -> Resume {
+fn first(observed: &Observed, incarnation: Incarnation, surprise: Option<Surprise>) -> Resume {
     Resume {
         incarnation,
-        next: 1,
+        next: observed.first_seq,
         surprise,
     }
 }
@@ -122,6 +125,7 @@ mod tests {
     fn observed(created: &str, last_seq: u64, at: Option<&str>) -> Observed {
         Observed {
             created: created.parse().unwrap(),
+            first_seq: 1,
             last_seq,
             at_position: at.map(digest),
         }
@@ -182,5 +186,14 @@ mod tests {
             assert_eq!(found.incarnation.as_str(), incarnation, "{seen:?}");
             assert_eq!((found.next, found.surprise), (next, surprise), "{seen:?}");
         }
+    }
+
+    #[test]
+    fn a_stream_that_is_numbered_from_elsewhere_has_no_gap_before_it() {
+        let seen = Observed {
+            first_seq: 1_001,
+            ..observed("abc", 1_000, None)
+        };
+        assert_eq!(resume(None, &seen).next, 1_001);
     }
 }

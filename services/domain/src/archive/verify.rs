@@ -1,11 +1,11 @@
 //! Walks the chain of manifest entries and names the first place that is not as it was
 //! written. Pure: the caller brings the bytes.
 
-use countersign_schemas::{Digest, Incarnation};
+use countersign_schemas::{Digest, Incarnation, Stream};
 
 use super::files::Files;
 use super::manifest::{
-    Entry, EntryError, EntryKind, FileEntry, ManifestPublicKeys, Position, SignedEntry,
+    Entry, EntryError, EntryKind, FileEntry, ManifestPublicKeys, Position, SignedEntry, Span,
 };
 use crate::merkle::Tree;
 
@@ -280,22 +280,26 @@ fn file_follows(file: &FileEntry, leaves: u64, reached: &mut Vec<Reached>) -> Re
             *at = next;
         }
         Some(at) => {
-            begins_a_life(file, span.first_seq)?;
+            begins_a_life(file, span)?;
             *at = next;
         }
         None => {
-            begins_a_life(file, span.first_seq)?;
+            begins_a_life(file, span)?;
             reached.push(next);
         }
     }
     Ok(end)
 }
 
-fn begins_a_life(file: &FileEntry, first_seq: u64) -> Result<(), String> {
-    if first_seq == 1 {
+fn begins_a_life(file: &FileEntry, span: &Span) -> Result<(), String> {
+    let first = Stream::from_name(&span.stream).map_or(1, Stream::first_seq);
+    if span.first_seq == first {
         Ok(())
     } else {
-        Err(format!("file {} does not begin at sequence 1", file.path))
+        Err(format!(
+            "file {} does not begin at sequence {first}",
+            file.path
+        ))
     }
 }
 

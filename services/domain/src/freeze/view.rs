@@ -20,7 +20,7 @@ pub struct FreezeView {
     pub operator: PersonId,
     /// Why.
     pub reason: String,
-    /// That order, `<incarnation>.<sequence>` of `CS_CONTROL`.
+    /// That order, `<incarnation>.<sequence>` of `CS_ORDERS`.
     pub order: String,
     /// Whether the bundle in force knows what it names: `false` may be a misspelling. A
     /// requester is known to nobody beforehand and counts as known.

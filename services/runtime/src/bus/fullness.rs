@@ -31,6 +31,7 @@ const FULL_RETRY: Duration = Duration::from_secs(5);
 pub(super) struct Readings {
     intents: Arc<Slot>,
     control: Arc<Slot>,
+    orders: Arc<Slot>,
     events: Arc<Slot>,
     timers: Arc<Slot>,
 }
@@ -40,6 +41,7 @@ impl Readings {
         match stream {
             Stream::Intents => &self.intents,
             Stream::Control => &self.control,
+            Stream::Orders => &self.orders,
             Stream::Events => &self.events,
             Stream::Timers => &self.timers,
         }

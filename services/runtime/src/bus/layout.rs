@@ -48,9 +48,18 @@ const MARKER_LIFE: Duration = Duration::from_secs(1);
 /// Bytes of the bucket of policy bundles: what the shelf keeps, and as much again for what
 /// is being uploaded.
 const POLICY_BYTES_MAX: i64 = 128 * 1024 * 1024;
-/// A share per subject in `CS_CONTROL`: a flood of one person's votes never shuts out the
-/// kill switch.
+/// A share per subject in `CS_CONTROL`, so that one person's small votes leave room for
+/// those of others.
 const CONTROL_PER_SUBJECT_MAX: i64 = 100_000;
+/// How long a coordinator may take for an order, which is one small publish. Somebody who
+/// stops everything must not wait for a coordinator that died: after this another one, or
+/// the same one started again, has the order. Handling it twice changes nothing.
+const ORDER_ACK_WAIT: Duration = Duration::from_secs(1);
+/// Operators that may all use up their share of `CS_ORDERS` before it is full: more keys
+/// than are stolen at once. It says nothing of how many there may be.
+const ORDER_SHARES: i64 = 8;
+/// What the server keeps beside the body and headers of an order, its subject included.
+const ORDER_OVERHEAD_BYTES: i64 = 256;
 
 /// A durable consumer of one service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +96,12 @@ pub const COORDINATOR_CONTROL: Durable = Durable {
     name: "approval-coordinator",
     filters: &[],
 };
+/// The kill switch, for the coordinator.
+pub const COORDINATOR_ORDERS: Durable = Durable {
+    stream: Stream::Orders,
+    name: "approval-coordinator",
+    filters: &[],
+};
 /// Deadlines, for the coordinator.
 pub const COORDINATOR_TIMERS: Durable = Durable {
     stream: Stream::Timers,
@@ -106,6 +121,7 @@ pub const DURABLES: &[Durable] = &[
     COORDINATOR_INTENTS,
     COORDINATOR_EVENTS,
     COORDINATOR_CONTROL,
+    COORDINATOR_ORDERS,
     COORDINATOR_TIMERS,
     EXECUTOR_EVENTS,
 ];
@@ -140,7 +156,7 @@ impl From<&crate::config::Nats> for LayoutOptions {
 /// The configuration of one stream.
 #[must_use]
 pub fn stream_config(stream: Stream, options: LayoutOptions) -> Config {
-    let size = limits::STORED_BYTES_MAX + limits::HEADER_ROOM_BYTES;
+    let size = stream.body_bytes_max() + stream.header_bytes_max();
     let base = Config {
         name: stream.name().to_owned(),
         subjects: stream.subjects().iter().map(|&s| s.to_owned()).collect(),
@@ -165,6 +181,7 @@ pub fn stream_config(stream: Stream, options: LayoutOptions) -> Config {
             discard_new_per_subject: true,
             ..base
         },
+        Stream::Orders => orders_config(base, options),
         Stream::Events => Config {
             allow_direct: true,
             allow_atomic_publish: true,
@@ -188,18 +205,27 @@ pub fn stream_config(stream: Stream, options: LayoutOptions) -> Config {
     }
 }
 
+/// Small messages in few bytes, and so many of each operator that one alone never fills it:
+/// freezes and releases are a subject each.
+fn orders_config(base: Config, options: LayoutOptions) -> Config {
+    let max_bytes = options.stream_bytes_max / 8;
+    let largest = i64::from(base.max_message_size) + ORDER_OVERHEAD_BYTES;
+    Config {
+        max_bytes,
+        max_messages_per_subject: (max_bytes / (2 * ORDER_SHARES * largest)).max(1),
+        discard_new_per_subject: true,
+        first_sequence: Some(Stream::Orders.first_seq()),
+        ..base
+    }
+}
+
 /// Makes every stream, bucket and durable that is missing and brings the others to their
 /// configuration. Running it again changes nothing.
 ///
 /// # Errors
 /// When the server refuses one of them; the message names which.
 pub async fn ensure(bus: &Bus, options: LayoutOptions) -> Result<(), BusError> {
-    for stream in [
-        Stream::Intents,
-        Stream::Control,
-        Stream::Events,
-        Stream::Timers,
-    ] {
+    for stream in Stream::ALL {
         bus.jetstream()
             .create_or_update_stream(stream_config(stream, options))
             .await
@@ -294,7 +320,10 @@ async fn ensure_durable(
         name: Some(durable.name.to_owned()),
         filter_subjects: durable.filters.iter().map(|&f| f.to_owned()).collect(),
         ack_policy: AckPolicy::Explicit,
-        ack_wait: ACK_WAIT,
+        ack_wait: match durable.stream {
+            Stream::Orders => ORDER_ACK_WAIT,
+            Stream::Intents | Stream::Control | Stream::Events | Stream::Timers => ACK_WAIT,
+        },
         max_ack_pending: ACK_PENDING_MAX,
         num_replicas: options.replicas,
         ..pull::Config::default()
@@ -318,7 +347,7 @@ mod tests {
 
     #[test]
     fn streams_that_outsiders_reach_have_no_feature_to_misuse() {
-        for stream in [Stream::Intents, Stream::Control] {
+        for stream in [Stream::Intents, Stream::Control, Stream::Orders] {
             let config = stream_config(stream, LayoutOptions::default());
             assert!(!config.allow_rollup, "{stream}");
             assert!(!config.allow_message_ttl, "{stream}");
@@ -326,6 +355,21 @@ mod tests {
             assert!(!config.allow_atomic_publish, "{stream}");
             assert!(config.discard_new_per_subject, "{stream}");
             assert!(config.republish.is_none(), "{stream}");
+        }
+    }
+
+    #[test]
+    fn no_operator_alone_fills_the_stream_of_orders_whatever_its_size() {
+        for mib in [16, 64, 2_048, 1_048_576] {
+            let options = LayoutOptions {
+                stream_bytes_max: mib * 1024 * 1024,
+                ..LayoutOptions::default()
+            };
+            let config = stream_config(Stream::Orders, options);
+            let largest = i64::from(config.max_message_size) + ORDER_OVERHEAD_BYTES;
+            let one = 2 * config.max_messages_per_subject * largest;
+            assert!(config.max_messages_per_subject >= 15, "{mib} MiB");
+            assert!(ORDER_SHARES * one <= config.max_bytes, "{mib} MiB");
         }
     }
 

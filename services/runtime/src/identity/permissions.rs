@@ -22,13 +22,6 @@ const FACTS_STREAM: &str = "KV_CS_FACTS";
 const LEDGERS_STREAM: &str = "KV_CS_LEDGERS";
 /// The stream beneath the bucket of time windows.
 const WINDOWS_STREAM: &str = "KV_CS_WINDOWS";
-/// Every stream.
-const STREAMS: [Stream; 4] = [
-    Stream::Intents,
-    Stream::Control,
-    Stream::Events,
-    Stream::Timers,
-];
 
 /// What became of approvals. Not `approval.>`: within one account that would also deliver
 /// the votes of others on their way to the stream, stored or not.
@@ -266,7 +259,7 @@ impl Permissions {
     /// operators' tools state with this credential.
     fn setup(&mut self) {
         self.publish(&["$JS.API.INFO"]);
-        let names = STREAMS.map(Stream::name);
+        let names = Stream::ALL.map(Stream::name);
         let buckets = [
             APPROVALS_STREAM,
             POLICY_STREAM,
@@ -305,7 +298,9 @@ impl Permissions {
         self.consume(Stream::Intents, me);
         self.read(&[Stream::Intents, Stream::Events]);
         // How full it is: the checker takes no intent that might not be archived.
-        self.publish(&[&format!("$JS.API.STREAM.INFO.{}", Stream::Control)]);
+        for stream in [Stream::Control, Stream::Orders] {
+            self.publish(&[&format!("$JS.API.STREAM.INFO.{stream}")]);
+        }
         self.publish(&[
             "policy.checked.*.*",
             "tool.refused.*.*.*",
@@ -324,7 +319,7 @@ impl Permissions {
 
     fn approval_coordinator(&mut self) {
         let me = Service::ApprovalCoordinator;
-        for stream in STREAMS {
+        for stream in Stream::ALL {
             self.consume(stream, me);
         }
         // A withdrawal waits for the checker: how far it is, and nothing more.
@@ -333,7 +328,7 @@ impl Permissions {
             "$JS.API.CONSUMER.INFO.{}.{checker}",
             Stream::Intents
         )]);
-        self.read(&STREAMS);
+        self.read(&Stream::ALL);
         self.replay(Stream::Events.name(), me);
         self.replay(APPROVALS_STREAM, me);
         self.replay(WINDOWS_STREAM, me);

@@ -42,12 +42,7 @@ pub(super) async fn checks(config: &Config) -> Vec<Check> {
     for service in SERVICES {
         checks.push(credential(config, service).await);
     }
-    for stream in [
-        Stream::Intents,
-        Stream::Control,
-        Stream::Events,
-        Stream::Timers,
-    ] {
+    for stream in Stream::ALL {
         checks.push(stream_state(&setup, stream).await);
     }
     for durable in DURABLES {

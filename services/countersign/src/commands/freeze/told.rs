@@ -31,7 +31,7 @@ pub(super) struct Told {
     order: &'static str,
     scope: FreezeScope,
     covers: String,
-    /// The order's sequence in `CS_CONTROL`.
+    /// The order's sequence in `CS_ORDERS`.
     sequence: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,

@@ -48,14 +48,12 @@ impl Answers {
     pub(super) async fn until(
         &mut self,
         sequence: u64,
-        operator: &PersonId,
-        scope: &FreezeScope,
+        given: Given<'_>,
         wait: Duration,
     ) -> Outcome {
         let mut order = Order {
             sequence,
-            operator,
-            scope,
+            given,
             token: None,
             early: BTreeMap::new(),
         };
@@ -97,11 +95,26 @@ impl Awaited for Asked<'_, '_> {
     }
 }
 
+/// What was said, and by whom.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given<'a> {
+    pub(super) frozen: bool,
+    pub(super) operator: &'a PersonId,
+    pub(super) scope: &'a FreezeScope,
+}
+
+impl Given<'_> {
+    fn is(&self, applied: &ControlApplied) -> bool {
+        applied.frozen == self.frozen
+            && applied.operator == *self.operator
+            && applied.scope == *self.scope
+    }
+}
+
 /// The order that is waited for.
 struct Order<'a> {
     sequence: u64,
-    operator: &'a PersonId,
-    scope: &'a FreezeScope,
+    given: Given<'a>,
     /// Its place, once known: the sequence alone might be one of an earlier life.
     token: Option<SeqToken>,
     /// Completions that came before it was: subscriptions are not ordered among each other.
@@ -124,7 +137,7 @@ impl Order<'_> {
         match &message.address {
             Address::ControlApplied { seq } if seq.seq == self.sequence => {
                 let applied: ControlApplied = message.event()?;
-                if applied.operator != *self.operator || applied.scope != *self.scope {
+                if !self.given.is(&applied) {
                     return None;
                 }
                 self.token = Some(seq.clone());
@@ -141,7 +154,7 @@ impl Order<'_> {
             }
             Address::ControlRefused { seq } if seq.seq == self.sequence => {
                 let refused: ControlRefused = message.event()?;
-                (refused.person == *self.operator).then_some(Outcome::Refused(refused))
+                (refused.person == *self.given.operator).then_some(Outcome::Refused(refused))
             }
             _ => None,
         }
@@ -168,8 +181,11 @@ mod tests {
         let done: ControlDone = golden();
         let mut order = Order {
             sequence: 7,
-            operator: &applied.operator,
-            scope: &applied.scope,
+            given: Given {
+                frozen: applied.frozen,
+                operator: &applied.operator,
+                scope: &applied.scope,
+            },
             token: None,
             early: BTreeMap::new(),
         };
@@ -183,7 +199,15 @@ mod tests {
             operator: "kim".parse().unwrap(),
             ..applied.clone()
         };
-        for (seq, event) in [(token("abc", 8), &applied), (token("old", 7), &other)] {
+        let contrary = ControlApplied {
+            frozen: !applied.frozen,
+            ..applied.clone()
+        };
+        for (seq, event) in [
+            (token("abc", 8), &applied),
+            (token("old", 7), &other),
+            (token("old", 7), &contrary),
+        ] {
             assert_eq!(
                 order.hears(&at(Address::ControlApplied { seq }, event)),
                 None
@@ -219,8 +243,11 @@ mod tests {
         ] {
             let mut order = Order {
                 sequence: 7,
-                operator: &operator,
-                scope: &scope,
+                given: Given {
+                    frozen: true,
+                    operator: &operator,
+                    scope: &scope,
+                },
                 token: None,
                 early: BTreeMap::new(),
             };

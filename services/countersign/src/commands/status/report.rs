@@ -243,12 +243,6 @@ fn streams(told: &[ServiceHealth]) -> Vec<StreamRow> {
         let most = numbers.entry(name).or_default();
         *most = (*most).max(*value);
     }
-    let all = [
-        Stream::Intents,
-        Stream::Control,
-        Stream::Events,
-        Stream::Timers,
-    ];
     let row = |stream: Stream| {
         let number = |what: &str| numbers.get(format!("{what}.{stream}").as_str()).copied();
         StreamRow {
@@ -257,7 +251,7 @@ fn streams(told: &[ServiceHealth]) -> Vec<StreamRow> {
             behind: number("behind"),
         }
     };
-    all.map(row).to_vec()
+    Stream::ALL.map(row).to_vec()
 }
 
 #[cfg(test)]
