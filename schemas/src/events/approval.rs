@@ -289,7 +289,8 @@ pub struct WindowClosed {
     pub window_id: WindowId,
     /// For which agent.
     pub agent: AgentId,
-    /// Stable code: `expired`, `revoked`, `used_up`.
+    /// Stable code: `expired` or `revoked`. One that is used up stays open until then, for a
+    /// use may come back.
     pub code: String,
     /// How often it was used.
     pub uses: u32,

@@ -63,7 +63,7 @@ pub enum QueryError {
     /// The statement would change something or reach outside the archive.
     #[error(
         "only reading is possible here: one SELECT, EXPLAIN, SHOW or DESCRIBE over the tables \
-         events, actions and approvals ({0})"
+         events, actions, approvals and windows ({0})"
     )]
     NotReading(String),
     /// The statement is wrong.

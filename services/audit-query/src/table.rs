@@ -21,6 +21,8 @@ use crate::store::BASE;
 pub const ACTIONS: &str = include_str!("views/actions.sql");
 /// One row per approval.
 pub const APPROVALS: &str = include_str!("views/approvals.sql");
+/// One row per time window: who opened it, its limits, its uses and its end.
+pub const WINDOWS: &str = include_str!("views/windows.sql");
 
 /// The schema that queries see: the columns of the files, texts as views.
 #[must_use]
@@ -72,7 +74,12 @@ pub(crate) fn events(files: &Files) -> Result<Arc<dyn TableProvider>> {
 /// Makes the table and its views known to a session.
 pub(crate) async fn register(session: &SessionContext, files: &Files) -> Result<()> {
     session.register_table("events", events(files)?)?;
-    for (name, sql) in [("actions", ACTIONS), ("approvals", APPROVALS)] {
+    let views = [
+        ("actions", ACTIONS),
+        ("approvals", APPROVALS),
+        ("windows", WINDOWS),
+    ];
+    for (name, sql) in views {
         let plan = session.state().create_logical_plan(sql).await?;
         let view = ViewTable::new(plan, Some(sql.to_owned()));
         session.register_table(name, Arc::new(view))?;

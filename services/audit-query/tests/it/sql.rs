@@ -70,6 +70,84 @@ async fn actions_tell_who_asked_who_acted_who_decided_and_what_changed() {
     );
 }
 
+/// What the coordinator says of a window of ten minutes.
+fn opened(id: &str, more: &Value) -> Row {
+    let vote = |who: &str| {
+        json!({"approver": who, "via": "self", "vote": "approve",
+            "at": "2026-11-22T10:00:00Z"})
+    };
+    let mut body = json!({"schema_version": 1, "window_id": id, "agent": "billing",
+        "tools": ["mail.send", "crm.read"], "approvers": ["lee", "sam"],
+        "limits": {"seconds": 600, "max_uses": 3, "max_total": "100 EUR",
+            "same_input_only": false},
+        "ask": {"approvers": [{"team": "support", "quorum": 2}], "expires_in_s": 600,
+            "chat_may_approve": false},
+        "opened_at": "2026-11-22T10:00:00Z", "expires_at": "2026-11-22T10:10:00Z",
+        "votes": [vote("lee"), vote("sam")], "reason": "the night's mails"});
+    let fields = body.as_object_mut().unwrap();
+    fields.extend(more.as_object().unwrap().clone());
+    event(&format!("window.opened.billing.{id}"), 0, &body)
+}
+
+fn closed(id: &str, more: &Value) -> Row {
+    let mut body = json!({"schema_version": 1, "window_id": id, "agent": "billing",
+        "code": "expired", "uses": 1, "total": "20 EUR", "closed_at": "2026-11-22T10:10:00Z"});
+    let fields = body.as_object_mut().unwrap();
+    fields.extend(more.as_object().unwrap().clone());
+    event(&format!("window.closed.billing.{id}"), 600, &body)
+}
+
+fn under(n: u8, window: &str) -> Row {
+    let digest = Digest::of_bytes(b"x");
+    let more = json!({"operation": "send", "input_digest": digest,
+        "basis": {"kind": "window", "policy_ids": [], "approvers": ["lee"], "window_id": window},
+        "approved_until": "2026-11-22T10:05:00Z", "permit": "p", "policy_digest": digest,
+        "tool_digest": digest});
+    on("tool.approved", n, &more)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_tell_who_opened_them_how_far_they_went_and_how_they_ended() {
+    let mut written = Written::new();
+    // Words that look like keys of the limits are none.
+    let fields = json!({"fields": [",\"max_uses\":9"], "approval_id": "w-abc-1",
+        "requester": {"id": "maria", "verified": true}});
+    written.add(vec![
+        opened("w-abc-1", &fields),
+        under(1, "w-abc-1"),
+        under(1, "w-abc-1"),
+        under(2, "w-abc-1"),
+        closed(
+            "w-abc-1",
+            &json!({"code": "revoked", "by": "kim", "reason": "done early"}),
+        ),
+        opened("w-abc-2", &json!({"limits": {"seconds": 60}})),
+        under(3, "w-abc-9"),
+        closed("w-abc-9", &json!({})),
+    ]);
+    let archive = written.open();
+    let found = rows(
+        &archive,
+        "SELECT window_id, agent_id, tools, requester_id, opened_by, voters, approval_id, \
+         purpose, seconds, max_uses, max_total, until, state, closed_at, closed_by, \
+         close_reason, approved, uses, total FROM windows ORDER BY window_id",
+    )
+    .await;
+    let first = json!({"window_id": "w-abc-1", "agent_id": "billing",
+        "tools": "mail.send,crm.read", "requester_id": "maria", "opened_by": "lee",
+        "voters": "lee,sam", "approval_id": "w-abc-1", "purpose": "the night's mails",
+        "seconds": 600, "max_uses": 3, "max_total": "100 EUR", "until": "2026-11-22T10:10:00",
+        "state": "revoked", "closed_at": "2026-11-22T10:10:00", "closed_by": "kim",
+        "close_reason": "done early", "approved": 2, "uses": 1, "total": "20 EUR"});
+    let second = json!({"window_id": "w-abc-2", "agent_id": "billing",
+        "tools": "mail.send,crm.read", "requester_id": null, "opened_by": "lee",
+        "voters": "lee,sam", "approval_id": null, "purpose": "the night's mails",
+        "seconds": 60, "max_uses": null, "max_total": null, "until": "2026-11-22T10:10:00",
+        "state": "open", "closed_at": null, "closed_by": null, "close_reason": null,
+        "approved": 0, "uses": null, "total": null});
+    assert_eq!(found, json!([first, second]));
+}
+
 fn numbered(n: u8) -> String {
     format!("01920000-0000-7000-8000-0000000000{n:02}")
 }

@@ -17,7 +17,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Answer one reading SQL statement over the tables events, actions and approvals
+    /// Answer one reading SQL statement over the tables events, actions, approvals and windows
     Query(query::QueryArgs),
     /// Tell one intent from the request to its end
     Show(query::ShowArgs),

@@ -218,7 +218,7 @@ columns! {
     input_redacted: OptText, Distinct, "JSON of the input with every sensitive value redacted; only on policy.checked.";
     input_digest: OptText, Distinct, "Salted digest of the exact input.";
     output_summary: OptText, Distinct, "What the event says in redacted sentences: the summary, what was tried and why it stopped, the outcome.";
-    output_redacted: OptText, Distinct, "JSON of the exposed output fields, redacted.";
+    output_redacted: OptText, Distinct, "JSON of the exposed output fields, redacted; of a window its limits, then its last count.";
     outcome: OptText, Words, "succeeded, failed or unknown.";
     error_code: OptText, Words, "Stable code of the failure.";
     changes: OptText, Distinct, "JSON list of {resource, field, before, after}, redacted.";

@@ -1,9 +1,11 @@
 //! Approvals, votes, windows and messages to people.
 
+use countersign_schemas::JsonObject;
 use countersign_schemas::events::{
     ApprovalRequested, ApprovalResolved, ApprovalVote, ApprovalVoted, Handoff, WindowClosed,
     WindowClosing, WindowOpened, WindowRequested,
 };
+use serde_json::json;
 
 use super::Describe;
 use crate::archive::draft::{Draft, joined};
@@ -113,10 +115,24 @@ impl Describe for WindowOpened {
             draft.actor("person", approvers);
         }
         draft.row.tool_name = joined(&self.tools);
+        draft.purpose(self.reason.as_deref());
+        if let Some(requester) = &self.requester {
+            draft.requester(requester);
+        }
         draft.tell(&format!("Open until {}.", self.expires_at));
-        draft.level(Level::Request);
+        let limits = &self.limits;
+        draft.output = JsonObject::from_value(json!({
+            "seconds": limits.seconds,
+            "max_uses": limits.max_uses,
+            "max_total": limits.max_total,
+            "same_input_only": limits.same_input_only,
+            "fields": self.fields,
+            "until": self.expires_at,
+        }));
+        draft.level(Level::RequestResponse);
         Named {
             agent: Some(self.agent),
+            approval: self.approval_id,
             window: Some(self.window_id),
             ..Named::default()
         }
@@ -127,7 +143,16 @@ impl Describe for WindowClosed {
     fn describe(self, draft: &mut Draft) -> Named {
         draft.code(&self.code);
         draft.tell(&format!("Used {} times.", self.uses));
-        draft.level(Level::Request);
+        if let Some(by) = &self.by {
+            draft.actor("person", by);
+        }
+        draft.purpose(self.reason.as_deref());
+        draft.output = JsonObject::from_value(json!({
+            "uses": self.uses,
+            "total": self.total,
+            "closed_at": self.closed_at,
+        }));
+        draft.level(Level::RequestResponse);
         Named {
             agent: Some(self.agent),
             window: Some(self.window_id),
