@@ -1,19 +1,22 @@
 //! `cs.policy.recheck`: executor and coordinator ask whether something that an earlier
 //! bundle judged still runs. Request and verdict are read from the streams, and so is what
 //! people decided; only while there is no decision yet does the coordinator say what it is
-//! about to store. Policies see it as `context.approval`. Nothing is stored: a recheck has
-//! no effects.
+//! about to store. Where a time window answered in people's place, what they agreed to is
+//! read from `window.opened`. Policies see either as `context.approval`. Nothing is stored: a
+//! recheck has no effects.
 
 use countersign_domain::approvals::satisfies;
 use countersign_domain::policy::protocol::{RecheckReply, RecheckRequest};
 use countersign_domain::policy::{Approved, Bundle};
+use countersign_domain::windows::Window;
 use countersign_runtime::bus::BusError;
 use countersign_runtime::policy::InForce;
 use countersign_schemas::events::{
-    ApprovalResolved, Need, PolicyChecked, Reason, ToolRequested, Verdict,
+    ApprovalResolved, BasisKind, Need, PolicyChecked, Reason, ToolApproved, ToolRequested, Verdict,
+    WindowOpened,
 };
 use countersign_schemas::headers::{CE_TYPE, ce_type};
-use countersign_schemas::{Address, AgentId, ApprovalId, Stream, codec, json};
+use countersign_schemas::{Address, AgentId, ApprovalId, Event, Stream, codec, json};
 
 use crate::checker::{Checker, Parts};
 use crate::desk::Refusal;
@@ -28,6 +31,16 @@ const REQUEST_BYTES_MAX: usize = 64 * 1024;
 struct Record {
     checked: PolicyChecked,
     request: ToolRequested,
+}
+
+/// What people agreed to that covers an intent.
+enum Granted {
+    /// Nothing.
+    Nothing,
+    /// This intent, alone or with others.
+    Approval(ApprovalResolved),
+    /// The window that answered in their place.
+    Window(WindowOpened),
 }
 
 impl Checker {
@@ -45,8 +58,8 @@ impl Checker {
         // than ours, and one that may have been replaced answers nobody.
         let by = self.policy().refresh().await;
         let by = by.map_err(|behind| Refusal::unavailable(behind.to_string()))?;
-        let approval = self.approval(&record.checked, asked.approval).await;
-        let approval = approval.map_err(silent)?;
+        let granted = self.granted(&record.checked, asked.approval).await;
+        let granted = granted.map_err(silent)?;
         let mandate = record.request.requester.mandate.as_deref();
         let issuers = self.mandates().issuers_for(mandate).await;
         let stored = Stored {
@@ -55,9 +68,11 @@ impl Checker {
             at: record.checked.requested_at,
             salt: rand::random(),
             issuers: &issuers,
-            approval: approval
-                .as_ref()
-                .and_then(|resolved| Approved::of(resolved, asked.intent_id, self.now())),
+            approval: match &granted {
+                Granted::Nothing => None,
+                Granted::Approval(resolved) => Approved::of(resolved, asked.intent_id, self.now()),
+                Granted::Window(opened) => Some(Approved::of_window(opened, self.now())),
+            },
         };
         let again = self.judge_by(&by, &record.request, &stored, Parts::Seen);
         let again = again.await.checked;
@@ -70,7 +85,7 @@ impl Checker {
             reasons: again.reasons.clone(),
             needs: again.needs.clone(),
         };
-        match still_runs(&record.checked, &again, approval.as_ref(), &by) {
+        match still_runs(&record.checked, &again, &granted, &by) {
             Ok(()) => reply.runs = true,
             Err((code, why)) => add(&mut reply, code, why),
         }
@@ -101,6 +116,42 @@ impl Checker {
             .and_then(|raw| intake::read(&raw.payload, raw.header(CE_TYPE)).ok())
             .filter(|request| request.intent_id == asked.intent_id);
         Ok(request.map(|request| Record { checked, request }))
+    }
+
+    /// What people decided on it, else the window by which it was approved.
+    async fn granted(
+        &self,
+        checked: &PolicyChecked,
+        told: Option<Box<ApprovalResolved>>,
+    ) -> Result<Granted, BusError> {
+        if let Some(resolved) = self.approval(checked, told).await? {
+            return Ok(Granted::Approval(resolved));
+        }
+        let opened = self.window_of(checked).await?;
+        Ok(opened.map_or(Granted::Nothing, Granted::Window))
+    }
+
+    /// The window by which an intent was approved, if one was.
+    async fn window_of(&self, checked: &PolicyChecked) -> Result<Option<WindowOpened>, BusError> {
+        let agent = &checked.agent;
+        let decision = Address::ToolApproved {
+            agent: agent.clone(),
+            intent: checked.intent_id,
+        };
+        let approved = self.stored::<ToolApproved>(&decision).await?;
+        let window = approved
+            .filter(|one| one.agent == *agent && one.intent_id == checked.intent_id)
+            .filter(|one| one.basis.kind == BasisKind::Window)
+            .and_then(|one| one.basis.window_id);
+        let Some(window) = window else {
+            return Ok(None);
+        };
+        let address = Address::WindowOpened {
+            agent: agent.clone(),
+            window: window.clone(),
+        };
+        let opened = self.stored::<WindowOpened>(&address).await?;
+        Ok(opened.filter(|one| one.window_id == window && one.agent == *agent))
     }
 
     /// What people decided on it: as it is stored, else as it is about to be, for as long as
@@ -137,20 +188,25 @@ impl Checker {
         let address = Address::ApprovalResolved {
             approval: approval.clone(),
         };
+        let read = self.stored::<ApprovalResolved>(&address).await?;
+        Ok(read.filter(|read| read.approval_id == *approval && read.agent == *agent))
+    }
+
+    /// The event stored at `address`, if it says that it is one.
+    async fn stored<E: Event>(&self, address: &Address) -> Result<Option<E>, BusError> {
         let subject = address.subject().as_str().to_owned();
         let found = self.bus().last_by_subject(Stream::Events, &subject).await?;
-        let typed = found
-            .filter(|found| found.header(CE_TYPE) == Some(ce_type::<ApprovalResolved>().as_str()));
-        let read = typed.and_then(|found| codec::decode::<ApprovalResolved>(&found.payload).ok());
-        Ok(read.filter(|read| read.approval_id == *approval && read.agent == *agent))
+        let typed = found.filter(|found| found.header(CE_TYPE) == Some(ce_type::<E>().as_str()));
+        Ok(typed.and_then(|found| codec::decode::<E>(&found.payload).ok()))
     }
 }
 
-/// An allow runs, and so does an ask that the recorded approval grants; all else does not.
+/// An allow runs, and so does an ask that the recorded approval grants, or that the window
+/// which answered it still lifts; all else does not.
 fn still_runs(
     before: &PolicyChecked,
     again: &PolicyChecked,
-    approval: Option<&ApprovalResolved>,
+    granted: &Granted,
     by: &InForce,
 ) -> Result<(), (&'static str, String)> {
     if again.tool_digest.is_none() || again.tool_digest != before.tool_digest {
@@ -173,9 +229,19 @@ fn still_runs(
                     "the rules in force ask for people".to_owned(),
                 )
             };
-            let approval = approval.ok_or_else(unasked)?;
-            satisfies(approval, ask, again, directory)
-                .map_err(|why| ("recheck_denied", why.to_string()))
+            let why = match granted {
+                Granted::Nothing => return Err(unasked()),
+                Granted::Approval(approval) => {
+                    satisfies(approval, ask, again, directory).map_err(|why| why.to_string())
+                }
+                // Its use was taken for exactly this, and stays taken.
+                Granted::Window(opened) => {
+                    Window::still_lifts(opened, again, directory).map_err(|gone| {
+                        format!("window {} no longer answers this: {gone}", opened.window_id)
+                    })
+                }
+            };
+            why.map_err(|why| ("recheck_denied", why))
         }
         (Verdict::Ask, None) | (Verdict::Deny, _) => Err(denied()),
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use cedar_policy::RestrictedExpression as Expression;
 use chrono::SecondsFormat;
-use countersign_schemas::events::{ApprovalKind, ApprovalResolved, ApprovalState, VoteChoice};
+use countersign_schemas::events::{
+    ApprovalKind, ApprovalResolved, ApprovalState, VoteChoice, WindowOpened,
+};
 use countersign_schemas::{IntentId, PersonId, TeamId, Timestamp, WindowId};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,7 +32,7 @@ pub struct Approved {
     pub at: Timestamp,
     /// How long that is ago.
     pub age: Duration,
-    /// The window that it opened, if it did.
+    /// The window that answered in people's place, if one did.
     pub window: Option<WindowId>,
 }
 
@@ -59,6 +61,24 @@ impl Approved {
             age: now.since(resolved.resolved_at),
             window: None,
         })
+    }
+
+    /// What the window means that answered in people's place, at `now`: it was they who
+    /// opened it.
+    #[must_use]
+    pub fn of_window(opened: &WindowOpened, now: Timestamp) -> Self {
+        let votes = opened.votes.iter();
+        let yes = votes.filter(|vote| vote.vote == VoteChoice::Approve);
+        let away = yes.clone().filter_map(|vote| vote.on_behalf_of.clone());
+        let approvers: BTreeSet<PersonId> = yes.clone().map(|vote| vote.approver.clone()).collect();
+        Self {
+            kind: ApprovalKind::Window,
+            spoke_for: approvers.iter().cloned().chain(away).collect(),
+            approvers,
+            at: opened.opened_at,
+            age: now.since(opened.opened_at),
+            window: Some(opened.window_id.clone()),
+        }
     }
 
     /// The record that policies read. Who is in which team counts as of now.
@@ -118,7 +138,7 @@ pub struct StatedApproval {
     kind: Option<ApprovalKind>,
     /// How long ago, such as `10m`; just now where it does not say.
     age: Option<String>,
-    /// The window that it opened.
+    /// The window that answered in people's place.
     window: Option<WindowId>,
 }
 

@@ -9,6 +9,7 @@
 //! or was decided by something else than this window. While a decision by this window may
 //! still be stored, its use counts.
 
+mod again;
 mod fate;
 mod limits;
 mod listed;

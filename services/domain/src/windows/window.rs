@@ -255,7 +255,11 @@ impl Window {
 
     /// Whether it is an approval of what `checked` asks for, leaving aside how often it was
     /// used.
-    fn lifts(&self, checked: &PolicyChecked, people: &(impl People + ?Sized)) -> Result<(), Gone> {
+    pub(super) fn lifts(
+        &self,
+        checked: &PolicyChecked,
+        people: &(impl People + ?Sized),
+    ) -> Result<(), Gone> {
         let ask = self.concerns(checked).ok_or(Gone::NotForThis)?;
         if self
             .requester

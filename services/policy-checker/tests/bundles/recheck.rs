@@ -1,14 +1,21 @@
 //! What an earlier bundle judged, judged again by the one in force.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail, ensure};
+use countersign_domain::decision::{Decision, Desk};
+use countersign_domain::keys::SigningKey;
+use countersign_domain::permit::PermitSigner;
 use countersign_domain::policy::protocol::{RecheckReply, RecheckRequest};
+use countersign_domain::windows::{Limits, Origin, Window, window_id};
 use countersign_runtime::bus::{Meta, Outgoing};
 use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_schemas::codec::Encoding;
 use countersign_schemas::events::{
     ApprovalKind, ApprovalResolved, ApprovalState, CountedVote, PolicyChecked, Verdict, VoteChoice,
+    WindowLimits,
 };
-use countersign_schemas::{Address, ApprovalId, IntentId, headers};
+use countersign_schemas::{Address, ApprovalId, Event, IntentId, headers};
 use serde_json::json;
 
 use crate::world::{Files, World, bundle_with, closed, digest};
@@ -91,18 +98,20 @@ fn approval(checked: &PolicyChecked, who: &[&str]) -> Result<ApprovalResolved> {
 }
 
 async fn store(world: &World, event: &ApprovalResolved) -> Result<()> {
+    let approval = event.approval_id.clone();
+    store_at(world, &Address::ApprovalResolved { approval }, event).await
+}
+
+async fn store_at<E: Event>(world: &World, address: &Address, event: &E) -> Result<()> {
     let meta = Meta {
         source: "approval-coordinator".parse()?,
         encoding: Encoding::Json,
         claimed_at: SystemClock.now(),
         traceparent: None,
     };
-    let address = Address::ApprovalResolved {
-        approval: event.approval_id.clone(),
-    };
     world
         .bus
-        .store_once(Outgoing::event(&address, event, &meta)?)
+        .store_once(Outgoing::event(address, event, &meta)?)
         .await?;
     Ok(())
 }
@@ -337,5 +346,110 @@ async fn what_people_granted_of_a_bundle_runs_on_under_other_rules_and_nothing_e
     ensure!(!runs(&alone, None).await?, "it is an item of no bundle");
     in_force(&world, &asked("finance:2")?).await?;
     ensure!(!runs(one, None).await? && !runs(two, None).await?);
+    checker.stop().await
+}
+
+/// Searching documents is asked of `teams`, and a window of so many minutes may answer.
+fn windowed(teams: &str, minutes: u32) -> Result<Files> {
+    let rule = format!(
+        "@id(\"asked\")\n@ask(\"{teams}\")\n@window(\"{minutes}m\")\n\
+         @because(\"Searches are seen.\")\n\
+         forbid (principal, action == Action::\"docs.search\", resource);\n"
+    );
+    bundle_with("policies/asked.cedar", &rule)
+}
+
+/// What the coordinator stores when a window of half an hour, opened by `who`, lifts it.
+async fn lift(world: &World, checked: &PolicyChecked, window: &str, who: &[&str]) -> Result<()> {
+    let opened = approval(checked, who)?;
+    let origin = Origin {
+        id: window_id(window)?,
+        votes: &opened.votes,
+        at: opened.resolved_at,
+    };
+    let limits = Limits::read(&WindowLimits {
+        seconds: 1_800,
+        max_uses: None,
+        max_total: None,
+        same_input_only: None,
+    })?;
+    let other = ApprovalId::for_intent(IntentId::new_at(SystemClock.now()));
+    let ask = checked.ask.as_ref().context("an ask")?;
+    let window = Window::from_approval(&origin, &other, checked, ask, limits);
+    let event = window.opened();
+    let address = Address::WindowOpened {
+        agent: event.agent.clone(),
+        window: event.window_id.clone(),
+    };
+    store_at(world, &address, &event).await?;
+    let signer = PermitSigner::new(SigningKey::from_seed(&[1; 32]));
+    let desk = Desk::new(signer, "acme", Duration::from_secs(300));
+    let decision = desk.under_window(checked, &window, SystemClock.now())?;
+    let Decision::Approved(approved) = &decision else {
+        bail!("{decision:?}")
+    };
+    store_at(world, &decision.address(), approved.as_ref()).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_window_let_through_runs_on_while_the_window_would_still_answer() -> Result<()> {
+    let world = World::start().await?;
+    let checker = world.checker().await?;
+    in_force(&world, &windowed("finance", 60)?).await?;
+    let [with, without, strangers] = [
+        world.verdict().await?,
+        world.verdict().await?,
+        world.verdict().await?,
+    ];
+    lift(&world, &with, "abc-1", &["jonas"]).await?;
+    lift(&world, &strangers, "abc-2", &["lee"]).await?;
+    let again = async |checked: &PolicyChecked| recheck(&world, "support", checked.intent_id).await;
+    ensure!(again(&with).await?.runs && !again(&without).await?.runs);
+    ensure!(
+        !again(&strangers).await?.runs,
+        "nobody of finance opened it"
+    );
+    for (rules, runs, words) in [
+        (windowed("finance", 31)?, true, ""),
+        (windowed("finance", 29)?, false, "no window of this length"),
+        (
+            windowed("finance:2", 60)?,
+            false,
+            "not those whom this needs",
+        ),
+        (asked("finance")?, false, "no window of this length"),
+        (closed()?, false, "no longer allow it"),
+        (windowed("finance", 60)?, true, ""),
+    ] {
+        in_force(&world, &rules).await?;
+        let reply = again(&with).await?;
+        let why = reply.reasons.first().map(|why| why.message.clone());
+        ensure!(reply.runs == runs, "{reply:?}");
+        ensure!(
+            runs || why.is_some_and(|why| why.contains(words)),
+            "{reply:?}"
+        );
+    }
+    checker.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_see_the_window_that_answered() -> Result<()> {
+    let world = World::start().await?;
+    let checker = world.checker().await?;
+    in_force(&world, &windowed("finance", 60)?).await?;
+    let (one, two) = (world.verdict().await?, world.verdict().await?);
+    lift(&world, &one, "abc-1", &["jonas"]).await?;
+    lift(&world, &two, "abc-2", &["jonas"]).await?;
+    let rule = "@id(\"one\")\n@because(\"The second window was a mistake.\")\n\
+        forbid (principal, action == Action::\"docs.search\", resource)\n\
+        when { context has approval && context.approval has window \
+        && context.approval.kind == \"window\" && context.approval.window == \"w-abc-2\" };\n";
+    in_force(&world, &bundle_with("policies/one.cedar", rule)?).await?;
+    let (good, bad) = (
+        recheck(&world, "support", one.intent_id).await?,
+        recheck(&world, "support", two.intent_id).await?,
+    );
+    ensure!(good.runs && !bad.runs, "{good:?} {bad:?}");
     checker.stop().await
 }
