@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign_domain::archive::{Gate, Keep};
 use countersign_schemas::Stream;
 use metrics::{
     Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
@@ -21,6 +22,9 @@ pub const COMPACTED: &str = "countersign_archive_compacted_files_total";
 /// Files removed because no entry had named them for the grace time.
 pub const REMOVED: &str = "countersign_archive_removed_files_total";
 
+/// Messages that stay in a stream, by what holds the first of them.
+pub const KEPT: &str = "countersign_janitor_kept_messages";
+
 /// Tells the exporter units and descriptions.
 pub fn describe() {
     describe_counter!(ROWS, Unit::Count, "rows committed");
@@ -32,6 +36,11 @@ pub fn describe() {
         "files put together into larger ones"
     );
     describe_counter!(REMOVED, Unit::Count, "files removed that no entry names");
+    describe_gauge!(
+        KEPT,
+        Unit::Count,
+        "messages that stay, by what holds the first"
+    );
     describe_gauge!(BEHIND, Unit::Count, "messages stored and not yet read");
 }
 
@@ -52,4 +61,16 @@ pub(crate) fn compacted(files: usize) {
 
 pub(crate) fn removed(files: usize) {
     counter!(REMOVED).increment(u64::try_from(files).unwrap_or(u64::MAX));
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge of a message count")]
+pub(crate) fn kept(stream: Stream, keep: &Keep, last: u64) {
+    for code in Gate::CODES {
+        let stays = if code == keep.gate.code() {
+            last.saturating_add(1).saturating_sub(keep.from)
+        } else {
+            0
+        };
+        gauge!(KEPT, "stream" => stream.name(), "gate" => code).set(stays as f64);
+    }
 }

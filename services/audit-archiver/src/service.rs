@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::announce;
 use crate::batch::{Batch, Held};
 use crate::commit::{CommitError, Writer};
+use crate::janitor;
 use crate::lookup;
 use crate::merge::Merged;
 use crate::metrics;
@@ -60,7 +61,9 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
         lookup::start(&context, keys.clone());
     }
     let (announced, heads) = watch::channel(writer.head().clone());
+    let archived = heads.clone();
     let announcer = tokio::spawn(announce::run(context.clone(), writer.signer(), heads));
+    let cleaning = tokio::spawn(janitor::run(context.clone(), settings.janitor, archived));
     let (merges, mut merged) = mpsc::channel(1);
     let tidier = writer.tidier(settings.tidy);
     let tidying = tokio::spawn(keep_tidy(context.clone(), settings.clone(), tidier, merges));
@@ -90,6 +93,7 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
     drop(merged);
     finish(announcer).await;
     tidying.abort();
+    cleaning.abort();
     ended
 }
 

@@ -14,6 +14,7 @@ use countersign_runtime::{files, fingerprints};
 use crate::batch::BatchLimits;
 use crate::commit::WriterOptions;
 use crate::hooks::Hooks;
+use crate::janitor::JanitorLimits;
 use crate::lookup::Keys;
 use crate::reader::SharedScrub;
 use crate::tidy::TidyLimits;
@@ -25,6 +26,8 @@ pub struct Settings {
     pub writer: WriterOptions,
     /// When to commit.
     pub limits: BatchLimits,
+    /// When streams are purged.
+    pub janitor: JanitorLimits,
     /// When the archive is put in order.
     pub tidy: TidyLimits,
     /// Redacts every row.
@@ -63,6 +66,7 @@ impl Settings {
                 bytes: own.batch_bytes,
                 wait: Duration::from_millis(own.batch_ms),
             },
+            janitor: JanitorLimits::default(),
             tidy: TidyLimits {
                 compact_after: (own.compact_after_s > 0)
                     .then(|| Duration::from_secs(own.compact_after_s)),

@@ -11,23 +11,30 @@ use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
 use bytes::Bytes;
 use countersign_audit_archiver::{
-    BatchLimits, Hooks, Root, Settings, State, Step, TidyLimits, WriterOptions, run, verify,
+    BatchLimits, Hooks, JanitorLimits, Root, Settings, State, Step, TidyLimits, WriterOptions, run,
+    verify,
 };
 use countersign_domain::archive::{ManifestKey, Scrub, ScrubError, Scrubbed, verify_chain};
 use countersign_runtime::bus::layout::{self, LayoutOptions, stream_config};
 use countersign_runtime::bus::{Bus, ConnectOptions};
 use countersign_runtime::clock::{Clock, ManualClock, SystemClock};
 use countersign_runtime::config::Deployment;
+use countersign_runtime::health::HealthHandle;
 use countersign_runtime::nats_server::{
     NatsServer, Progress, ServerConfig, StartOptions, find_or_provision, plain_config,
 };
-use countersign_runtime::service::{ServiceContext, ServiceError};
+use countersign_runtime::service::{ClockTrust, ServiceContext, ServiceError};
 use countersign_schemas::{IntentId, JsonObject, Stream, Timestamp};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+#[path = "it/janitor.rs"]
+mod janitor;
+
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The archiver's own events, which ride along.
+const OWN: [&str; 2] = ["archive.committed", "archive.purged"];
 const PLANTED: &str = "hunter2-planted";
 
 /// Replaces the planted secret.
@@ -60,6 +67,7 @@ struct Fixture {
 struct Running {
     task: JoinHandle<Result<(), ServiceError>>,
     shutdown: CancellationToken,
+    health: HealthHandle,
 }
 
 impl Running {
@@ -122,6 +130,7 @@ impl Fixture {
                 bytes: 1024 * 1024,
                 wait: Duration::from_millis(20),
             },
+            janitor: JanitorLimits::default(),
             tidy: TidyLimits {
                 compact_after: None,
                 grace: Duration::from_secs(3_600),
@@ -143,9 +152,15 @@ impl Fixture {
     async fn run_with(&self, settings: Settings, clock: Arc<dyn Clock>) -> Result<Running> {
         let shutdown = CancellationToken::new();
         let bus = self.bus("audit-archiver").await?;
-        let context = ServiceContext::new(Deployment::default(), bus, clock, shutdown.clone());
+        let mut context = ServiceContext::new(Deployment::default(), bus, clock, shutdown.clone());
+        context.clock_trust = ClockTrust::assumed();
+        let health = context.health.clone();
         let task = tokio::spawn(run(context, settings));
-        Ok(Running { task, shutdown })
+        Ok(Running {
+            task,
+            shutdown,
+            health,
+        })
     }
 
     /// The rows of the archive, in their order.
@@ -177,7 +192,7 @@ impl Fixture {
                 let rows = self.rows()?;
                 let others = rows
                     .iter()
-                    .filter(|(_, event)| event != "archive.committed");
+                    .filter(|(_, event)| !OWN.contains(&event.as_str()));
                 if others.count() >= count {
                     return anyhow::Ok(rows);
                 }

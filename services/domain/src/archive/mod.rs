@@ -6,6 +6,7 @@ mod compaction;
 mod describe;
 mod draft;
 mod files;
+mod keep;
 mod leaf;
 mod manifest;
 mod marks;
@@ -20,6 +21,7 @@ mod verify;
 pub use columns::{COLUMNS, Cell, Column, Kind, Layout, markdown};
 pub use compaction::{Compaction, CompactionLimits};
 pub use files::Files;
+pub use keep::{Gate, Gates, Keep, OpenWork};
 pub use leaf::{leaf, leaf_bytes};
 pub use manifest::{
     Entry, EntryError, EntryKind, FileEntry, Leaves, ManifestKey, ManifestPublicKeys, Position,

@@ -177,7 +177,8 @@ impl Bus {
 fn nearly_full(stream: Stream, percent: u64) -> String {
     format!(
         "stream {stream} is {percent} % full and new work stops at {FULL_PERCENT} %: \
-         nothing is purged from it yet, so raise nats.stream_mib and run setup"
+         what is archived and done goes by itself, and `countersign doctor` says what holds \
+         the rest; else raise nats.stream_mib and run setup"
     )
 }
 

@@ -17,6 +17,8 @@ pub enum ReplayFrom {
     Start,
     /// At this sequence.
     Seq(u64),
+    /// At the first message that was stored at this time or later.
+    Time(Timestamp),
     /// With the last message of every subject.
     LastPerSubject,
 }
@@ -79,6 +81,9 @@ impl Bus {
                 ReplayFrom::Seq(start_sequence) => {
                     DeliverPolicy::ByStartSequence { start_sequence }
                 }
+                ReplayFrom::Time(at) => DeliverPolicy::ByStartTime {
+                    start_time: at.datetime(),
+                },
                 ReplayFrom::LastPerSubject => DeliverPolicy::LastPerSubject,
             },
             ..Default::default()

@@ -389,9 +389,12 @@ impl Permissions {
         self.read(&Stream::ARCHIVED);
         for stream in Stream::ARCHIVED {
             self.replay(stream.name(), me);
+            // The janitor's: nobody else may take a message out of a stream.
+            self.publish(&[&format!("$JS.API.STREAM.PURGE.{stream}")]);
         }
         self.publish(&[
             "archive.committed.*",
+            "archive.purged.*.*",
             // Its own look-ups: who asked for which fingerprint.
             "audit.accessed.*",
         ]);

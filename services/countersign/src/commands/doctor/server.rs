@@ -6,12 +6,12 @@ use std::time::Duration;
 use async_nats::jetstream;
 use countersign_runtime::bus::layout::{DURABLES, Durable};
 use countersign_runtime::bus::{Bus, FULL_PERCENT};
-use countersign_runtime::clock::SystemClock;
+use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_runtime::config::Config;
 use countersign_runtime::nats_server::{TESTED, Version};
 use countersign_runtime::service::{clock_skew, connect};
-use countersign_schemas::Stream;
 use countersign_schemas::limits::CLOCK_SKEW_SECONDS;
+use countersign_schemas::{Stream, Timestamp};
 
 use super::Check;
 use crate::exit::{CliError, Exit};
@@ -31,6 +31,10 @@ const FILLING_PERCENT: u64 = 60;
 /// Messages that a consumer may be behind: seconds of work at full load.
 const LAG_MAX: u64 = 10_000;
 
+/// How much longer than the horizon a message lies in a stream at most, unless something
+/// holds it: an hour by the rules, and the time between two looks of the janitor.
+const KEPT_AFTER_S: u64 = 3_600 + 1_200;
+
 /// Everything that can be learnt from the server.
 pub(super) async fn checks(config: &Config) -> Vec<Check> {
     let setup = match connect(config, SETUP).await {
@@ -47,6 +51,10 @@ pub(super) async fn checks(config: &Config) -> Vec<Check> {
     }
     for durable in DURABLES {
         checks.push(lag(&setup, *durable).await);
+    }
+    let kept_s = config.deployment.horizon_s.saturating_add(KEPT_AFTER_S);
+    for stream in Stream::ARCHIVED {
+        checks.push(kept(&setup, stream, Duration::from_secs(kept_s)).await);
     }
     checks.push(clock(&setup).await);
     setup.close().await;
@@ -105,7 +113,7 @@ fn fullness(stream: Stream, messages: u64, bytes: u64, size: u64) -> Check {
         ),
         FILLING_PERCENT.. => Check::warn(
             stream.name(),
-            format!("{found}: nothing is purged yet; plan to raise nats.stream_mib"),
+            format!("{found}: see what holds messages below, or plan to raise nats.stream_mib"),
         ),
         _ => Check::ok(stream.name(), found),
     }
@@ -142,6 +150,47 @@ fn judge_lag(name: String, waiting: u64, in_work: usize) -> Check {
         );
     }
     Check::ok(name, found)
+}
+
+/// Whether messages lie in a stream for longer than they need to, and what holds them.
+async fn kept(bus: &Bus, stream: Stream, at_most: Duration) -> Check {
+    let name = format!("{stream}/kept");
+    let found = match bus.jetstream().get_stream(stream.name()).await {
+        Ok(found) => found,
+        // Told by the check of the stream itself.
+        Err(_) => return Check::warn(name, "cannot be read: run `countersign setup`"),
+    };
+    let state = &found.cached_info().state;
+    if state.messages == 0 {
+        return Check::ok(name, "holds nothing");
+    }
+    let oldest = SystemClock
+        .now()
+        .since(Timestamp::new(state.first_timestamp));
+    let mut behind = Vec::new();
+    for durable in DURABLES.iter().filter(|durable| durable.stream == stream) {
+        let unhandled = consumer(bus, *durable).await.map_or(true, |info| {
+            info.num_pending > 0 || info.num_ack_pending > 0
+        });
+        if unhandled {
+            behind.push(durable.name);
+        }
+    }
+    judge_kept(name, oldest, at_most, &behind)
+}
+
+fn judge_kept(name: String, oldest: Duration, at_most: Duration, behind: &[&str]) -> Check {
+    let found = format!("the oldest message is {} h old", oldest.as_secs() / 3_600);
+    if oldest <= at_most {
+        return Check::ok(name, found);
+    }
+    let by = match behind {
+        [] => "the archiver has not archived it, or an intent, a freeze or a window that it \
+               belongs to has no end: the metric countersign_janitor_kept_messages says which"
+            .to_owned(),
+        services => format!("{} may not have handled it", services.join(" and ")),
+    };
+    Check::warn(name, format!("{found} and is not purged: {by}"))
 }
 
 async fn clock(bus: &Bus) -> Check {
@@ -186,6 +235,22 @@ mod tests {
     fn consumers_that_lag_are_told() {
         assert_eq!(judge_lag("x".to_owned(), LAG_MAX, 3).state, State::Ok);
         assert_eq!(judge_lag("x".to_owned(), LAG_MAX + 1, 3).state, State::Warn);
+    }
+
+    #[test]
+    fn what_lies_too_long_is_told_with_what_holds_it() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+        let kept = |oldest, behind: &[&str]| judge_kept("x".to_owned(), oldest, hours(25), behind);
+        assert_eq!(kept(hours(25), &["policy-checker"]).state, State::Ok);
+        let held = kept(hours(26), &["policy-checker"]);
+        assert_eq!(held.state, State::Warn);
+        assert!(
+            held.finding.contains("policy-checker may not"),
+            "{}",
+            held.finding
+        );
+        let open = kept(hours(26), &[]);
+        assert!(open.finding.contains("countersign_janitor_kept_messages"));
     }
 
     #[test]

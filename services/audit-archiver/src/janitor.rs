@@ -1,0 +1,291 @@
+//! The one janitor: purges each stream from its beginning, up to the first message that
+//! one of the four gates holds (see [`Gates`]), and says what holds it.
+//!
+//! It purges nothing that it cannot account for: where the stream is not the one that was
+//! archived, a gate cannot be read, or the clock is not trusted, everything stays.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::Info as ConsumerInfo;
+use async_nats::jetstream::stream::{Info, Stream as Handle};
+use countersign_domain::archive::{ChainState, Gates, Keep, OpenWork};
+use countersign_runtime::bus::layout::DURABLES;
+use countersign_runtime::bus::{
+    Append, BusError, Followed, Meta, Outgoing, ReplayFrom, Source, StoredMessage,
+};
+use countersign_runtime::health::HealthPart;
+use countersign_runtime::service::ServiceContext;
+use countersign_schemas::events::ArchivePurged;
+use countersign_schemas::ids::IdError;
+use countersign_schemas::{Address, Incarnation, ServiceId, Stream, Timestamp, codec};
+use futures::StreamExt as _;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::metrics;
+use crate::reader::observe;
+
+/// How often the gates are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// What is purged at once at least, unless the last purge is long ago: each purge is an
+/// event, which has to be archived and purged in its turn.
+const WORTH_MESSAGES: u64 = 1_000;
+/// After this long less is worth a purge, too.
+const WORTH_AFTER: Duration = Duration::from_secs(600);
+/// Added to the horizon, so that a chain outlives the last request that may repeat it.
+const AFTER_HORIZON: Duration = Duration::from_secs(3_600);
+
+/// When the janitor may purge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JanitorLimits {
+    /// How often it looks.
+    pub every: Duration,
+    /// Messages that are worth a purge.
+    pub worth: u64,
+}
+
+impl Default for JanitorLimits {
+    fn default() -> Self {
+        Self {
+            every: LOOK_EVERY,
+            worth: WORTH_MESSAGES,
+        }
+    }
+}
+
+/// Follows what is open and purges what may go, until shutdown. `heads` shows how far each
+/// stream is archived.
+pub(crate) async fn run(
+    context: ServiceContext,
+    limits: JanitorLimits,
+    heads: watch::Receiver<ChainState>,
+) {
+    let part = context.health.part("janitor");
+    let source = Source {
+        what: "the open intents",
+        stream: Stream::Events.name().to_owned(),
+        filters: OpenWork::SUBJECTS.map(str::to_owned).to_vec(),
+        from: ReplayFrom::Start,
+    };
+    let mut feed = context.bus.follow(source, &part);
+    let mut looks = interval(limits.every);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut janitor = Janitor {
+        context: context.clone(),
+        limits,
+        heads,
+        open: None,
+        purged_at: None,
+    };
+    let mut fresh = OpenWork::default();
+    loop {
+        tokio::select! {
+            () = context.shutdown.cancelled() => return,
+            Some(next) = feed.next() => match next {
+                Followed::Message(message) => take(janitor.open.as_mut().unwrap_or(&mut fresh), &message),
+                Followed::CaughtUp => janitor.open = Some(std::mem::take(&mut fresh)),
+                Followed::Broken => (janitor.open, fresh) = (None, OpenWork::default()),
+            },
+            _ = looks.tick() => janitor.look(&part).await,
+        }
+    }
+}
+
+fn take(open: &mut OpenWork, message: &StoredMessage) {
+    open.take(
+        message.seq,
+        message.stored_at,
+        &message.subject,
+        &message.payload,
+    );
+}
+
+struct Janitor {
+    context: ServiceContext,
+    limits: JanitorLimits,
+    heads: watch::Receiver<ChainState>,
+    /// What goes on; `None` while that is not known.
+    open: Option<OpenWork>,
+    purged_at: Option<Instant>,
+}
+
+impl Janitor {
+    async fn look(&mut self, part: &HealthPart) {
+        let Some(open) = self.open.clone() else {
+            return;
+        };
+        if !self.context.clock_trust.is_trusted() {
+            part.failing("nothing is purged while the clock is wrong".to_owned());
+            return;
+        }
+        let mut purged = false;
+        for stream in Stream::ARCHIVED {
+            match self.tend(stream, &open).await {
+                Ok(did) => purged |= did,
+                Err(error) => {
+                    tracing::warn!(%stream, %error, "cannot tell what may be purged");
+                    part.failing(format!("{stream}: {error}"));
+                    return;
+                }
+            }
+        }
+        if purged {
+            self.purged_at = Some(Instant::now());
+        }
+        part.ready();
+    }
+
+    /// Looks at one stream, and purges it if that is worth it. Returns whether it did.
+    async fn tend(&self, stream: Stream, open: &OpenWork) -> Result<bool, BusError> {
+        let handle = self.handle(stream).await?;
+        let info = handle.cached_info();
+        let first = info.state.first_sequence;
+        self.announce(stream, info).await?;
+        let keep = self.keep(stream, &handle, open).await?;
+        metrics::kept(stream, &keep, info.state.last_sequence);
+        let goes = keep.from.saturating_sub(first);
+        let waited = self.purged_at.is_none_or(|at| at.elapsed() >= WORTH_AFTER);
+        if goes == 0 || (goes < self.limits.worth && !waited) {
+            return Ok(false);
+        }
+        let purge = handle.purge().sequence(keep.from).await;
+        purge.map_err(|error| BusError::Request {
+            what: format!("cannot purge {stream}"),
+            reason: error.to_string(),
+        })?;
+        tracing::info!(%stream, below = keep.from, messages = goes, held_by = %keep.gate, "purged");
+        self.announce(stream, self.handle(stream).await?.cached_info())
+            .await?;
+        Ok(true)
+    }
+
+    async fn handle(&self, stream: Stream) -> Result<Handle, BusError> {
+        let found = self.context.bus.jetstream().get_stream(stream.name()).await;
+        found.map_err(|error| BusError::Request {
+            what: format!("cannot read the state of stream {stream}"),
+            reason: error.to_string(),
+        })
+    }
+
+    /// The first message that must stay.
+    async fn keep(
+        &self,
+        stream: Stream,
+        handle: &Handle,
+        open: &OpenWork,
+    ) -> Result<Keep, BusError> {
+        // Before the consumers: what comes later is not counted as handled.
+        let last = handle.cached_info().state.last_sequence;
+        let now = self.context.clock.now();
+        let deployment = &self.context.deployment;
+        let horizon = Duration::from_secs(deployment.horizon_s).saturating_add(AFTER_HORIZON);
+        let ceiling = now.minus(Duration::from_secs(deployment.raw_retention_s));
+        let mut handled = Vec::new();
+        for durable in DURABLES.iter().filter(|durable| durable.stream == stream) {
+            let info = handle.consumer_info(durable.name).await;
+            let info = info.map_err(|error| BusError::Request {
+                what: format!("cannot read consumer {} of {stream}", durable.name),
+                reason: error.to_string(),
+            })?;
+            handled.push((durable.name.to_owned(), handled_up_to(&info, last)));
+        }
+        let gates = Gates {
+            archived: self.archived(stream, last).await?,
+            handled,
+            young: self.first_since(stream, now.minus(horizon), last).await?,
+            open: open.first(stream, ceiling),
+        };
+        Ok(gates.keep())
+    }
+
+    /// How far `stream` is archived; 0 unless it is the very stream that was archived.
+    async fn archived(&self, stream: Stream, last: u64) -> Result<u64, BusError> {
+        let head = self.heads.borrow().clone();
+        let Some(position) = head.position(stream.name()) else {
+            return Ok(0);
+        };
+        let seen = observe(&self.context.bus, stream, Some(position)).await?;
+        let same = seen.surprise.is_none() && position.seq <= last;
+        Ok(if same { position.seq } else { 0 })
+    }
+
+    /// The first sequence that was stored at `since` or later.
+    async fn first_since(
+        &self,
+        stream: Stream,
+        since: Timestamp,
+        last: u64,
+    ) -> Result<u64, BusError> {
+        let from = ReplayFrom::Time(since);
+        let replay = self.context.bus.replay(stream.name(), &[], from).await?;
+        if replay.is_empty() {
+            return Ok(last.saturating_add(1));
+        }
+        match replay.messages().next().await {
+            Some(first) => Ok(first?.message.seq),
+            None => Ok(0),
+        }
+    }
+
+    /// Stores that everything below the stream's first message is gone, unless that has
+    /// been said: a purge is an event, also when its janitor died right after it.
+    async fn announce(&self, stream: Stream, info: &Info) -> Result<(), BusError> {
+        let bus = &self.context.bus;
+        let life = Incarnation::of_created(info.created);
+        let first = info.state.first_sequence;
+        let subject = format!("archive.purged.{stream}.*");
+        let before = bus.last_by_subject(Stream::Events, &subject).await?;
+        let said = before
+            .and_then(|message| codec::decode::<ArchivePurged>(&message.payload).ok())
+            .filter(|said| said.incarnation == life)
+            .map_or(1, |said| said.up_to_seq);
+        if first <= said {
+            return Ok(());
+        }
+        let event = ArchivePurged {
+            schema_version: 1,
+            stream: stream.name().to_owned(),
+            incarnation: life,
+            up_to_seq: first,
+            messages: first.saturating_sub(said),
+        };
+        let stored = self.store(stream, &event).await;
+        stored.map_err(|reason| BusError::Request {
+            what: format!("cannot store that {stream} was purged"),
+            reason,
+        })
+    }
+
+    async fn store(&self, stream: Stream, event: &ArchivePurged) -> Result<(), String> {
+        let id = |error: IdError| error.to_string();
+        let address = Address::ArchivePurged {
+            stream: stream.name().parse().map_err(id)?,
+            id: format!("{}-{}", event.incarnation, event.up_to_seq)
+                .parse()
+                .map_err(id)?,
+        };
+        let source: ServiceId = self.context.bus.name().parse().map_err(id)?;
+        let meta = Meta {
+            source,
+            encoding: self.context.deployment.encoding,
+            claimed_at: self.context.clock.now(),
+            traceparent: None,
+        };
+        let message = Outgoing::event(&address, event, &meta).map_err(|e| e.to_string())?;
+        match self.context.bus.store_once(message).await {
+            Ok(Append::Stored(_) | Append::Lost(_)) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Up to which sequence a consumer's service has handled everything. A consumer of some
+/// subjects stands still at the last message that it takes: with nothing waiting, all that
+/// lay in the stream before it was asked is handled.
+fn handled_up_to(info: &ConsumerInfo, last: u64) -> u64 {
+    match (info.num_pending, info.num_ack_pending) {
+        (0, 0) => last.max(info.ack_floor.stream_sequence),
+        (_, 0) => info.delivered.stream_sequence,
+        _ => info.ack_floor.stream_sequence,
+    }
+}
