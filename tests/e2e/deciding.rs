@@ -93,6 +93,18 @@ async fn several_are_decided_at_once_and_a_repeat_is_no_fault() {
     let unsure = run(&deployment, "dora", &["approve", &one], "").await;
     assert_eq!(unsure.code, 2, "{}", unsure.told);
     let nowhere = "a-019a0000-0000-7000-8000-00000000dead";
+    let shown = run(&deployment, "dora", &["show", &one, nowhere, &two], "").await;
+    assert_eq!(shown.code, 20, "{}", shown.told);
+    let [first, none, second] = [0, 1, 2].map(|index| &shown.json["results"][index]);
+    assert!(none["error"].is_string() && none["approval_id"] == nowhere);
+    for (seen, id) in [(first, &one), (second, &two)] {
+        assert_eq!(seen["approval_id"], id.as_str());
+        assert_eq!(
+            seen["approval"]["asked"]["approval_id"],
+            id.as_str(),
+            "{seen}"
+        );
+    }
     let piped = format!("{two}\n{nowhere}\n");
     let both = ["approve", &one, "-", "--yes", "--reason", "Checked."];
     let ended = run(&deployment, "dora", &both, &piped).await;
@@ -103,7 +115,16 @@ async fn several_are_decided_at_once_and_a_repeat_is_no_fault() {
         ("not_sent", "?"),
     ];
     assert_eq!(ended.results(), rows(&expected), "{}", ended.json);
-    // All of each was printed before it was sent.
+    // A table of all of them, then all of each, was printed before anything was sent.
+    let table = ended.told.find("AMOUNT\tLEFT\tNEEDS").expect("a table");
+    let details = ended.told.find("exact input:").expect("the details");
+    assert!(table < details, "{}", ended.told);
+    let named = ended.told[table..details].matches("ledger.book (create)");
+    assert_eq!(
+        named.count(),
+        2 + 1,
+        "each in the table, then the first in full"
+    );
     for account in ["\"11\"", "\"22\""] {
         assert!(ended.told.contains(account), "{}", ended.told);
     }

@@ -10,6 +10,7 @@ mod outsiders;
 mod path;
 mod policy;
 mod proofs;
+mod reconcile;
 mod repeats;
 mod strangers;
 mod votes;
