@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    approvals, audit, completions, demo, doctor, freeze, identity, init, policy, reconcile,
+    approvals, audit, completions, demo, doctor, freeze, identity, init, policy, reconcile, redact,
     request, setup, status, up, window, withdraw,
 };
 
@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Policy(policy::Args),
     /// Ask the audit archive, and verify it
     Audit(audit::Args),
+    /// Find and replace secrets and personal data in lines of JSON or text
+    Redact(redact::Args),
     /// Check a deployment and say what to do where something is wrong
     Doctor(doctor::Args),
     /// Print completions for a shell

@@ -34,7 +34,7 @@ pub(crate) fn present(
             .iter()
             .filter(move |(pointer, _)| allowed(pointer))
     };
-    let mut classes = FieldClasses::none();
+    let mut classes = FieldClasses::none().with_detectors(tool.classes().own());
     for (pointer, class) in exposed() {
         if classes.insert(pointer.as_str(), class.clone()).is_err() {
             // A class that cannot be applied would let its value through.
@@ -141,7 +141,7 @@ fn changed_value(redactor: &Redactor, tool: &Tool, field: &str, value: &Value) -
         .filter(|step| !step.is_empty())
         .collect();
     let classed = class_of(tool, &path);
-    let mut classes = FieldClasses::none();
+    let mut classes = FieldClasses::none().with_detectors(tool.classes().own());
     let readable = match classed {
         Some(class) => classes.insert("/value", class).is_ok(),
         None => false,

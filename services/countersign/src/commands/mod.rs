@@ -10,6 +10,7 @@ pub(crate) mod identity;
 pub(crate) mod init;
 pub(crate) mod policy;
 pub(crate) mod reconcile;
+pub(crate) mod redact;
 pub(crate) mod request;
 pub(crate) mod setup;
 pub(crate) mod status;
@@ -38,6 +39,7 @@ pub(crate) async fn run(command: Command, output: &Output) -> Result<Exit, CliEr
         Command::Reconcile(args) => reconcile::run(args, output).await,
         Command::Window(args) => window::run(args, output).await,
         Command::Audit(args) => audit::run(args, output).await,
+        Command::Redact(args) => redact::run(&args, output),
         Command::Doctor(args) => doctor::run(args, output).await,
         Command::Policy(args) => policy::run(args, output).await,
         Command::Completions(args) => completions::run(args, output),

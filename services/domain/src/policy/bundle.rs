@@ -69,6 +69,7 @@ impl Bundle {
                 Kind::Other => {}
             }
         }
+        catalog.build_detectors(&mut problems);
         catalog.check_facts(&mut problems);
         // Policies are checked against catalog and directory only when those are sound:
         // one broken tool would make every rule that names it look broken too.

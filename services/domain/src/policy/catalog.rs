@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use countersign_schemas::{Token, ToolName};
+use serde::Deserialize as _;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::directory::Directory;
 use super::input_schema::{self, CedarType};
@@ -14,6 +15,7 @@ use super::tool::Tool;
 use super::tool_file;
 use crate::guardrails::Quota;
 use crate::mandate::{FACTS_MAX, is_fact_name};
+use crate::redact::{DetectorSettings, Detectors};
 
 /// Tools in one bundle: each costs a compiled schema and an index of rules in memory.
 const TOOLS_MAX: usize = 5_000;
@@ -27,6 +29,10 @@ pub struct Catalog {
     facts: BTreeMap<String, CedarType>,
     /// What each name of a rate or budget stands for.
     quotas: BTreeMap<Token, Quota>,
+    /// What is said of the deployment's own detectors, with file and line, until all files
+    /// are read.
+    said: BTreeMap<String, (DetectorSettings, String, Option<usize>)>,
+    detectors: Detectors,
 }
 
 impl Catalog {
@@ -53,6 +59,37 @@ impl Catalog {
     /// The facts of mandates that policies and guardrails may read, by name.
     pub(crate) fn facts(&self) -> &BTreeMap<String, CedarType> {
         &self.facts
+    }
+
+    /// The deployment's own detectors.
+    #[must_use]
+    pub fn detectors(&self) -> &Detectors {
+        &self.detectors
+    }
+
+    /// Builds the detectors when every file is read, tries them on their examples, and gives
+    /// them to every tool.
+    pub(crate) fn build_detectors(&mut self, problems: &mut Problems) {
+        let said = std::mem::take(&mut self.said);
+        let settings = said.iter().map(|(name, (one, ..))| (name.as_str(), one));
+        match Detectors::build(settings) {
+            Ok(detectors) => self.detectors = detectors,
+            Err(faults) => {
+                for (name, fault) in faults {
+                    let place = said.get(&name);
+                    let place = place.map_or(Place::file("catalog"), |(_, file, line)| Place {
+                        file,
+                        line: *line,
+                    });
+                    let what = format!("detector `{name}`: {fault}");
+                    problems.add(&place, what, MEND_DETECTOR);
+                }
+            }
+        }
+        for tool in self.tools.values_mut() {
+            let classes = std::mem::take(&mut tool.classes);
+            tool.classes = classes.with_detectors(&self.detectors);
+        }
     }
 
     /// Notes every guardrail that reads a fact which nobody declares.
@@ -104,7 +141,8 @@ impl Catalog {
             match (name.get_ref().as_ref(), section.get_ref()) {
                 ("tools", DeValue::Table(tools)) => self.add_tools(tools, &mut reading),
                 ("facts", DeValue::Table(facts)) => self.add_facts(facts, &mut reading),
-                (known @ ("tools" | "facts"), _) => {
+                ("detectors", DeValue::Table(said)) => self.add_detectors(said, &mut reading),
+                (known @ ("tools" | "facts" | "detectors"), _) => {
                     reading.fault(section, format!("`{known}` is no table"));
                 }
                 (other, _) => {
@@ -119,6 +157,25 @@ impl Catalog {
                 format!("more than {TOOLS_MAX} tools"),
                 "split the deployment",
             );
+        }
+    }
+
+    fn add_detectors(&mut self, said: &DeTable<'_>, reading: &mut Reading<'_>) {
+        for (name, table) in said {
+            let place = Place::at(reading.file, reading.text, name.span().start);
+            let name = name.get_ref().to_string();
+            let read = DetectorSettings::deserialize(ValueDeserializer::from(table.clone()));
+            let mut fault = |what: String| reading.problems.add(&place, what, MEND_DETECTOR);
+            match read {
+                Err(error) => fault(format!("detector `{name}`: {}", error.message())),
+                Ok(_) if self.said.contains_key(&name) => {
+                    fault(format!("detector `{name}` is defined twice"));
+                }
+                Ok(settings) => {
+                    let at = (settings, place.file.to_owned(), place.line);
+                    self.said.insert(name, at);
+                }
+            }
         }
     }
 
@@ -207,7 +264,9 @@ impl Catalog {
     }
 }
 
-const MEND_FILE: &str = "write TOML with tables `[tools.\"name\"]` and `[facts]`";
+const MEND_FILE: &str =
+    "write TOML with tables `[tools.\"name\"]`, `[facts]` and `[detectors.name]`";
+const MEND_DETECTOR: &str = "docs/redaction.md lists the keys of a detector";
 
 /// One file of the catalog while it is read.
 pub(super) struct Reading<'f> {

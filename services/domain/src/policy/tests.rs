@@ -4,6 +4,7 @@ mod approved;
 mod bundle;
 mod cases;
 mod cookbook;
+mod detectors;
 mod diff;
 mod golden;
 mod guardrails;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use countersign_schemas::limits::JSON_DEPTH_MAX;
 
+use super::own::Detectors;
+
 /// How sensitive a field is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FieldClass {
@@ -62,13 +64,13 @@ impl FieldClass {
 }
 
 /// A type must fit the grammar of marks, and be unable to carry data.
-fn is_type(kind: &str) -> bool {
+pub(super) fn is_type(kind: &str) -> bool {
     (1..=32).contains(&kind.len())
         && kind.starts_with(|c: char| c.is_ascii_lowercase())
         && kind.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().take(48).flat_map(char::escape_debug).collect()
 }
 
@@ -77,6 +79,7 @@ fn shown(text: &str) -> String {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FieldClasses {
     root: Node,
+    own: Detectors,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -105,7 +108,21 @@ impl FieldClasses {
                 any: Some(Box::new(any)),
                 ..Node::default()
             },
+            own: Detectors::default(),
         }
+    }
+
+    /// The same places, and the detectors of the catalog that they come from.
+    #[must_use]
+    pub fn with_detectors(mut self, own: &Detectors) -> Self {
+        self.own = own.clone();
+        self
+    }
+
+    /// The detectors of the catalog that the classes come from.
+    #[must_use]
+    pub fn own(&self) -> &Detectors {
+        &self.own
     }
 
     /// Reads pairs of JSON Pointer pattern and class word.
@@ -173,6 +190,9 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
+    /// Where nothing has a class.
+    pub(super) const NOWHERE: Self = Self { nodes: Vec::new() };
+
     pub(super) fn class(&self) -> Option<&'a FieldClass> {
         self.nodes
             .iter()

@@ -7,8 +7,10 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::work::spend;
+
 /// Shortest run that is tried as base64: six bytes, the shortest e-mail address.
-const BASE64_RUN_MIN: usize = 8;
+pub(super) const BASE64_RUN_MIN: usize = 8;
 
 /// A text with the origin of each byte.
 #[derive(Debug, Clone)]
@@ -236,12 +238,18 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIEN
 /// own separators.
 pub(super) fn base64_runs(text: &str) -> Vec<Encoded> {
     let mut found = Vec::new();
-    for (start, end) in runs(text, is_base64) {
-        if let Some(run) = text.get(start..end) {
+    runs(text, is_base64, |start, run| {
+        if !is_one_case(run) {
             collect_run(text, run, start, &mut found);
         }
-    }
+    });
     found
+}
+
+/// Small letters only, as most words are. What was an `@`, or the first byte of three that were
+/// digits or full stops, is a capital in base64, so no such run holds a value.
+fn is_one_case(run: &str) -> bool {
+    run.bytes().all(|b| b.is_ascii_lowercase())
 }
 
 fn collect_run(text: &str, run: &str, start: usize, found: &mut Vec<Encoded>) {
@@ -251,11 +259,9 @@ fn collect_run(text: &str, run: &str, start: usize, found: &mut Vec<Encoded>) {
         return;
     }
     let separator = |b: u8| !matches!(b, b'/' | b'-' | b'_' | b'+');
-    for (from, to) in runs(run, separator) {
-        if let Some(part) = run.get(from..to) {
-            try_run(text, part, start + from, found);
-        }
-    }
+    runs(run, separator, |from, part| {
+        try_run(text, part, start + from, found);
+    });
 }
 
 fn try_run(text: &str, run: &str, start: usize, found: &mut Vec<Encoded>) {
@@ -277,6 +283,7 @@ fn try_run(text: &str, run: &str, start: usize, found: &mut Vec<Encoded>) {
 
 /// A run that decodes to nothing but readable text; random identifiers hardly ever do.
 fn decode_run(run: &str) -> Option<String> {
+    spend(run.len());
     if run.len() < BASE64_RUN_MIN || run.len() % 4 == 1 {
         return None;
     }
@@ -285,8 +292,14 @@ fn decode_run(run: &str) -> Option<String> {
     } else {
         STANDARD
     };
-    let head = engine.decode(run.get(..4)?).ok()?;
-    if head.iter().any(|b| *b < b' ' && !b.is_ascii_whitespace()) {
+    let mut head = [0; 6];
+    let length = engine.decode_slice(run.get(..8)?, &mut head).ok()?;
+    let readable = |b: &u8| *b >= b' ' || b.is_ascii_whitespace();
+    // No character begins with one of these bytes.
+    let begins = head
+        .first()
+        .is_some_and(|b| !matches!(b, 0x80..=0xc1 | 0xf5..));
+    if !begins || !head.get(..length)?.iter().all(readable) {
         return None;
     }
     let text = String::from_utf8(engine.decode(run).ok()?).ok()?;
@@ -298,26 +311,20 @@ fn is_base64(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_')
 }
 
-/// The maximal runs of bytes that `belongs` accepts; it must accept ASCII only.
-fn runs(text: &str, belongs: fn(u8) -> bool) -> Vec<(usize, usize)> {
-    let mut runs = Vec::new();
-    let mut start = None;
-    for (at, b) in text.bytes().enumerate() {
-        match (belongs(b), start) {
-            (true, None) => start = Some(at),
-            (false, Some(from)) => {
-                if at - from >= BASE64_RUN_MIN {
-                    runs.push((from, at));
-                }
-                start = None;
-            }
-            _ => {}
+/// Tells the maximal runs of bytes that `belongs` accepts; it must accept ASCII only.
+fn runs(text: &str, belongs: fn(u8) -> bool, mut told: impl FnMut(usize, &str)) {
+    let mut start = 0;
+    for (at, b) in text.bytes().enumerate().chain([(text.len(), b' ')]) {
+        if belongs(b) && at < text.len() {
+            continue;
         }
+        if at - start >= BASE64_RUN_MIN
+            && let Some(run) = text.get(start..at)
+        {
+            told(start, run);
+        }
+        start = at + 1;
     }
-    if let Some(from) = start.filter(|from| text.len() - from >= BASE64_RUN_MIN) {
-        runs.push((from, text.len()));
-    }
-    runs
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::words::{self, Words};
+
 /// How much a key says that its value is a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum SecretHint {
@@ -13,255 +15,131 @@ pub(super) enum SecretHint {
     Yes,
 }
 
+/// How much a key says that its value is a person's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum PersonHint {
+    /// Nothing.
+    No,
+    /// `customer`, `name`: the value is one if it has the form of a full name.
+    Maybe,
+    /// `first_name`, `surname`: one word is enough.
+    Yes,
+}
+
 /// The hints of one key, or of the keys above a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hints {
     pub(super) secret: SecretHint,
+    pub(super) person: PersonHint,
     pub(super) card: bool,
     pub(super) phone: bool,
     pub(super) ssn: bool,
     pub(super) version: bool,
+    pub(super) address: bool,
+    pub(super) identity: bool,
+    pub(super) birth: bool,
 }
 
-/// Keys that only hold the value that the key above names.
-const GENERIC: &[&str] = &[
-    "value", "data", "val", "text", "content", "raw", "number", "current", "new", "old", "v",
-    "values", "before", "after", "default",
-];
 /// Keys whose value names what stands under `value` beside them.
 const NAMING: &[&str] = &["name", "key", "field", "header", "type", "label", "kind"];
-
-const SECRET_WORDS: &[&str] = &[
-    "password",
-    "passwd",
-    "passphrase",
-    "pwd",
-    "pass",
-    "secret",
-    "secrets",
-    "apikey",
-    "cvv",
-    "cvc",
-    "cvv2",
-    "otp",
-    "passcode",
-    "privatekey",
-    "secretkey",
-    "accesskey",
-    "credential",
-    "credentials",
-    "clientsecret",
-    "authtoken",
-    "accesstoken",
-    "refreshtoken",
-    "bearertoken",
-];
-const SECRET_PAIRS: &[(&str, &str)] = &[
-    ("api", "key"),
-    ("api", "token"),
-    ("private", "key"),
-    ("secret", "key"),
-    ("access", "key"),
-    ("access", "token"),
-    ("refresh", "token"),
-    ("auth", "token"),
-    ("bearer", "token"),
-    ("signing", "key"),
-    ("encryption", "key"),
-    ("master", "key"),
-    ("connection", "string"),
-];
-const MAYBE_WORDS: &[&str] = &[
-    "token",
-    "auth",
-    "authorization",
-    "bearer",
-    "key",
-    "cookie",
-    "jwt",
-    "signature",
-    "creds",
-    "seed",
-];
-/// Words that turn a secret's name into the name of something about it.
-const ABOUT_WORDS: &[&str] = &[
-    "id",
-    "ids",
-    "name",
-    "names",
-    "type",
-    "count",
-    "length",
-    "len",
-    "url",
-    "uri",
-    "path",
-    "file",
-    "at",
-    "expiry",
-    "expires",
-    "policy",
-    "hash",
-    "digest",
-    "hint",
-    "required",
-    "enabled",
-    "public",
-    "max",
-    "min",
-    "ref",
-    "arn",
-    "version",
-    "status",
-    "field",
-    "limit",
-    "usage",
-    "changed",
-    "reset",
-    "rotated",
-    "created",
-    "updated",
-    "date",
-    "time",
-    "fingerprint",
-];
-const CARD_WORDS: &[&str] = &[
-    "card",
-    "cc",
-    "pan",
-    "creditcard",
-    "cardnumber",
-    "ccnumber",
-    "ccn",
-];
-const PHONE_WORDS: &[&str] = &[
-    "phone",
-    "phones",
-    "tel",
-    "telephone",
-    "mobile",
-    "cell",
-    "cellphone",
-    "fax",
-    "msisdn",
-    "whatsapp",
-    "sms",
-    "phonenumber",
-    "telefon",
-    "telefono",
-    "handy",
-    "landline",
-    "callback",
-];
-const SSN_WORDS: &[&str] = &["ssn", "socialsecurity", "itin", "taxid"];
-const SSN_PAIRS: &[(&str, &str)] = &[("social", "security"), ("tax", "id"), ("national", "id")];
-const VERSION_WORDS: &[&str] = &["version", "ver", "release", "build", "semver"];
 
 impl Hints {
     /// No hint at all.
     pub(super) const NONE: Self = Self {
         secret: SecretHint::No,
+        person: PersonHint::No,
         card: false,
         phone: false,
         ssn: false,
         version: false,
+        address: false,
+        identity: false,
+        birth: false,
     };
 
     /// What the name `key` suggests.
     pub(super) fn of_key(key: &str) -> Self {
-        let words = words(key);
-        let any = |list: &[&str]| words.iter().any(|word| list.contains(&word.as_str()));
-        let pair = |list: &[(&str, &str)]| {
-            words
-                .iter()
-                .zip(words.iter().skip(1))
-                .any(|(a, b)| list.contains(&(a.as_str(), b.as_str())))
-        };
+        Self::of_words(&Words::of(key))
+    }
+
+    fn of_words(words: &Words) -> Self {
+        if words.is_plain() {
+            return Self::NONE;
+        }
         let secret = match () {
-            () if any(ABOUT_WORDS) => SecretHint::No,
-            () if any(SECRET_WORDS) || pair(SECRET_PAIRS) => SecretHint::Yes,
-            () if any(MAYBE_WORDS) => SecretHint::Maybe,
+            () if words.has(words::ABOUT) => SecretHint::No,
+            () if words.has(words::SECRET) => SecretHint::Yes,
+            () if words.has(words::MAYBE_SECRET) => SecretHint::Maybe,
             () => SecretHint::No,
+        };
+        let person = match () {
+            () if words.has(words::NOBODY) => PersonHint::No,
+            () if words.has(words::NAME_PART) => PersonHint::Yes,
+            () if words.has(words::PERSON) || words.only(words::NAME) => PersonHint::Maybe,
+            () => PersonHint::No,
         };
         Self {
             secret,
-            card: any(CARD_WORDS),
-            phone: any(PHONE_WORDS),
-            ssn: any(SSN_WORDS) || pair(SSN_PAIRS),
-            version: any(VERSION_WORDS),
+            person,
+            card: words.has(words::CARD),
+            phone: words.has(words::PHONE),
+            ssn: words.has(words::SSN),
+            version: words.has(words::VERSION),
+            address: words.has(words::ADDRESS) && !words.has(words::NO_PLACE),
+            identity: words.has(words::IDENTITY),
+            birth: words.has(words::BIRTH),
         }
     }
 
     /// The hints for the member `key` of an object that stands under `self`; `named` is what
     /// a naming member beside it says.
     pub(super) fn below(self, key: &str, named: Self) -> Self {
-        let generic = words(key)
-            .first()
-            .is_some_and(|word| GENERIC.contains(&word.as_str()));
-        if generic {
+        let words = Words::of(key);
+        if words.begins(words::GENERIC) {
             self.or(named)
         } else {
-            Self::of_key(key)
+            Self::of_words(&words)
         }
     }
 
     /// What `{"name": "password", "value": …}` says about its `value`.
     pub(super) fn of_pair(members: &Map<String, Value>) -> Self {
-        NAMING
+        let named = NAMING
             .iter()
-            .filter_map(|name| members.get(*name)?.as_str())
+            .filter_map(|name| members.get(*name)?.as_str());
+        Self::of_names(named)
+    }
+
+    /// What a member says about the `value` beside it; nothing if its key does not name.
+    pub(super) fn of_member(key: &str, value: &str) -> Self {
+        let named = NAMING.contains(&key).then_some(value);
+        Self::of_names(named.into_iter())
+    }
+
+    fn of_names<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        names
             .filter(|named| named.len() <= 64)
             .fold(Self::NONE, |hints, named| hints.or(Self::of_key(named)))
     }
 
-    fn or(self, other: Self) -> Self {
+    pub(super) fn or(self, other: Self) -> Self {
         Self {
             secret: self.secret.max(other.secret),
+            person: self.person.max(other.person),
             card: self.card || other.card,
             phone: self.phone || other.phone,
             ssn: self.ssn || other.ssn,
             version: self.version || other.version,
+            address: self.address || other.address,
+            identity: self.identity || other.identity,
+            birth: self.birth || other.birth,
         }
     }
-}
-
-/// The words of a name: split at case changes, digits and everything that is no letter.
-fn words(name: &str) -> Vec<String> {
-    let mut words: Vec<String> = Vec::new();
-    let mut word = String::new();
-    let mut previous_lower = false;
-    for c in name.chars().take(128) {
-        let starts = c.is_uppercase() && previous_lower;
-        if (!c.is_alphabetic() || starts) && !word.is_empty() {
-            words.push(std::mem::take(&mut word));
-        }
-        if c.is_alphabetic() {
-            word.extend(c.to_lowercase());
-        }
-        previous_lower = c.is_lowercase();
-    }
-    if !word.is_empty() {
-        words.push(word);
-    }
-    words
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_split_into_words() {
-        for (name, expected) in [
-            ("cardNumber", vec!["card", "number"]),
-            ("API_KEY2", vec!["api", "key"]),
-            ("x-auth-token", vec!["x", "auth", "token"]),
-            ("", vec![]),
-            ("123", vec![]),
-        ] {
-            assert_eq!(words(name), expected, "{name}");
-        }
-    }
 
     #[test]
     fn keys_suggest_secrets() {
@@ -281,6 +159,46 @@ mod tests {
         ] {
             assert_eq!(Hints::of_key(name).secret, expected, "{name}");
         }
+    }
+
+    #[test]
+    fn keys_suggest_people_and_places() {
+        for (name, expected) in [
+            ("name", PersonHint::Maybe),
+            ("name2", PersonHint::Maybe),
+            ("customer", PersonHint::Maybe),
+            ("customerName", PersonHint::Maybe),
+            ("full_name", PersonHint::Maybe),
+            ("first_name", PersonHint::Yes),
+            ("lastName", PersonHint::Yes),
+            ("file_name", PersonHint::No),
+            ("hostname", PersonHint::No),
+            ("customer_id", PersonHint::No),
+            ("owner_email", PersonHint::No),
+            ("project name", PersonHint::No),
+        ] {
+            assert_eq!(Hints::of_key(name).person, expected, "{name}");
+        }
+        for (name, expected) in [
+            ("address", true),
+            ("shippingAddress", true),
+            ("ship_to", true),
+            ("street", true),
+            ("email_address", false),
+            ("ip_address", false),
+            ("wallet address", false),
+        ] {
+            assert_eq!(Hints::of_key(name).address, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn keys_suggest_numbers_of_people() {
+        assert!(Hints::of_key("tax_id").ssn && Hints::of_key("tax_id").identity);
+        assert!(Hints::of_key("passportNumber").identity);
+        assert!(Hints::of_key("date_of_birth").birth && Hints::of_key("dob").birth);
+        assert!(!Hints::of_key("update_of_birthdays").identity);
+        assert!(Hints::of_key("payment_method").card);
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::classes::FieldClass;
-use super::hints::Hints;
 use super::{FingerprintKey, TYPES, detect};
 
 /// Longest value that is looked up, in bytes: a private key of 4096 bits in PEM with room;
@@ -84,9 +83,9 @@ pub fn prints(
 fn forms(value: &str, kind: Option<&str>) -> Result<Vec<(String, String)>, LookupError> {
     // What the engine itself makes of the value, should it stand in a text, such as a card
     // in base64. Only where it is one value: a text with many would be many guesses at once.
-    let hits = detect::scan(value.trim(), Hints::NONE).unwrap_or_default();
+    let hits = detect::scan(value.trim(), detect::Reading::PLAIN).unwrap_or_default();
     let mut forms = match <[_; 1]>::try_from(hits) {
-        Ok([hit]) => vec![(hit.kind.word().to_owned(), hit.value)],
+        Ok([hit]) => vec![(hit.word().to_owned(), hit.value)],
         Err(_) => Vec::new(),
     };
     let whole = |kind: &str| (kind.to_owned(), detect::canonical(kind, value));

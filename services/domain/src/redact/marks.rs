@@ -36,7 +36,9 @@ pub(super) fn is_key_id(id: &str) -> bool {
 
 /// Every mark and surrogate in the text, in order.
 pub(super) fn kept(text: &str) -> Vec<Kept> {
-    if !text.contains('[') && !text.contains("tok_") {
+    if !text.bytes().any(|b| b == b'[' || b == b'_')
+        || !text.contains('[') && !text.contains("tok_")
+    {
         return Vec::new();
     }
     let Some(regex) = KEPT.as_ref() else {

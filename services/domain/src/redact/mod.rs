@@ -12,9 +12,17 @@ mod detect;
 mod findings;
 mod fingerprint;
 mod hints;
+mod line;
+mod locate;
 mod lookup;
 mod marks;
+mod own;
+mod path;
+mod places;
+mod replaced;
 mod walk;
+mod words;
+mod work;
 
 /// Whether a value, or the name of one in it, was redacted: it holds a mark of ours.
 pub(crate) fn holds_marks(value: &serde_json::Value) -> bool {
@@ -36,7 +44,9 @@ mod tests;
 pub use classes::{ClassError, FieldClass, FieldClasses};
 pub use findings::{Finding, Findings};
 pub use fingerprint::{FingerprintKey, KeyError};
+pub use line::{LineFinding, RedactedLine};
 pub use lookup::{LookupError, Print, VALUE_BYTES_MAX, prints};
+pub use own::{Checksum, DetectorError, DetectorSettings, Detectors};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,8 +54,10 @@ use countersign_schemas::json::JsonObject;
 use countersign_schemas::limits;
 use serde_json::{Map, Value};
 
-use detect::{Hit, Kind};
+use detect::{Hit, Kind, Reading};
 use hints::Hints;
+use path::Path;
+use replaced::Replaced;
 
 use crate::slot::Slot;
 
@@ -114,10 +126,28 @@ impl Redactor {
     /// Redacts free text.
     #[must_use]
     pub fn text(&self, text: &str) -> Redacted {
+        self.text_by(text, Reading::PLAIN)
+    }
+
+    /// Redacts free text, with the detectors of a catalog too.
+    #[must_use]
+    pub fn text_with(&self, text: &str, classes: &FieldClasses) -> Redacted {
+        let own = classes.own();
+        self.text_by(
+            text,
+            Reading {
+                own,
+                ..Reading::PLAIN
+            },
+        )
+    }
+
+    fn text_by(&self, text: &str, reading: Reading<'_>) -> Redacted {
         let mut findings = Findings::default();
-        let text = self
-            .clean(text, Hints::NONE, "", &mut findings)
-            .unwrap_or_else(|Failed| failed_at("", &mut findings));
+        let text = match self.clean(text, reading, &Path::ROOT, &mut findings) {
+            Ok(clean) => clean.unwrap_or_else(|| text.to_owned()),
+            Err(Failed) => failed_at(&Path::ROOT, &mut findings),
+        };
         Redacted { text, findings }
     }
 
@@ -138,7 +168,7 @@ impl Redactor {
     pub fn value(&self, value: &Value, classes: &FieldClasses) -> RedactedValue {
         let mut findings = Findings::default();
         let value = walk::value(self, value, classes, &mut findings)
-            .unwrap_or_else(|Failed| Value::String(failed_at("", &mut findings)));
+            .unwrap_or_else(|Failed| Value::String(failed_at(&Path::ROOT, &mut findings)));
         RedactedValue { value, findings }
     }
 
@@ -156,58 +186,47 @@ impl Redactor {
         self.key.get().mark(kind, &detect::canonical(kind, value))
     }
 
-    /// Redacts one text; `hints` say what the key it stands under suggests.
+    /// Redacts one text; none if nothing is found in it.
     fn clean(
         &self,
         text: &str,
-        hints: Hints,
-        path: &str,
+        reading: Reading<'_>,
+        path: &Path<'_>,
         findings: &mut Findings,
-    ) -> Result<String, Failed> {
-        if text.len() > TEXT_BYTES_MAX {
-            return Err(Failed);
+    ) -> Result<Option<String>, Failed> {
+        // One key for the marks and for what is said of them, should it rotate meanwhile.
+        let key = self.key.get();
+        let (clean, hits) = passes(&key, text, reading)?;
+        for hit in &hits {
+            findings.note(hit.word(), &path.shown());
+            findings.note_fingerprint(&key.mark(hit.word(), &hit.value));
         }
-        let mut current = text.to_owned();
-        for _ in 0..PASSES_MAX {
-            let hits = detect::scan(&current, hints)?;
-            if hits.is_empty() {
-                findings.note_surrogates(&current);
-                return Ok(current);
-            }
-            current = self.replace(&current, &hits, path, findings)?;
-        }
-        Err(Failed)
+        findings.note_surrogates(clean.as_deref().unwrap_or(text));
+        Ok(clean)
     }
 
-    fn replace(
-        &self,
-        text: &str,
-        hits: &[Hit],
-        path: &str,
-        findings: &mut Findings,
-    ) -> Result<String, Failed> {
-        let mut out = String::with_capacity(text.len());
-        let mut from = 0;
-        for hit in hits {
-            out.push_str(text.get(from..hit.start).ok_or(Failed)?);
-            out.push_str(&self.note(hit.kind.word(), &hit.value, path, findings));
-            from = hit.end;
-        }
-        out.push_str(text.get(from..).ok_or(Failed)?);
-        Ok(out)
+    /// What is found in one text, by its place in it.
+    fn hits(&self, text: &str, reading: Reading<'_>) -> Result<Vec<Hit>, Failed> {
+        passes(&self.key.get(), text, reading).map(|(_, hits)| hits)
     }
 
     /// The mark for a canonical value, noted in the findings.
-    fn note(&self, kind: &str, canonical: &str, path: &str, findings: &mut Findings) -> String {
+    fn note(
+        &self,
+        kind: &str,
+        canonical: &str,
+        path: &Path<'_>,
+        findings: &mut Findings,
+    ) -> String {
         let mark = self.key.get().mark(kind, canonical);
-        findings.note(kind, path);
+        findings.note(kind, &path.shown());
         findings.note_fingerprint(&mark);
         mark
     }
 }
 
 /// The types that the detectors know, as findings carry them.
-pub(crate) const TYPES: [&str; 7] = Kind::WORDS;
+pub(crate) const TYPES: [&str; 11] = Kind::WORDS;
 
 /// The types of what the detectors find in each member of `object`, its key included, by
 /// the member's key; `None` if one could not be read to its end.
@@ -217,8 +236,34 @@ pub(crate) fn types_by_member(
     walk::types(object).ok()
 }
 
+/// Scans and replaces until nothing more is found; the finds of every pass, by their
+/// place in the original.
+fn passes(
+    key: &FingerprintKey,
+    text: &str,
+    reading: Reading<'_>,
+) -> Result<(Option<String>, Vec<Hit>), Failed> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(Failed);
+    }
+    let mut steps: Vec<Replaced> = Vec::new();
+    let mut all = Vec::new();
+    for _ in 0..PASSES_MAX {
+        let read = steps.last().map_or(text, |step| step.text.as_str());
+        let hits = detect::scan(read, reading)?;
+        if hits.is_empty() {
+            return Ok((steps.pop().map(|step| step.text), all));
+        }
+        let next = Replaced::of(read, &hits, key)?;
+        let original = |hit| steps.iter().rev().fold(hit, |hit, step| step.original(hit));
+        all.extend(hits.into_iter().map(original));
+        steps.push(next);
+    }
+    Err(Failed)
+}
+
 /// Notes a failure and gives what stands in the value's place.
-fn failed_at(path: &str, findings: &mut Findings) -> String {
-    findings.note(Kind::FAILED, path);
+fn failed_at(path: &Path<'_>, findings: &mut Findings) -> String {
+    findings.note(Kind::FAILED, &path.shown());
     REDACTION_FAILED.to_owned()
 }

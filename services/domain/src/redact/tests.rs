@@ -1,6 +1,10 @@
 //! Tables, properties and measured recall of the redaction engine.
 
 mod dataset;
+mod forge;
+mod generated;
+mod linear;
+mod measure;
 mod properties;
 mod tables;
 

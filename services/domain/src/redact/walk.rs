@@ -6,9 +6,11 @@ use countersign_schemas::limits::JSON_DEPTH_MAX;
 use serde_json::{Map, Number, Value};
 
 use super::classes::{FieldClasses, Place};
-use super::detect;
+use super::detect::{self, Reading};
 use super::findings::Findings;
 use super::hints::Hints;
+use super::own::Detectors;
+use super::path::Path;
 use super::{Failed, Redactor, failed_at, marks};
 
 /// Digits a number must have before a detector could know it: an SSN has nine, a phone
@@ -18,28 +20,20 @@ const NUMBER_DIGITS_MIN: usize = 7;
 /// Where the walk stands.
 struct Here<'a> {
     place: Place<'a>,
-    path: String,
+    path: Path<'a>,
+    key: &'a str,
     hints: Hints,
+    own: &'a Detectors,
     depth: usize,
 }
 
 impl<'a> Here<'a> {
-    fn index(&self, index: usize) -> Self {
-        Self {
-            place: self.place.index(index),
-            path: format!("{}/*", self.path),
+    fn reading(&self) -> Reading<'a> {
+        Reading {
             hints: self.hints,
-            depth: self.depth + 1,
-        }
-    }
-
-    fn member(&self, key: &str, shown: &str, hints: Hints) -> Self {
-        let shown = shown.replace('~', "~0").replace('/', "~1");
-        Self {
-            place: self.place.step(key),
-            path: format!("{}/{shown}", self.path),
-            hints,
-            depth: self.depth + 1,
+            key: self.key,
+            own: self.own,
+            depth: 0,
         }
     }
 }
@@ -53,8 +47,10 @@ pub(super) fn value(
 ) -> Result<Value, Failed> {
     let here = Here {
         place: classes.start(),
-        path: String::new(),
+        path: Path::ROOT,
+        key: "",
         hints: Hints::NONE,
+        own: classes.own(),
         depth: 0,
     };
     any(redactor, value, &here, findings)
@@ -77,19 +73,33 @@ fn any(
         Value::Number(number) => self::number(redactor, number, here, findings),
         Value::String(text) => Value::String(
             redactor
-                .clean(text, here.hints, &here.path, findings)
-                .unwrap_or_else(|Failed| failed_at(&here.path, findings)),
+                .clean(text, here.reading(), &here.path, findings)
+                .map_or_else(
+                    |Failed| failed_at(&here.path, findings),
+                    |clean| clean.unwrap_or_else(|| text.clone()),
+                ),
         ),
         Value::Array(items) => {
-            let items = items.iter().enumerate().map(|(index, item)| {
-                let here = here.index(index);
-                any(redactor, item, &here, findings)
-                    .unwrap_or_else(|Failed| Value::String(failed_at(&here.path, findings)))
-            });
-            Value::Array(items.collect())
+            let mut out = Vec::with_capacity(items.len());
+            for (index, item) in items.iter().enumerate() {
+                let here = Here {
+                    place: here.place.index(index),
+                    path: here.path.step("*"),
+                    depth: here.depth + 1,
+                    ..*here
+                };
+                out.push(below(redactor, item, &here, findings));
+            }
+            Value::Array(out)
         }
         Value::Object(members) => Value::Object(object(redactor, members, here, findings)),
     })
+}
+
+/// A value inside another: what goes wrong in it is lost alone.
+fn below(redactor: &Redactor, value: &Value, here: &Here<'_>, findings: &mut Findings) -> Value {
+    any(redactor, value, here, findings)
+        .unwrap_or_else(|Failed| Value::String(failed_at(&here.path, findings)))
 }
 
 /// A classed field: one mark for whatever it holds.
@@ -124,13 +134,24 @@ fn object(
 ) -> Map<String, Value> {
     let named = Hints::of_pair(members);
     let mut out = Map::new();
+    let keys = Reading {
+        own: here.own,
+        ..Reading::PLAIN
+    };
     for (key, value) in members {
-        let shown = redactor
-            .clean(key, Hints::NONE, &here.path, findings)
-            .unwrap_or_else(|Failed| failed_at(&here.path, findings));
-        let below = here.member(key, &shown, here.hints.below(key, named));
-        let value = any(redactor, value, &below, findings)
-            .unwrap_or_else(|Failed| Value::String(failed_at(&below.path, findings)));
+        let shown = redactor.clean(key, keys, &here.path, findings).map_or_else(
+            |Failed| failed_at(&here.path, findings),
+            |clean| clean.unwrap_or_else(|| key.clone()),
+        );
+        let member = Here {
+            place: here.place.step(key),
+            path: here.path.step(&shown),
+            key,
+            hints: here.hints.below(key, named),
+            own: here.own,
+            depth: here.depth + 1,
+        };
+        let value = below(redactor, value, &member, findings);
         out.insert(free_key(&out, shown), value);
     }
     out
@@ -148,22 +169,28 @@ fn free_key(out: &Map<String, Value>, key: String) -> String {
 }
 
 fn number(redactor: &Redactor, number: &Number, here: &Here<'_>, findings: &mut Findings) -> Value {
-    match number_hit(number, here.hints) {
+    match number_hit(number, here.reading()) {
         Ok(None) => Value::Number(number.clone()),
-        Ok(Some(hit)) => {
-            Value::String(redactor.note(hit.kind.word(), &hit.value, &here.path, findings))
-        }
+        Ok(Some(hit)) => Value::String(redactor.note(hit.word(), &hit.value, &here.path, findings)),
         Err(Failed) => Value::String(failed_at(&here.path, findings)),
     }
 }
 
-fn number_hit(number: &Number, hints: Hints) -> Result<Option<detect::Hit>, Failed> {
-    let text = number_text(number);
-    let digits = text.bytes().filter(u8::is_ascii_digit).count();
-    if digits < NUMBER_DIGITS_MIN && hints == Hints::NONE {
+/// What the detectors find in a number.
+pub(super) fn number_hit(
+    number: &Number,
+    reading: Reading<'_>,
+) -> Result<Option<detect::Hit>, Failed> {
+    let small = number.as_u64().is_some_and(|n| n < 10_u64.pow(6));
+    if small && reading.is_plain() {
         return Ok(None);
     }
-    Ok(detect::scan(&text, hints)?.into_iter().next())
+    let text = number_text(number);
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    if digits < NUMBER_DIGITS_MIN && reading.is_plain() {
+        return Ok(None);
+    }
+    Ok(detect::scan(&text, reading)?.into_iter().next())
 }
 
 /// A number as people would write it: `4.111e15` hides a card number otherwise.
@@ -183,7 +210,7 @@ pub(super) fn holds_more(value: &Value, hints: Hints, depth: usize) -> bool {
     }
     match value {
         Value::Null | Value::Bool(_) => false,
-        Value::Number(number) => !matches!(number_hit(number, hints), Ok(None)),
+        Value::Number(number) => !matches!(number_hit(number, Reading::hinted(hints)), Ok(None)),
         Value::String(text) => text_holds_more(text, hints),
         Value::Array(items) => items.iter().any(|item| holds_more(item, hints, depth + 1)),
         Value::Object(members) => {
@@ -198,7 +225,7 @@ pub(super) fn holds_more(value: &Value, hints: Hints, depth: usize) -> bool {
 
 fn text_holds_more(text: &str, hints: Hints) -> bool {
     text.len() > super::TEXT_BYTES_MAX
-        || !matches!(detect::scan(text, hints), Ok(hits) if hits.is_empty())
+        || !matches!(detect::scan(text, Reading::hinted(hints)), Ok(hits) if hits.is_empty())
 }
 
 /// The types of what the detectors find in each member of `object`, its key included;
@@ -231,7 +258,7 @@ fn types_in(
     match value {
         Value::Null | Value::Bool(_) => Ok(()),
         Value::Number(number) => {
-            let hit = number_hit(number, hints)?;
+            let hit = number_hit(number, Reading::hinted(hints))?;
             types.extend(hit.map(|hit| hit.kind.word()));
             Ok(())
         }
@@ -257,7 +284,7 @@ fn types_in_text(
     if text.len() > super::TEXT_BYTES_MAX {
         return Err(Failed);
     }
-    let hits = detect::scan(text, hints)?;
+    let hits = detect::scan(text, Reading::hinted(hints))?;
     types.extend(hits.into_iter().map(|hit| hit.kind.word()));
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! E-mail addresses, found from their `@` outwards.
 
 use super::{Hit, Kind};
+use crate::redact::work::spend;
 
 /// RFC 5321: octets of a local part and of a domain.
 const LOCAL_MAX: usize = 64;
@@ -10,6 +11,7 @@ pub(super) fn find(text: &str, hits: &mut Vec<Hit>) {
     for (at, _) in text.match_indices('@') {
         let start = local_start(text, at);
         let end = domain_end(text, at + 1);
+        spend(end - start);
         let (Some(local), Some(domain)) = (text.get(start..at), text.get(at + 1..end)) else {
             continue;
         };
@@ -21,6 +23,7 @@ pub(super) fn find(text: &str, hits: &mut Vec<Hit>) {
             end,
             kind: Kind::Email,
             value: format!("{local}@{domain}").to_lowercase(),
+            name: None,
         });
     }
 }

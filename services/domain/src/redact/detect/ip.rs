@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Hit, Kind};
 use crate::redact::hints::Hints;
+use crate::redact::work::spend;
 
 /// Digits of the shortest dotted quad.
 pub(super) const V4_DIGITS_MIN: usize = 4;
@@ -29,6 +30,7 @@ pub(super) fn find(text: &str, hints: Hints, hits: &mut Vec<Hit>) {
 }
 
 fn token(text: &str, start: usize, end: usize, hints: Hints, hits: &mut Vec<Hit>) {
+    spend(end - start);
     let Some(raw) = text.get(start..end) else {
         return;
     };
@@ -58,6 +60,7 @@ fn token(text: &str, start: usize, end: usize, hints: Hints, hits: &mut Vec<Hit>
         end: to,
         kind: Kind::Ip,
         value,
+        name: None,
     });
 }
 

@@ -95,7 +95,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "curl_user",
         &["curl"],
-        r#"(?i)\bcurl\b[^\n]{0,400}?\s(?:-u|--user|--proxy-user)[ =]{0,2}["']?([^\s"':]{1,128}:[^\s"']{3,256})"#,
+        r#"(?i)\bcurl\b[^\n]{0,400}?\s(?:-u|--user|--proxy-user)[ =]{0,2}["']?([^\s"':]{0,128}["']?:["']?[^\s"']{3,256})"#,
     ),
     // Clouds.
     rule(
@@ -428,6 +428,28 @@ pub(super) const RULES: &[Rule] = &[
         "dropbox",
         &["sl."],
         r"(?-u:\b)sl\.(?:u\.)?[A-Za-z0-9_-]{130,}",
+    ),
+    weak(
+        "bundler",
+        &["bundle_"],
+        r#"\bBUNDLE_[A-Z0-9_]{2,64}__[A-Z]{2,12}\s{0,2}[:=]\s{0,2}["']?([A-Za-z0-9._-]{2,64}:[A-Za-z0-9._-]{4,128})"#,
+        2.0,
+    ),
+    rule(
+        "facebook_app",
+        &["|", "%7c"],
+        r"(?-u:\b)[0-9]{15,16}(?:\||%7[Cc])[A-Za-z0-9_-]{27,40}(?-u:\b)",
+    ),
+    rule(
+        "forty_two",
+        &["s-s4t2"],
+        r"(?-u:\b)s-s4t2(?:ud|af)-[a-f0-9]{64}(?-u:\b)",
+    ),
+    weak(
+        "sumo_logic",
+        &["sumo"],
+        r#"(?i:sumo[a-z0-9_.-]{0,40}["']?\s{0,3}[:=]{1,2}\s{0,3}["']?)(su[A-Za-z0-9]{12})(?-u:\b)"#,
+        3.0,
     ),
     rule(
         "clickhouse",

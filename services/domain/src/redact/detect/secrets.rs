@@ -3,36 +3,67 @@
 
 use std::sync::{LazyLock, OnceLock};
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex::Regex;
 
 use super::rules::{RULES, Rule};
-use super::{Hit, Kind, assign, strength};
+use super::{Hit, Kind, address, assign, person, strength};
 use crate::redact::Failed;
+use crate::redact::work::spend;
 
 /// A secret nkey seed: prefix, role and 56 more characters of base32.
 const NKEY_SEED_LENGTH: usize = 58;
+/// Forms of address after which a name stands; with a capital, so compared as they are later.
+const TITLES: &[&str] = &[
+    "mr", "mrs", "ms ", "miss ", "dr. ", "prof", "herr", "frau ", "mme ", "monsieur", "madame",
+    "señor", "sra", "sig.", "signor", "dott", "pan ", "pani ", "mevr", "dhr", "don ", "doña",
+];
+
+/// What a keyword announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Rule(usize),
+    Assignment,
+    Street,
+    Title,
+}
 
 struct Engine {
     keywords: AhoCorasick,
-    /// Per keyword, the rule it belongs to; none for the keywords of assignments.
-    owners: Vec<Option<usize>>,
+    owners: Vec<Owner>,
     compiled: Vec<OnceLock<Option<Regex>>>,
 }
 
 static ENGINE: LazyLock<Option<Engine>> = LazyLock::new(Engine::build);
 
+/// What the keywords of one text announce.
+#[derive(Debug, Default)]
+struct Announced {
+    /// A bit for each rule.
+    rules: [u64; RULE_WORDS],
+    street: bool,
+    title: bool,
+}
+
+const RULE_WORDS: usize = RULES.len().div_ceil(64);
+
 impl Engine {
     fn build() -> Option<Self> {
-        let rules = RULES
-            .iter()
-            .enumerate()
-            .flat_map(|(index, rule)| rule.keywords.iter().map(move |word| (*word, Some(index))));
-        let assigns = assign::KEYWORDS.iter().map(|word| (*word, None));
-        let (words, owners): (Vec<&str>, Vec<Option<usize>>) = rules.chain(assigns).unzip();
+        let rules = RULES.iter().enumerate().flat_map(|(index, rule)| {
+            let words = rule.keywords.iter();
+            words.map(move |word| (*word, Owner::Rule(index)))
+        });
+        let own = |words: &'static [&'static str], owner| words.iter().map(move |w| (*w, owner));
+        let (words, owners): (Vec<&str>, Vec<Owner>) = rules
+            .chain(own(assign::KEYWORDS, Owner::Assignment))
+            .chain(own(address::KEYWORDS, Owner::Street))
+            .chain(own(TITLES, Owner::Title))
+            .unzip();
         Some(Self {
             keywords: AhoCorasick::builder()
                 .ascii_case_insensitive(true)
+                .match_kind(MatchKind::Standard)
+                .kind(Some(AhoCorasickKind::DFA))
                 .build(&words)
                 .ok()?,
             owners,
@@ -40,26 +71,26 @@ impl Engine {
         })
     }
 
-    /// Which rules can match, and whether an assignment can.
-    fn candidates(&self, text: &str) -> (Vec<bool>, bool) {
-        let mut rules = vec![false; RULES.len()];
-        let mut assigns = false;
+    /// Reads the text once: which rules can match, and the assignments on the way.
+    fn announced(&self, text: &str, hits: &mut Vec<Hit>) -> Announced {
+        let mut announced = Announced::default();
+        let mut assigned_to = 0;
         for found in self.keywords.find_overlapping_iter(text) {
-            match self
-                .owners
-                .get(found.pattern().as_usize())
-                .copied()
-                .flatten()
-            {
-                None => assigns = true,
-                Some(index) => {
-                    if let Some(slot) = rules.get_mut(index) {
-                        *slot = true;
+            match self.owners.get(found.pattern().as_usize()) {
+                Some(Owner::Rule(index)) => {
+                    if let Some(word) = announced.rules.get_mut(index / 64) {
+                        *word |= 1 << (index % 64);
                     }
                 }
+                Some(Owner::Assignment) if found.start() >= assigned_to => {
+                    assigned_to = assign::read(text, found.start(), found.end(), hits);
+                }
+                Some(Owner::Street) => announced.street = true,
+                Some(Owner::Title) => announced.title = true,
+                Some(Owner::Assignment) | None => {}
             }
         }
-        (rules, assigns)
+        announced
     }
 
     fn regex(&self, index: usize, rule: &Rule) -> Result<&Regex, Failed> {
@@ -70,22 +101,30 @@ impl Engine {
     }
 }
 
-pub(super) fn find(text: &str, hits: &mut Vec<Hit>) -> Result<(), Failed> {
+/// Everything that one pass over the text with keywords announces: secrets, streets, and
+/// people with their form of address.
+pub(super) fn find(text: &str, digits: usize, hits: &mut Vec<Hit>) -> Result<(), Failed> {
     let engine = ENGINE.as_ref().ok_or(Failed)?;
-    let (rules, assigns) = engine.candidates(text);
+    spend(text.len());
+    let announced = engine.announced(text, hits);
     for (index, rule) in RULES.iter().enumerate() {
-        if rules.get(index).copied().unwrap_or(true) {
+        let word = announced.rules.get(index / 64).copied().unwrap_or(u64::MAX);
+        if word >> (index % 64) & 1 == 1 {
             by_rule(text, rule, engine.regex(index, rule)?, hits);
         }
     }
-    if assigns {
-        assign::find(text, hits)?;
+    if digits > 0 && (announced.street || address::is_numbered(text)) {
+        address::find(text, hits)?;
     }
-    find_nkey_seeds(text, hits);
+    if announced.title {
+        person::find_titled(text, hits);
+    }
+    find_words(text, hits);
     Ok(())
 }
 
 fn by_rule(text: &str, rule: &Rule, regex: &Regex, hits: &mut Vec<Hit>) {
+    spend(text.len());
     for found in regex.captures_iter(text) {
         let Some(secret) = found.get(1).or_else(|| found.get(0)) else {
             continue;
@@ -105,22 +144,50 @@ pub(super) fn secret_at(start: usize, value: &str) -> Hit {
         end: start + value.len(),
         kind: Kind::Secret,
         value: value.trim().to_owned(),
+        name: None,
     }
 }
 
-/// Seeds of nkeys, which NATS uses for identities, have no prefix long enough for the
-/// keyword pass.
-fn find_nkey_seeds(text: &str, hits: &mut Vec<Hit>) {
-    if text.len() < NKEY_SEED_LENGTH {
+/// Secrets that are one word: seeds of nkeys, which NATS uses for identities and whose prefix
+/// is too short for the keyword pass, and passwords made by a generator.
+fn find_words(text: &str, hits: &mut Vec<Hit>) {
+    if text.len() < strength::PASSWORD_BYTES_MIN {
         return;
     }
+    let apart =
+        |b: u8| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\');
     let mut start = 0;
-    for word in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
-        let seed = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
-        if is_nkey_seed(seed) {
-            hits.push(secret_at(start, seed));
+    let ends = text
+        .bytes()
+        .enumerate()
+        .filter(|(_, b)| apart(*b))
+        .map(|(at, _)| at);
+    for end in ends.chain([text.len()]) {
+        let word = text.get(start..end).unwrap_or_default();
+        if word.len() >= strength::PASSWORD_BYTES_MIN {
+            one_word(word, start, hits);
         }
-        start += word.len();
+        start = end + 1;
+    }
+}
+
+fn one_word(word: &str, start: usize, hits: &mut Vec<Hit>) {
+    let value = strength::without_name(word);
+    let from = start + word.len() - value.len();
+    let value = value.split('&').next().unwrap_or_default();
+    let value = value.trim_end_matches([',', ';', ':', '.', ')']);
+    if strength::is_made_password(value) {
+        hits.push(secret_at(from, value));
+    }
+    if word.len() < NKEY_SEED_LENGTH {
+        return;
+    }
+    let mut at = start;
+    for part in word.split(|c: char| !c.is_ascii_alphanumeric()) {
+        if is_nkey_seed(part) {
+            hits.push(secret_at(at, part));
+        }
+        at += part.len() + 1;
     }
 }
 

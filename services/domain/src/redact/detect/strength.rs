@@ -1,6 +1,7 @@
 //! Whether a value looks like a secret: placeholders, dates and words do not.
 
 use crate::redact::hints::SecretHint;
+use crate::redact::work::spend;
 
 /// Shortest value that is taken for a secret on the word of its key.
 const KEYED_MIN: usize = 4;
@@ -8,6 +9,10 @@ const KEYED_MIN: usize = 4;
 const RANDOM_MIN: usize = 8;
 /// Bits per character below which a value does not look random.
 const RANDOM_BITS_MIN: f64 = 2.75;
+
+/// Shortest password that is told by its form alone, and longest.
+pub(super) const PASSWORD_BYTES_MIN: usize = 10;
+const PASSWORD_BYTES_MAX: usize = 64;
 
 const PLACEHOLDERS: &[&str] = &[
     "true",
@@ -89,7 +94,54 @@ pub(super) fn looks_random(value: &str) -> bool {
         && !is_code(value)
         && !value.contains("://")
         && !value.contains('@')
+        && !is_reference(value)
         && entropy(value) >= RANDOM_BITS_MIN
+}
+
+/// `PROJ-1234`, `INV/2026/0017`: a word and then only digits and what parts them.
+fn is_reference(value: &str) -> bool {
+    let rest = value.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let word = value.len() - rest.len();
+    (1..=12).contains(&word)
+        && rest.starts_with(['-', '/', '_', '#', ':'])
+        && rest
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b"-/_#:.".contains(&b))
+}
+
+/// What stands behind `name=`, or the whole word.
+pub(super) fn without_name(word: &str) -> &str {
+    let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    match word.split_once('=') {
+        Some((before, rest)) if !before.is_empty() && before.chars().all(name) => rest,
+        _ => word,
+    }
+}
+
+/// A word of all four classes of characters, so mixed as only a generator makes them: what
+/// the usual rules for passwords ask for, and no path, link, address or piece of code.
+pub(super) fn is_made_password(value: &str) -> bool {
+    let sort = |b: u8| match b {
+        b'a'..=b'z' => Some(0),
+        b'A'..=b'Z' => Some(1),
+        b'0'..=b'9' => Some(2),
+        b'!' | b'#' | b'$' | b'^' | b'*' | b'?' | b'~' | b'@' | b'-' | b'_' | b'+' => Some(3),
+        _ => None,
+    };
+    if !(PASSWORD_BYTES_MIN..=PASSWORD_BYTES_MAX).contains(&value.len()) {
+        return false;
+    }
+    let Some(sorts) = value.bytes().map(sort).collect::<Option<Vec<u8>>>() else {
+        return false;
+    };
+    // What begins with `$` is the name of a variable.
+    let marked = value.bytes().any(|b| b"!#$^*?~".contains(&b)) && !value.starts_with('$');
+    let all = (0..4).all(|sort| sorts.contains(&sort));
+    let changes = sorts
+        .iter()
+        .zip(sorts.iter().skip(1))
+        .filter(|(a, b)| a != b);
+    marked && all && changes.count() * 3 >= value.len() && entropy(value) >= RANDOM_BITS_MIN
 }
 
 /// Letters with digits, or letters of both cases inside: no plain word.
@@ -178,6 +230,7 @@ pub(super) fn said_before(text: &str, at: usize, reach: usize, words: &[&str]) -
     let from = (at.saturating_sub(reach)..=at)
         .find(|index| text.is_char_boundary(*index))
         .unwrap_or(at);
+    spend(at - from);
     let near = text.get(from..at).unwrap_or_default().to_ascii_lowercase();
     words.iter().any(|word| near.contains(word))
 }
@@ -200,9 +253,30 @@ mod tests {
             ("2026-02-25T10:32:00Z", false),
             ("process.env.TOKEN1", false),
             ("12345678", false),
+            ("PROJ-12345", false),
+            ("INV/2026/49531", false),
         ] {
             assert_eq!(looks_random(value), random, "{value}");
         }
+    }
+
+    #[test]
+    fn a_made_password_is_told_by_its_form() {
+        for (value, made) in [
+            ("gT7#kQ2vLm9x", true),
+            ("Xy4!pQz8Rw1n", true),
+            ("correct-horse-Battery9", false),
+            ("getUserById2", false),
+            ("Release2026!", false),
+            ("$HOME_Dir1", false),
+            ("a1B2c3D4e5", false),
+            ("https://x.example/A1?b", false),
+            ("short!1A", false),
+        ] {
+            assert_eq!(is_made_password(value), made, "{value}");
+        }
+        assert_eq!(without_name("key=a=b"), "a=b");
+        assert_eq!(without_name("a b=c"), "a b=c");
     }
 
     #[test]

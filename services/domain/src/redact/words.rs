@@ -1,0 +1,331 @@
+//! The words of a key, and what each of them says.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+/// A key of more bytes is read to here: longer ones are no names.
+const KEY_BYTES_MAX: usize = 128;
+/// Bytes of the longest word in a list, and some.
+const WORD_BYTES_MAX: usize = 24;
+
+pub(super) const SECRET: u32 = 1;
+pub(super) const MAYBE_SECRET: u32 = 1 << 1;
+/// Turns a secret's name into the name of something about it.
+pub(super) const ABOUT: u32 = 1 << 2;
+pub(super) const CARD: u32 = 1 << 3;
+pub(super) const PHONE: u32 = 1 << 4;
+pub(super) const SSN: u32 = 1 << 5;
+pub(super) const VERSION: u32 = 1 << 6;
+pub(super) const PERSON: u32 = 1 << 7;
+/// `first_name` and the like: one word of the value is a name.
+pub(super) const NAME_PART: u32 = 1 << 8;
+/// `name` itself, which names people and things alike.
+pub(super) const NAME: u32 = 1 << 9;
+/// Turns a person's key into the key of something else.
+pub(super) const NOBODY: u32 = 1 << 10;
+pub(super) const ADDRESS: u32 = 1 << 11;
+/// Turns an address into one that is no place: of mail, of a machine.
+pub(super) const NO_PLACE: u32 = 1 << 12;
+pub(super) const IDENTITY: u32 = 1 << 13;
+pub(super) const BIRTH: u32 = 1 << 14;
+/// Keys that only hold the value that the key above names.
+pub(super) const GENERIC: u32 = 1 << 15;
+/// May be the first of a pair.
+const FIRST: u32 = 1 << 16;
+
+/// One group of words and what they say.
+const WORDS: &[(u32, &str)] = &[
+    (
+        SECRET,
+        "password passwd passphrase pwd pass secret secrets apikey cvv cvc cvv2 otp passcode \
+         privatekey secretkey accesskey credential credentials clientsecret authtoken \
+         accesstoken refreshtoken bearertoken contraseña contrasena passwort kennwort \
+         wachtwoord senha lösenord hasło haslo adgangskode mnemonic",
+    ),
+    (
+        MAYBE_SECRET,
+        "token auth authorization bearer key cookie jwt signature creds seed pat session sid sas \
+         pin webhook dsn",
+    ),
+    (
+        ABOUT,
+        "id ids name names type count length len url uri path file at expiry expires policy hash \
+         digest hint required enabled public max min ref arn version status field limit usage \
+         changed reset rotated created updated date time fingerprint",
+    ),
+    (CARD, "card cc pan creditcard cardnumber ccnumber ccn"),
+    (
+        PHONE,
+        "phone phones tel telephone mobile cell cellphone fax msisdn whatsapp sms phonenumber \
+         telefon telefono teléfono téléphone telefoon handy móvil movil cellulare komórka landline \
+         callback mobil puhelin telefone celular",
+    ),
+    (SSN, "ssn socialsecurity itin taxid"),
+    (VERSION, "version ver release build semver"),
+    (
+        PERSON,
+        "customer client assignee recipient cardholder beneficiary payee payer patient employee \
+         contact author reporter requester applicant candidate attendee sender signatory tenant \
+         buyer seller consignee consignor passenger guest student physician doctor nominee spouse \
+         mother father insured policyholder accountholder fullname holder owner driver person \
+         manager supervisor debtor creditor subscriber visitor attn lawyer teacher donor \
+         approver displayname realname legalname cliente kunde klient destinataire destinatario \
+         empfänger mottagare ontvanger",
+    ),
+    (
+        NAME_PART,
+        "firstname lastname surname forename middlename maidenname givenname familyname nachname \
+         vorname prénom prenom apellido apellidos cognome achternaam voornaam nazwisko efternamn \
+         förnamn sobrenome",
+    ),
+    (NAME, "name"),
+    (
+        NOBODY,
+        "id ids email mail phone tel type count status url uri number no code key token ref date \
+         time at version since segment tier group role address ip host account company org \
+         organization department city country region zip method note notes message card iban ssn \
+         tax amount total price currency language locale timezone",
+    ),
+    (
+        ADDRESS,
+        "address addr street streetaddress addressline shippingaddress billingaddress \
+         homeaddress residence adresse anschrift direccion dirección indirizzo adres adress \
+         endereço domicile strasse straße rue calle ulica straat postaladdress",
+    ),
+    (
+        NO_PLACE,
+        "email mail e ip ipv web http url mac wallet memory bitcoin btc eth crypto host network \
+         server reply from bcc cc smtp id type status line_type contract token remote local \
+         peer bind listen source dest gateway subnet",
+    ),
+    (
+        IDENTITY,
+        "passport ssn nino nhs aadhaar aadhar pesel cpf cnpj dni nie nif bsn nir sin tfn \
+         personnummer hetu steuerid codicefiscale codfis curp rut cuil cuit nationalid licence \
+         license idnumber identitycard taxid itin personnel fodselsnummer cpr oib egn jmbg",
+    ),
+    (
+        BIRTH,
+        "dob birthdate birthday dateofbirth geburtsdatum geboortedatum birth",
+    ),
+    (
+        GENERIC,
+        "value data val text content raw number current new old v values before after default \
+         items item list entries input args arguments body",
+    ),
+];
+
+/// Two words that say together what neither says alone.
+const PAIRS: &[(u32, &str, &str)] = &[
+    (SECRET, "api", "key"),
+    (SECRET, "api", "token"),
+    (SECRET, "private", "key"),
+    (SECRET, "secret", "key"),
+    (SECRET, "access", "key"),
+    (SECRET, "access", "token"),
+    (SECRET, "refresh", "token"),
+    (SECRET, "auth", "token"),
+    (SECRET, "bearer", "token"),
+    (SECRET, "signing", "key"),
+    (SECRET, "encryption", "key"),
+    (SECRET, "master", "key"),
+    (SECRET, "connection", "string"),
+    (SECRET, "account", "key"),
+    (SECRET, "recovery", "phrase"),
+    (SECRET, "seed", "phrase"),
+    (CARD, "payment", "method"),
+    (SSN, "social", "security"),
+    (SSN | IDENTITY, "tax", "id"),
+    (SSN | IDENTITY, "national", "id"),
+    (SSN | IDENTITY, "taxpayer", "id"),
+    (IDENTITY, "id", "card"),
+    (IDENTITY, "identity", "number"),
+    (IDENTITY, "id", "number"),
+    (IDENTITY, "identification", "number"),
+    (IDENTITY, "national", "insurance"),
+    (IDENTITY, "social", "insurance"),
+    (IDENTITY, "steuer", "id"),
+    (IDENTITY, "codice", "fiscale"),
+    (IDENTITY, "personal", "number"),
+    (IDENTITY, "insurance", "number"),
+    (ADDRESS, "ship", "to"),
+    (ADDRESS, "bill", "to"),
+    (ADDRESS, "deliver", "to"),
+    (ADDRESS, "delivery", "address"),
+    (NAME_PART, "first", "name"),
+    (NAME_PART, "last", "name"),
+    (NAME_PART, "middle", "name"),
+    (NAME_PART, "given", "name"),
+    (NAME_PART, "family", "name"),
+    (NAME_PART, "maiden", "name"),
+    (PERSON, "full", "name"),
+    (PERSON, "display", "name"),
+    (PERSON, "real", "name"),
+    (PERSON, "legal", "name"),
+    (PERSON, "billing", "name"),
+    (PERSON, "shipping", "name"),
+    (PERSON, "user", "name"),
+    (PERSON, "assigned", "to"),
+];
+
+static MEANINGS: LazyLock<HashMap<&'static str, u32>> = LazyLock::new(|| {
+    let mut meanings = HashMap::new();
+    for (meaning, words) in WORDS {
+        for word in words.split_ascii_whitespace() {
+            *meanings.entry(word).or_insert(0) |= meaning;
+        }
+    }
+    for (_, first, _) in PAIRS {
+        *meanings.entry(*first).or_insert(0) |= FIRST;
+    }
+    meanings
+});
+
+/// What the words of a name say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Words {
+    all: u32,
+    first: u32,
+    count: usize,
+}
+
+impl Words {
+    /// Reads a name: words end at case changes, digits and everything that is no letter.
+    pub(super) fn of(name: &str) -> Self {
+        let mut read = Reading::default();
+        let mut previous_lower = false;
+        for (at, c) in name.char_indices() {
+            if at >= KEY_BYTES_MAX {
+                break;
+            }
+            if !c.is_alphabetic() || c.is_uppercase() && previous_lower {
+                read.end();
+            }
+            if c.is_ascii_alphabetic() {
+                read.word.push(c.to_ascii_lowercase());
+            } else if c.is_alphabetic() {
+                c.to_lowercase().for_each(|c| read.word.push(c));
+            }
+            previous_lower = c.is_lowercase();
+        }
+        read.end();
+        read.words
+    }
+
+    /// Whether no word says anything.
+    pub(super) fn is_plain(self) -> bool {
+        self.all == 0
+    }
+
+    /// Whether some word says this.
+    pub(super) fn has(self, meaning: u32) -> bool {
+        self.all & meaning != 0
+    }
+
+    /// Whether the name is one word, which says this.
+    pub(super) fn only(self, meaning: u32) -> bool {
+        self.count == 1 && self.has(meaning)
+    }
+
+    /// Whether the first word says this.
+    pub(super) fn begins(self, meaning: u32) -> bool {
+        self.first & meaning != 0
+    }
+}
+
+/// One word, as far as it fits: longer ones are in no list.
+#[derive(Clone, Copy, Default)]
+struct Word {
+    bytes: [u8; WORD_BYTES_MAX],
+    length: usize,
+}
+
+impl Word {
+    fn push(&mut self, c: char) {
+        let end = self.length + c.len_utf8();
+        if let Some(place) = self.bytes.get_mut(self.length..end) {
+            c.encode_utf8(place);
+        }
+        self.length = end;
+    }
+
+    /// The word, or nothing that is in a list.
+    fn text(&self) -> &str {
+        let bytes = self.bytes.get(..self.length).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+}
+
+#[derive(Default)]
+struct Reading {
+    words: Words,
+    word: Word,
+    before: Word,
+    before_first: bool,
+}
+
+impl Reading {
+    fn end(&mut self) {
+        if self.word.length == 0 {
+            return;
+        }
+        let word = self.word.text();
+        let meaning = MEANINGS.get(word).copied().unwrap_or(0);
+        if self.before_first {
+            let before = self.before.text();
+            let pairs = PAIRS
+                .iter()
+                .filter(|pair| pair.1 == before && pair.2 == word);
+            self.words.all |= pairs.fold(0, |all, pair| all | pair.0);
+        }
+        if self.words.count == 0 {
+            self.words.first = meaning;
+        }
+        self.words.all |= meaning & !FIRST;
+        self.words.count += 1;
+        self.before_first = meaning & FIRST != 0;
+        self.before = self.word;
+        self.word.length = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_split_into_words() {
+        for (name, count, meaning) in [
+            ("cardNumber", 2, CARD),
+            ("API_KEY2", 2, SECRET),
+            ("x-auth-token", 3, MAYBE_SECRET),
+            ("téléphone", 1, PHONE),
+            ("", 0, 0),
+            ("123", 0, 0),
+            ("postcard", 1, 0),
+        ] {
+            let words = Words::of(name);
+            assert_eq!(words.count, count, "{name}");
+            assert_eq!(words.all & meaning, meaning, "{name}");
+        }
+        assert!(Words::of("postcard").is_plain());
+    }
+
+    #[test]
+    fn every_word_of_the_lists_fits() {
+        for (_, words) in WORDS {
+            for word in words.split_ascii_whitespace() {
+                assert!(word.len() <= WORD_BYTES_MAX, "{word}");
+                assert!(!Words::of(word).is_plain(), "{word}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pair_says_more_than_its_words() {
+        assert!(Words::of("apiKey").has(SECRET));
+        assert!(!Words::of("key_api").has(SECRET));
+        assert!(Words::of("ship_to").has(ADDRESS));
+        assert!(!Words::of("ship").has(ADDRESS));
+    }
+}
