@@ -194,20 +194,28 @@ impl Redactor {
         path: &Path<'_>,
         findings: &mut Findings,
     ) -> Result<Option<String>, Failed> {
+        let first = first(text, reading)?;
+        if first.is_empty() {
+            findings.note_surrogates(text);
+            return Ok(None);
+        }
         // One key for the marks and for what is said of them, should it rotate meanwhile.
         let key = self.key.get();
-        let (clean, hits) = passes(&key, text, reading)?;
+        let (clean, hits) = passes(&key, text, reading, first)?;
         for hit in &hits {
             findings.note(hit.word(), &path.shown());
             findings.note_fingerprint(&key.mark(hit.word(), &hit.value));
         }
-        findings.note_surrogates(clean.as_deref().unwrap_or(text));
-        Ok(clean)
+        findings.note_surrogates(&clean);
+        Ok(Some(clean))
     }
 
     /// What is found in one text, by its place in it.
     fn hits(&self, text: &str, reading: Reading<'_>) -> Result<Vec<Hit>, Failed> {
-        passes(&self.key.get(), text, reading).map(|(_, hits)| hits)
+        match first(text, reading)? {
+            none if none.is_empty() => Ok(none),
+            some => passes(&self.key.get(), text, reading, some).map(|(_, hits)| hits),
+        }
     }
 
     /// The mark for a canonical value, noted in the findings.
@@ -236,27 +244,34 @@ pub(crate) fn types_by_member(
     walk::types(object).ok()
 }
 
-/// Scans and replaces until nothing more is found; the finds of every pass, by their
+/// What the first pass finds.
+fn first(text: &str, reading: Reading<'_>) -> Result<Vec<Hit>, Failed> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(Failed);
+    }
+    detect::scan(text, reading)
+}
+
+/// Replaces and scans again until nothing more is found; the finds of every pass, by their
 /// place in the original.
 fn passes(
     key: &FingerprintKey,
     text: &str,
     reading: Reading<'_>,
-) -> Result<(Option<String>, Vec<Hit>), Failed> {
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(Failed);
-    }
+    first: Vec<Hit>,
+) -> Result<(String, Vec<Hit>), Failed> {
     let mut steps: Vec<Replaced> = Vec::new();
     let mut all = Vec::new();
-    for _ in 0..PASSES_MAX {
+    let mut hits = first;
+    for _ in 1..PASSES_MAX {
         let read = steps.last().map_or(text, |step| step.text.as_str());
-        let hits = detect::scan(read, reading)?;
-        if hits.is_empty() {
-            return Ok((steps.pop().map(|step| step.text), all));
-        }
         let next = Replaced::of(read, &hits, key)?;
         let original = |hit| steps.iter().rev().fold(hit, |hit, step| step.original(hit));
         all.extend(hits.into_iter().map(original));
+        hits = detect::scan(&next.text, reading)?;
+        if hits.is_empty() {
+            return Ok((next.text, all));
+        }
         steps.push(next);
     }
     Err(Failed)
