@@ -224,7 +224,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         "circleci",
         &["ccipat_", "ccipta_", "cciprj_"],
-        r"(?-u:\b)cci(?:pat|pta|prj)_[A-Za-z0-9]{20,24}_[a-f0-9]{40}",
+        r"(?-u:\b)(?i:cci(?:pat|pta|prj))_[A-Za-z0-9]{20,24}_[a-f0-9]{40}",
     ),
     // People talking.
     rule(
@@ -429,11 +429,25 @@ pub(super) const RULES: &[Rule] = &[
         &["sl."],
         r"(?-u:\b)sl\.(?:u\.)?[A-Za-z0-9_-]{130,}",
     ),
-    weak(
+    rule(
         "bundler",
         &["bundle_"],
         r#"\bBUNDLE_[A-Z0-9_]{2,64}__[A-Z]{2,12}\s{0,2}[:=]\s{0,2}["']?([A-Za-z0-9._-]{2,64}:[A-Za-z0-9._-]{4,128})"#,
-        2.0,
+    ),
+    rule(
+        "vercel",
+        &["vcp_", "vca_", "vci_", "vcr_", "vck_"],
+        r"(?-u:\b)vc[pairk]_[A-Za-z0-9]{56}(?-u:\b)",
+    ),
+    rule(
+        "together_wandb",
+        &["tgp_v", "wandb_v1_"],
+        r"(?-u:\b)(?:tgp_v[12]_[A-Za-z0-9_-]{43}|wandb_v1_[A-Za-z0-9_-]{60,90})",
+    ),
+    rule(
+        "fly_header",
+        &["flyv1 "],
+        r"(?-u:\b)FlyV1 ([A-Za-z0-9+/=_,.-]{40,})",
     ),
     rule(
         "facebook_app",
