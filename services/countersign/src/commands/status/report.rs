@@ -306,7 +306,7 @@ mod tests {
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["services"][3]["state"], "no_answer");
         assert_eq!(json["freezes"], serde_json::json!([]));
-        assert_eq!(json["streams"][2]["behind"], 7);
+        assert_eq!(json["streams"][3]["behind"], 7);
         assert_eq!((&json["ok"], &json["pending"]), (&false.into(), &4.into()));
     }
 
