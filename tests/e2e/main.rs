@@ -3,6 +3,7 @@
 mod archive;
 mod bundles;
 mod deciding;
+mod dictionary;
 mod fingerprints;
 mod freeze;
 mod leaks;

@@ -370,7 +370,7 @@ fn move_position(positions: &mut Vec<Position>, part: Part) {
         stream: part.stream.name().to_owned(),
         incarnation: part.incarnation,
         seq: part.last_seq,
-        last_message_sha256: part.message,
+        last_message_hmac: part.message,
     };
     match positions.iter_mut().find(|at| at.stream == position.stream) {
         Some(at) => *at = position,

@@ -4,11 +4,13 @@
 //! It purges nothing that it cannot account for: where the stream is not the one that was
 //! archived, a gate cannot be read, or the clock is not trusted, everything stays.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::Info as ConsumerInfo;
 use async_nats::jetstream::stream::{Info, Stream as Handle};
 use countersign_domain::archive::{ChainState, Gates, Keep, OpenWork};
+use countersign_domain::keys::HmacKey;
 use countersign_runtime::bus::layout::DURABLES;
 use countersign_runtime::bus::{
     Append, BusError, Followed, Meta, Outgoing, ReplayFrom, Source, StoredMessage,
@@ -59,6 +61,7 @@ pub(crate) async fn run(
     context: ServiceContext,
     limits: JanitorLimits,
     heads: watch::Receiver<ChainState>,
+    key: Arc<HmacKey>,
 ) {
     let part = context.health.part("janitor");
     let source = Source {
@@ -74,6 +77,7 @@ pub(crate) async fn run(
         context: context.clone(),
         limits,
         heads,
+        key,
         open: None,
         purged_at: None,
     };
@@ -104,6 +108,8 @@ struct Janitor {
     context: ServiceContext,
     limits: JanitorLimits,
     heads: watch::Receiver<ChainState>,
+    /// By which the manifest knows a message again.
+    key: Arc<HmacKey>,
     /// What goes on; `None` while that is not known.
     open: Option<OpenWork>,
     purged_at: Option<Instant>,
@@ -204,7 +210,7 @@ impl Janitor {
         let Some(position) = head.position(stream.name()) else {
             return Ok(0);
         };
-        let seen = observe(&self.context.bus, stream, Some(position)).await?;
+        let seen = observe(&self.context.bus, stream, Some(position), &self.key).await?;
         let same = seen.surprise.is_none() && position.seq <= last;
         Ok(if same { position.seq } else { 0 })
     }

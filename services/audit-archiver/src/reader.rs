@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use countersign_domain::archive::{
     self, Headers, Observed, Position, Resume, Row, Scrub, Stored, resume,
 };
+use countersign_domain::keys::HmacKey;
 use countersign_runtime::bus::metrics::alarm;
 use countersign_runtime::bus::{Bus, BusError, ReplayFrom, StoredMessage};
 use countersign_runtime::health::HealthNumber;
@@ -26,6 +27,7 @@ pub(crate) async fn observe(
     bus: &Bus,
     stream: Stream,
     position: Option<&Position>,
+    key: &HmacKey,
 ) -> Result<Resume, BusError> {
     let info = bus
         .jetstream()
@@ -44,7 +46,7 @@ pub(crate) async fn observe(
     let observed = Observed {
         first_seq: stream.first_seq(),
         last_seq: info.state.last_sequence,
-        at_position: at_position.map(|message| stored(stream, &created, &message).digest()),
+        at_position: at_position.map(|message| stored(stream, &created, &message).digest(key)),
         created,
     };
     Ok(resume(position, &observed))
@@ -73,6 +75,8 @@ pub(crate) struct Reader {
     /// [`connects`] when the stream was compared with the archive.
     pub(crate) connects: u64,
     pub(crate) scrub: SharedScrub,
+    /// The key of [`Stored::digest`].
+    pub(crate) key: Arc<HmacKey>,
     /// Memory of everything read and not yet committed, in units of [`SHARE_BYTES`].
     pub(crate) budget: Arc<Semaphore>,
     pub(crate) budget_shares: usize,
@@ -144,7 +148,7 @@ impl Reader {
             incarnation: self.at.incarnation.clone(),
             first_seq: first,
             last_seq: message.seq,
-            message: stored.digest(),
+            message: stored.digest(&self.key),
             own: message.subject.starts_with("archive."),
             rows,
         })

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_domain::archive::ChainState;
+use countersign_domain::keys::HmacKey;
 use countersign_runtime::bus::metrics::alarm;
 use countersign_runtime::health::HealthPart;
 use countersign_runtime::service::{ServiceContext, ServiceError};
@@ -56,6 +57,13 @@ enum End {
 pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), ServiceError> {
     metrics::describe();
     let health = context.health.part("archive");
+    let key = Arc::new(
+        settings
+            .writer
+            .key
+            .positions()
+            .map_err(ServiceError::failed)?,
+    );
     let mut writer = open(&settings).await?;
     if let Some(keys) = &settings.keys {
         lookup::start(&context, keys.clone());
@@ -63,7 +71,13 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
     let (announced, heads) = watch::channel(writer.head().clone());
     let archived = heads.clone();
     let announcer = tokio::spawn(announce::run(context.clone(), writer.signer(), heads));
-    let cleaning = tokio::spawn(janitor::run(context.clone(), settings.janitor, archived));
+    let cleaner = janitor::run(
+        context.clone(),
+        settings.janitor,
+        archived,
+        Arc::clone(&key),
+    );
+    let cleaning = tokio::spawn(cleaner);
     let (merges, mut merged) = mpsc::channel(1);
     let tidier = writer.tidier(settings.tidy);
     let tidying = tokio::spawn(keep_tidy(context.clone(), settings.clone(), tidier, merges));
@@ -73,6 +87,7 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
             settings: &settings,
             health: &health,
             announced: &announced,
+            key: &key,
         };
         let (end, left) = session.run(writer, &mut merged).await;
         match end {
@@ -200,6 +215,7 @@ struct Session<'a> {
     settings: &'a Settings,
     health: &'a HealthPart,
     announced: &'a watch::Sender<ChainState>,
+    key: &'a Arc<HmacKey>,
 }
 
 impl Session<'_> {
@@ -250,6 +266,7 @@ impl Session<'_> {
                 at,
                 connects,
                 scrub: Arc::clone(&self.settings.scrub),
+                key: Arc::clone(self.key),
                 budget: Arc::clone(&budget),
                 budget_shares,
                 out: out.clone(),
@@ -266,7 +283,7 @@ impl Session<'_> {
         stream: Stream,
     ) -> Result<countersign_domain::archive::Resume, String> {
         let position = writer.head().position(stream.name());
-        let at = observe(&self.context.bus, stream, position)
+        let at = observe(&self.context.bus, stream, position, self.key)
             .await
             .map_err(|error| error.to_string())?;
         if let Some(surprise) = at.surprise {
@@ -384,7 +401,13 @@ impl Work<'_> {
         };
         for stream in Stream::ARCHIVED {
             let position = writer.head().position(stream.name());
-            let seen = observe(&self.session.context.bus, stream, position).await;
+            let seen = observe(
+                &self.session.context.bus,
+                stream,
+                position,
+                self.session.key,
+            )
+            .await;
             match seen {
                 Ok(at) if at.surprise.is_some() => {
                     return Err(End::Again(format!("{stream} is not as it was archived")));

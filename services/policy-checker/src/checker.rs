@@ -143,6 +143,9 @@ impl Checker {
         if let Some(late) = late {
             return self.out_of_time(message, agent, &request, late).await;
         }
+        if let Some(telling) = intake::telling_name(&request, &self.judge.redactor) {
+            return self.refuse(message, agent, telling).await;
+        }
         let by = self.judge.in_force().await?;
         let place = Some(place).filter(|_| Judge::may_label(&by, &request.tool));
         let mandate = request.requester.mandate.as_deref();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign_domain::redact::Redactor;
 use countersign_schemas::codec;
 use countersign_schemas::digest::canonical_json;
 use countersign_schemas::events::{RefusedCode, ToolRequested};
@@ -82,6 +83,31 @@ fn intent_in(body: &[u8]) -> Option<IntentId> {
         .map(|found| found.intent_id)
 }
 
+/// Refuses an intent with a secret or a personal value as a name. Names stand in subjects, in
+/// every event and before everybody's eyes, where nothing can be redacted; a requester may be
+/// named by mail address.
+pub(crate) fn telling_name(request: &ToolRequested, redactor: &Redactor) -> Option<Refusal> {
+    let bundle = request.bundle.as_ref().map(|bundle| bundle.id.as_str());
+    let names = [
+        ("tool", Some(request.tool.as_str()), ""),
+        ("requester", Some(request.requester.id.as_str()), "email"),
+        ("bundle", bundle, ""),
+    ];
+    let (what, kind) = names.into_iter().find_map(|(what, name, may)| {
+        let findings = redactor.text(name?).findings.redactions();
+        let told = findings.into_iter().find(|found| found.kind != may)?;
+        Some((what, told.kind))
+    })?;
+    Some(Refusal::new(
+        RefusedCode::Unreadable,
+        Some(request.intent_id),
+        format!(
+            "the name of the {what} looks like a value of the type {kind}, and names are shown \
+             to everybody; use a name that tells nothing"
+        ),
+    ))
+}
+
 /// Refuses an id that is dated too far from the time at which its message was stored.
 pub(crate) fn out_of_time(
     intent: IntentId,
@@ -154,6 +180,51 @@ mod tests {
         let avro = codec::encode(&read_json, Encoding::Avro).unwrap();
         assert_eq!(read(&avro, None).unwrap(), read_json);
         assert!(same_content(&avro, sound.as_bytes()));
+    }
+
+    #[test]
+    fn a_name_that_tells_a_secret_is_refused_and_an_honest_one_is_not() {
+        let key = countersign_domain::redact::FingerprintKey::new("k1", [7; 32]).unwrap();
+        let redactor = Redactor::new(key);
+        let told = |field: &str, value: Value| {
+            let mut body = body(Timestamp::EPOCH);
+            body[field] = value;
+            let request = read(body.to_string().as_bytes(), None).unwrap();
+            telling_name(&request, &redactor).map(|refusal| refusal.message)
+        };
+        let secret = format!("glpat-{}", "aB3dE5gH7jK9mN1pQ2rS");
+        for (field, value) in [
+            ("tool", json!(secret)),
+            ("tool", json!("4111111111111111")),
+            ("requester", json!({"id": secret})),
+            ("requester", json!({"id": "4111-1111-1111-1111"})),
+            ("bundle", json!({"id": secret, "size": 1, "index": 0})),
+        ] {
+            let message = told(field, value.clone()).unwrap();
+            assert!(message.contains(field), "{message}");
+            assert!(
+                !message.contains("glpat") && !message.contains("4111"),
+                "{message}"
+            );
+        }
+        for (field, value) in [
+            ("tool", json!("crm.update_contact")),
+            ("requester", json!({"id": "kim@x.example"})),
+            (
+                "requester",
+                json!({"id": "user_2NNEqL2nrIRdJ194ndJqAHwEfxC"}),
+            ),
+            (
+                "requester",
+                json!({"id": "0192f0c1-2d3e-7a4b-8c5d-6e7f8a9b0c1d"}),
+            ),
+            (
+                "bundle",
+                json!({"id": "march-2026_17", "size": 1, "index": 0}),
+            ),
+        ] {
+            assert_eq!(told(field, value.clone()), None, "{value}");
+        }
     }
 
     #[test]

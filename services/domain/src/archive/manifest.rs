@@ -8,6 +8,10 @@ use countersign_schemas::{Digest, Incarnation, Timestamp};
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, VerifyingKey};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::keys::HmacKey;
 
 use crate::merkle::Tree;
 
@@ -150,8 +154,8 @@ pub struct Position {
     pub incarnation: Incarnation,
     /// Its last archived sequence.
     pub seq: u64,
-    /// Digest of the message there, see [`super::Stored::digest`].
-    pub last_message_sha256: Digest,
+    /// Keyed digest of the message there, see [`super::Stored::digest`].
+    pub last_message_hmac: Digest,
 }
 
 /// What a manifest entry says.
@@ -249,6 +253,19 @@ impl ManifestKey {
         SigningKey::from_pkcs8_pem(pem)
             .map(|key| Self { key })
             .map_err(|_| EntryError::BadPrivateKey)
+    }
+
+    /// The key of [`super::Stored::digest`]: whoever may write the manifest has it, and
+    /// nobody who only reads.
+    ///
+    /// # Errors
+    /// Never: its name is a constant.
+    pub fn positions(&self) -> Result<HmacKey, EntryError> {
+        let secret = Zeroizing::new(self.key.to_bytes());
+        let mut hash = Sha256::new();
+        hash.update(b"countersign manifest positions\0");
+        hash.update(secret.as_slice());
+        HmacKey::new("positions", hash.finalize().into()).map_err(|_| EntryError::BadPrivateKey)
     }
 
     /// The name under which this key signs; it holds the public key.

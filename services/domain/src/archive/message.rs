@@ -9,6 +9,7 @@ use super::draft::Draft;
 use super::named::Named;
 use super::row::{Level, Row};
 use super::scrub::{Scrub, finish};
+use crate::keys::HmacKey;
 
 /// The event name of a row that stands for missing sequences.
 pub const GAP_EVENT: &str = "archive.gap";
@@ -47,11 +48,13 @@ pub struct Stored<'a> {
 
 impl Stored<'_> {
     /// What the manifest remembers of the last message of a stream: a restored stream
-    /// with other messages at the same sequences does not have it.
+    /// with other messages at the same sequences does not have it. Keyed, because the body is
+    /// raw: whoever reads the archive knows all the rest of it, and could otherwise try
+    /// values until one fits.
     #[must_use]
-    pub fn digest(&self) -> Digest {
+    pub fn digest(&self, key: &HmacKey) -> Digest {
         let head = format!("{}\0{}\0", self.subject, self.stored_at.micros());
-        Digest::of_bytes(&[head.as_bytes(), self.payload].concat())
+        Digest::of_bytes(&key.mac(&[head.as_bytes(), self.payload].concat()))
     }
 }
 

@@ -70,7 +70,7 @@ pub fn resume(position: Option<&Position>, observed: &Observed) -> Resume {
         Surprise::WentBack
     } else if observed
         .at_position
-        .is_some_and(|digest| digest != position.last_message_sha256)
+        .is_some_and(|digest| digest != position.last_message_hmac)
     {
         Surprise::OtherMessage
     } else {
@@ -118,7 +118,7 @@ mod tests {
             stream: "CS_EVENTS".to_owned(),
             incarnation: incarnation.parse().unwrap(),
             seq: 10,
-            last_message_sha256: digest("ten"),
+            last_message_hmac: digest("ten"),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use countersign_schemas::JsonObject;
 use countersign_schemas::events::{Change, ToolRequested};
-use countersign_schemas::limits::STORED_BYTES_MAX;
+use countersign_schemas::limits::{PURPOSE_CHARS_MAX, STORED_BYTES_MAX};
 use serde_json::{Map, Value};
 
 use super::fields::Cursor;
@@ -27,10 +27,28 @@ pub(crate) struct Copies {
     pub(crate) amount: Option<String>,
     pub(crate) currency: Option<String>,
     pub(crate) too_large: bool,
+    /// What the agent says besides its input goes to everybody, chats and handoffs too.
+    pub(crate) purpose: String,
+    pub(crate) session_id: Option<String>,
 }
 
 impl Copies {
     pub(crate) fn of(
+        redactor: &Redactor,
+        request: &ToolRequested,
+        tool: Option<&Tool>,
+        finding: &Finding,
+    ) -> Self {
+        let clean = |text: &str| redactor.text(text).text;
+        let purpose = clean(&request.purpose);
+        Self {
+            purpose: purpose.chars().take(PURPOSE_CHARS_MAX).collect(),
+            session_id: request.session_id.as_deref().map(|id| line(&clean(id))),
+            ..Self::of_input(redactor, request, tool, finding)
+        }
+    }
+
+    fn of_input(
         redactor: &Redactor,
         request: &ToolRequested,
         tool: Option<&Tool>,

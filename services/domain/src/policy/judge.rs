@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use countersign_schemas::events::{
     BlockedCode, Charge, CheckedRequester, PolicyChecked, RequestRef, ToolRequested, Verdict,
 };
-use countersign_schemas::limits::PURPOSE_CHARS_MAX;
 use countersign_schemas::{AgentId, Digest, JsonObject, Timestamp};
 
 use super::bundle::Bundle;
 use super::context::{self, Behind};
-use super::copies::{Copies, line};
+use super::copies::Copies;
 use super::directory::AgentEntry;
 use super::known::{Known, Wish};
 use super::labels::{self, Holder, Knowledge, Marking};
@@ -327,9 +326,9 @@ fn event(
         },
         tool: request.tool.clone(),
         operation: None,
-        purpose: request.purpose.chars().take(PURPOSE_CHARS_MAX).collect(),
+        purpose: copies.purpose,
         bundle: request.bundle.clone(),
-        session_id: request.session_id.as_deref().map(line),
+        session_id: copies.session_id,
         expires_at: request.expires_at,
         dry_run: request.dry_run,
         verdict: finding.verdict,

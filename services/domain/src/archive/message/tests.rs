@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::archive::scrub::{ScrubError, Scrubbed};
+use crate::keys::HmacKey;
 
 /// Replaces the word `SECRET…` by a mark, and gives up on the word `HARD`.
 struct Words;
@@ -393,9 +394,13 @@ fn the_remembered_digest_covers_place_time_and_body() {
             ..stored
         },
     ];
+    let key = |byte| HmacKey::new("k1", [byte; 32]).unwrap();
     for other in others {
-        assert_ne!(other.digest(), stored.digest());
+        assert_ne!(other.digest(&key(1)), stored.digest(&key(1)));
     }
+    // Without the key nobody can test a guess at the body.
+    assert_ne!(stored.digest(&key(1)), stored.digest(&key(2)));
+    assert_eq!(stored.digest(&key(1)), stored.digest(&key(1)));
 }
 
 proptest! {

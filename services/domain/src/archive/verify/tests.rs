@@ -57,7 +57,7 @@ fn chain(count: u64, key: &ManifestKey) -> Vec<Vec<u8>> {
                     stream: file.spans[0].stream.clone(),
                     incarnation: file.spans[0].incarnation.clone(),
                     seq: file.spans[0].last_seq,
-                    last_message_sha256: Digest::of_bytes(b"m"),
+                    last_message_hmac: Digest::of_bytes(b"m"),
                 }],
                 files: vec![file],
                 removes: Vec::new(),

@@ -52,6 +52,28 @@ fn approvers_see_each_field_as_the_catalog_says() {
 }
 
 #[test]
+fn what_an_agent_says_besides_its_input_is_redacted_before_anybody_is_told() {
+    let input = json!({"to": "ann@home.example", "body": "hello"});
+    let mut wanted = request("mail.send", input);
+    wanted.purpose = "charge 4111 1111 1111 1111 for ann@far.example".to_owned();
+    wanted.session_id = Some("session of ann@far.example".to_owned());
+    let checked = judge_request(&bundle(), "bot", &wanted);
+    let marks = ["charge [card:k1:", "] for [email:k1:"];
+    assert!(
+        marks.iter().all(|mark| checked.purpose.contains(mark)),
+        "{}",
+        checked.purpose
+    );
+    let session = checked.session_id.clone().unwrap();
+    assert!(session.starts_with("session of [email:k1:"), "{session}");
+    let told = serde_json::to_string(&checked).unwrap();
+    assert!(
+        !told.contains("4111") && !told.contains("ann@far"),
+        "{told}"
+    );
+}
+
+#[test]
 fn what_the_catalog_does_not_know_leaves_nothing() {
     // The schema of this tool is open, so that members without a class pass.
     let input = json!({"to": "ann@home.example", "body": "hello", "note": "her cat died",
