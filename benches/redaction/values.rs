@@ -95,9 +95,9 @@ pub(crate) fn accuracy(redactor: &Redactor) -> Result<Vec<Ratio>> {
 fn untouched(redactor: &Redactor) -> Ratio {
     let mut dice = StdRng::seed_from_u64(5);
     let forms = [
-        "hhhhhhhh-hhhh-4hhh-ahhh-hhhhhhhhhhhh",
+        "%%%%%%%%-%%%%-4%%%-a%%%-%%%%%%%%%%%%",
         "17#########31",
-        "hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh",
+        "%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%%",
         "ORD-##########",
         "INV/2026/#####",
         "#.##.##",
@@ -128,7 +128,7 @@ fn ratio(name: &'static str, part: usize, whole: usize, target: f64) -> Ratio {
     }
 }
 
-/// `#` becomes a digit, `!` one above 1, `h` a hex digit, `?` a letter or digit, `^` one of
+/// `#` becomes a digit, `!` one above 1, `%` a hex digit, `?` a letter or digit, `^` one of
 /// base32; all else stays.
 fn fill(dice: &mut StdRng, form: &str) -> String {
     let mut one = |set: &[u8]| {
@@ -142,7 +142,7 @@ fn fill(dice: &mut StdRng, form: &str) -> String {
         .map(|c| match c {
             '#' => one(b"0123456789"),
             '!' => one(b"23456789"),
-            'h' => one(b"0123456789abcdef"),
+            '%' => one(b"0123456789abcdef"),
             '?' => one(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"),
             '^' => one(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"),
             other => other,
@@ -174,7 +174,7 @@ fn card(dice: &mut StdRng) -> String {
         "4###############",
         "51## #### #### ####",
         "3782-######-#####",
-        "6011###########",
+        "6011############",
         "2221 #### #### ####",
     ];
     loop {
@@ -225,7 +225,7 @@ fn ssn(dice: &mut StdRng) -> String {
 
 fn ip(dice: &mut StdRng) -> String {
     match dice.random_range(0..3) {
-        0 => any(dice, &["2001:db8:hhhh:hhhh::ahhh", "fe80::ahhh:hhhh:1"]),
+        0 => any(dice, &["2001:db8:%%%%:%%%%::a%%%", "fe80::a%%%:%%%%:1"]),
         _ => [(); 4]
             .map(|()| dice.random_range(0..256).to_string())
             .join("."),
@@ -257,7 +257,7 @@ fn secret(dice: &mut StdRng) -> String {
         long("npm_", "?", 36),
         long("AIza", "?", 35),
         long("sk-ant-api03-", "?", 95),
-        long("dapi", "h", 32),
+        long("dapi", "%", 32),
         long("eyJ?????????????.eyJ??????????.", "?", 43),
     ];
     let forms: Vec<&str> = forms.iter().map(String::as_str).collect();
