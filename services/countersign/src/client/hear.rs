@@ -12,9 +12,6 @@ use tokio::time::{Instant, interval, sleep_until};
 use super::Received;
 use crate::exit::CliError;
 
-/// How often stored answers are looked for.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-
 /// Messages on several subjects as they come.
 pub(crate) type Live = SelectAll<Subscriber>;
 
@@ -37,6 +34,9 @@ pub(crate) trait Awaited {
     /// What it comes to.
     type Answer;
 
+    /// How often a stored answer is looked for.
+    const LOOK_EVERY: Duration = Duration::from_secs(2);
+
     /// The answer, if `message` is it or completes it.
     fn hears(&mut self, message: &Received) -> Option<Self::Answer>;
 
@@ -51,7 +51,7 @@ pub(crate) async fn until<A: Awaited>(
     wait: Duration,
 ) -> Option<A::Answer> {
     let deadline = Instant::now() + wait;
-    let mut looks = interval(LOOK_EVERY);
+    let mut looks = interval(A::LOOK_EVERY);
     loop {
         let found = tokio::select! {
             Some(message) = live.next() => {

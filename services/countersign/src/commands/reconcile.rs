@@ -7,16 +7,12 @@ use countersign_runtime::bus::Bus;
 use countersign_schemas::events::{ControlRefused, Outcome, OutcomeFound, OutcomeReconciled};
 use countersign_schemas::{Address, IntentId, PersonId};
 use serde::Serialize;
-use tokio::time::{Instant, interval, sleep_until};
 
 use super::approvals::ask;
 use super::policy::desk::Operator;
-use crate::client::{Client, last_by_subject};
+use crate::client::{Awaited, Client, Received, last_by_subject, listen, until};
 use crate::exit::{CliError, Exit};
 use crate::output::Output;
-
-/// How often the answer is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// What people found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -41,8 +37,9 @@ impl From<Found> for Outcome {
 #[command(
     after_help = "The first finding stands for ever; the same again succeeds. It changes what \
                   the audit says and tells the team that was asked to look; nothing is run.\n\n\
-                  Exit codes: 0 it is recorded; 20 refused: the outcome is known, or something \
-                  else was found before; 21 it is stored, and nobody has answered it yet; 69 NATS or the \
+                  Exit codes: 0 it is recorded, or was found so before; 2 nothing was sent, for \
+                  want of a reason; 20 refused: the outcome is known, or something else was \
+                  found before; 21 it is stored, and nobody has answered it yet; 69 NATS or the \
                   coordinator is out of reach."
 )]
 pub(crate) struct Args {
@@ -90,9 +87,17 @@ async fn reconcile(client: &Client, operator: &PersonId, args: &Args) -> Result<
     let address = Address::OutcomeFound {
         operator: operator.clone(),
     };
-    let sequence = client.send(&address, &found).await?;
-    let deadline = Instant::now() + Duration::from_secs(args.wait);
-    let answer = answer(&client.bus, operator, args.intent, sequence, deadline).await;
+    let bus = &client.bus;
+    let mut live = listen(bus, ["control.refused.>"]).await?;
+    let mut finding = Finding {
+        bus,
+        operator,
+        intent: args.intent,
+        sequence: client.send(&address, &found).await?,
+    };
+    let wait = Duration::from_secs(args.wait);
+    let answer = until(&mut live, &mut finding, wait).await;
+    let answer = answer.unwrap_or(Answer::Nothing);
     Ok(Told::after(args.intent, wanted, answer))
 }
 
@@ -104,34 +109,45 @@ enum Answer {
     Nothing,
 }
 
-/// A read that fails is tried again: "nothing yet" is never an answer.
-async fn answer(
-    bus: &Bus,
-    operator: &PersonId,
+/// The answer to the finding that is stored at `sequence`.
+struct Finding<'a> {
+    bus: &'a Bus,
+    operator: &'a PersonId,
     intent: IntentId,
     sequence: u64,
-    deadline: Instant,
-) -> Answer {
-    let refusals = format!("control.refused.*.{sequence}");
-    let mut looks = interval(LOOK_EVERY);
-    loop {
-        tokio::select! {
-            _ = looks.tick() => {}
-            () = sleep_until(deadline) => return Answer::Nothing,
-        }
-        if let Ok(Some(message)) = last_by_subject(bus, &refusals).await
-            && let Some(refused) = message.event::<ControlRefused>()
-            && refused.person == *operator
+}
+
+impl Finding<'_> {
+    fn refusal(&self, message: &Received) -> Option<Answer> {
+        let Address::ControlRefused { seq } = &message.address else {
+            return None;
+        };
+        let refused = message.event::<ControlRefused>()?;
+        let ours = seq.seq == self.sequence && refused.person == *self.operator;
+        ours.then_some(Answer::Refused(refused))
+    }
+}
+
+impl Awaited for Finding<'_> {
+    type Answer = Answer;
+
+    // What is recorded is heard by nobody outside: it must be looked for.
+    const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+    fn hears(&mut self, message: &Received) -> Option<Answer> {
+        self.refusal(message)
+    }
+
+    async fn look(&mut self) -> Option<Answer> {
+        let refusals = format!("control.refused.*.{}", self.sequence);
+        let stored = last_by_subject(self.bus, &refusals).await;
+        if let Some(refused) = stored.ok().flatten()
+            && let Some(answer) = self.refusal(&refused)
         {
-            return Answer::Refused(refused);
+            return Some(answer);
         }
-        let state = ask::outcome(bus, operator, intent).await;
-        if let Ok(IntentOutcome {
-            found: Some(found), ..
-        }) = state
-        {
-            return Answer::Recorded(found);
-        }
+        let state = ask::outcome(self.bus, self.operator, self.intent).await;
+        state.ok()?.found.map(Answer::Recorded)
     }
 }
 
@@ -221,6 +237,14 @@ impl Told {
 mod tests {
     use super::*;
     use crate::client::golden;
+
+    #[test]
+    fn help_says_what_it_does_and_how_it_ends() {
+        use clap::CommandFactory as _;
+        let mut cli = crate::cli::Cli::command().term_width(100);
+        let command = cli.find_subcommand_mut("reconcile").unwrap();
+        insta::assert_snapshot!(command.render_long_help());
+    }
 
     fn found(outcome: Outcome) -> OutcomeReconciled {
         OutcomeReconciled {

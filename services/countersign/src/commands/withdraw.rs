@@ -16,7 +16,8 @@ use crate::output::Output;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 it will not run (withdrawn, revoked, or blocked before); \
-                  20 it is too late, or there is no such intent; 21 nothing is answered yet."
+                  20 it is too late, or there is no such intent; 21 nothing is answered yet; \
+                  69 NATS is out of reach."
 )]
 pub(crate) struct Args {
     /// Which intent
