@@ -158,19 +158,21 @@ impl Pending {
         self.lock().by_agent.get(agent).copied().unwrap_or_default()
     }
 
-    /// The approvals that wait for people, the earliest end first.
-    pub(crate) fn ids(&self) -> Vec<ApprovalId> {
-        self.ids_that(|_| true)
+    /// The approvals that wait for people and ask teams, now or later, of which `wanted` holds,
+    /// the earliest end first; with `agent` only those of that one.
+    pub(crate) fn ids_asking(
+        &self,
+        agent: Option<&AgentId>,
+        wanted: impl Fn(&[TeamId]) -> bool,
+    ) -> Vec<ApprovalId> {
+        self.ids_that(|row, waits| {
+            agent.is_none_or(|agent| row.agent == *agent) && wanted(&waits.teams)
+        })
     }
 
-    /// Those of them that ask teams, now or later, of which `wanted` holds.
-    pub(crate) fn ids_asking(&self, wanted: impl Fn(&[TeamId]) -> bool) -> Vec<ApprovalId> {
-        self.ids_that(|waits| wanted(&waits.teams))
-    }
-
-    /// Those of them with an item that was judged by something of which `wanted` holds.
+    /// Those that wait for people with an item that was judged by something of which `wanted` holds.
     pub(crate) fn ids_judged_by(&self, wanted: impl Fn(&Judged) -> bool) -> Vec<ApprovalId> {
-        self.ids_that(|waits| waits.judged.iter().any(&wanted))
+        self.ids_that(|_, waits| waits.judged.iter().any(&wanted))
     }
 
     /// What everything that waits was judged by, each once.
@@ -180,11 +182,11 @@ impl Pending {
         waits.flat_map(|waits| &waits.judged).cloned().collect()
     }
 
-    fn ids_that(&self, wanted: impl Fn(&Waits) -> bool) -> Vec<ApprovalId> {
+    fn ids_that(&self, wanted: impl Fn(&Row, &Waits) -> bool) -> Vec<ApprovalId> {
         let rows = self.lock();
         let asks = |id: &&ApprovalId| {
-            let waits = rows.by_id.get(*id).and_then(|row| row.waits.as_ref());
-            waits.is_some_and(&wanted)
+            let row = rows.by_id.get(*id);
+            row.is_some_and(|row| row.waits.as_ref().is_some_and(|waits| wanted(row, waits)))
         };
         let ids = rows.waiting.iter().map(|(_, id)| id);
         ids.filter(asks).cloned().collect()
@@ -299,15 +301,19 @@ mod tests {
         pending.lock().put(id(2), row("billing", 5, true));
         pending.lock().put(id(2), row("billing", 5, true));
         assert_eq!(pending.of_agent(&billing), 2);
-        assert_eq!(pending.ids(), [id(2), id(1)]);
-        let asked = |team: &str| pending.ids_asking(|teams| teams[0].as_str() == team);
+        let all = || pending.ids_asking(None, |_| true);
+        assert_eq!(all(), [id(2), id(1)]);
+        let asked = |team: &str| pending.ids_asking(None, |teams| teams[0].as_str() == team);
         assert_eq!((asked("billing").len(), asked("support").len()), (2, 0));
+        let other = "crm".parse().unwrap();
+        let of = |agent| pending.ids_asking(Some(agent), |_| true).len();
+        assert_eq!((of(&billing), of(&other)), (2, 0));
         let by = |tool: &str| pending.ids_judged_by(|one| *one == judged(tool));
         assert_eq!((by("billing").len(), by("support").len()), (2, 0));
         assert_eq!(pending.overdue(at(10)), [id(2)]);
         pending.lock().put(id(2), row("billing", 3, false));
         assert_eq!(pending.of_agent(&billing), 1);
-        assert_eq!(pending.ids(), [id(1)]);
+        assert_eq!(all(), [id(1)]);
         assert_eq!(pending.overdue(at(20)), [id(2), id(1)]);
         pending.lock().take(&id(1));
         pending.lock().take(&id(1));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_nats::service::{Request, ServiceExt as _, error::Error};
 use bytes::Bytes;
-use countersign_domain::approvals::{Approval, Listed, ViewReply, ViewRequest};
+use countersign_domain::approvals::{Approval, Listed, ViewReply, ViewRequest, Wanted};
 use countersign_runtime::bus::{BusError, Failure};
-use countersign_schemas::{ApprovalId, PersonId, TeamId};
+use countersign_schemas::{AgentId, ApprovalId, PersonId, TeamId};
 use futures::{StreamExt as _, stream};
 
 use crate::kept::unreadable_value;
@@ -72,7 +72,7 @@ fn refusal(code: usize, status: impl Into<String>) -> Error {
 fn missing(asked: &ViewRequest) -> &'static str {
     match asked {
         ViewRequest::List { .. } | ViewRequest::Show { .. } => "there is no such approval",
-        ViewRequest::Windows => "there are no windows",
+        ViewRequest::Windows { .. } => "there are no windows",
         ViewRequest::Outcome { .. } => "there is no such intent",
         ViewRequest::Freezes {} => "there is no such freeze",
     }
@@ -95,11 +95,14 @@ impl Office {
             refusal(400, forms)
         })?;
         let reply = match &asked {
-            ViewRequest::List { .. } => self.list(&person, &asked).await,
+            ViewRequest::List { mine, team, agent } => {
+                let (mine, team, agent) = (*mine, team.as_ref(), agent.as_ref());
+                self.list(&person, Wanted { mine, team, agent }).await
+            }
             ViewRequest::Show { approval_id } => self.show(&person, approval_id).await,
             ViewRequest::Outcome { intent_id } => self.outcome_of(*intent_id).await,
             ViewRequest::Freezes {} => self.freezes_shown().map(Some),
-            ViewRequest::Windows => self.windows().await,
+            ViewRequest::Windows { agent } => self.windows(agent.as_ref()).await,
         };
         let reply = reply.map_err(|failure| {
             tracing::warn!(%failure, "a question about approvals is not answered");
@@ -116,16 +119,17 @@ impl Office {
             return Ok(None);
         };
         let redact = |text: &str| self.redact(text);
-        let shown =
-            held.approval
-                .shown_to(person, self.people().as_ref(), self.clock.now(), &redact);
+        let approval = &held.approval;
+        let mut shown =
+            approval.shown_to(person, self.people().as_ref(), self.clock.now(), &redact);
+        shown.listed.frozen = self.frozen_now(approval);
         Ok(Some(ViewReply::Shown {
             approval: Box::new(shown),
         }))
     }
 
-    async fn windows(&self) -> Result<Option<ViewReply>, Failure> {
-        let (windows, more) = self.list_windows().await?;
+    async fn windows(&self, agent: Option<&AgentId>) -> Result<Option<ViewReply>, Failure> {
+        let (windows, more) = self.list_windows(agent).await?;
         Ok(Some(ViewReply::Windows { windows, more }))
     }
 
@@ -149,37 +153,41 @@ impl Office {
     async fn list(
         &self,
         person: &PersonId,
-        asked: &ViewRequest,
+        wanted: Wanted<'_>,
     ) -> Result<Option<ViewReply>, Failure> {
-        let ids = match asked {
-            ViewRequest::List { mine: true, .. } => self.ids_that_may_concern(person),
-            ViewRequest::List { .. }
-            | ViewRequest::Show { .. }
-            | ViewRequest::Outcome { .. }
-            | ViewRequest::Windows
-            | ViewRequest::Freezes {} => self.pending.ids(),
-        };
+        let ids = self.ids_that_may_be_wanted(person, wanted);
         let all = ids.len();
+        // The index knows agents; whom an approval asks by now only the approval does.
+        let index_knows = !wanted.mine && wanted.team.is_none();
+        let (people, now) = (self.people(), self.clock.now());
         let mut list = List::default();
-        let read = |id: ApprovalId| async move { self.list_one(person, &id).await };
+        let read = |id: ApprovalId| async move { self.pending_one(&id).await };
         let reads = stream::iter(ids).map(read).buffered(READS_MAX);
         let mut reads = std::pin::pin!(reads.enumerate());
         while let Some((seen, found)) = reads.next().await {
-            let listed = match found? {
-                Found::Listed(listed) => listed,
+            let approval = match found? {
+                Found::Pending(approval) => approval,
                 Found::Unreadable => {
                     list.more += 1;
                     continue;
                 }
                 Found::Gone => continue,
             };
-            if !asked.wants(&listed) {
-                continue;
-            }
-            if !list.take(*listed)? {
+            if list.full && index_knows {
                 list.more += all.saturating_sub(seen);
                 break;
             }
+            if !wanted.holds(&approval, person, people.as_ref(), now) {
+                continue;
+            }
+            if list.full {
+                list.more += 1;
+                continue;
+            }
+            let redact = |text: &str| self.redact(text);
+            let mut listed = approval.listed_for(person, people.as_ref(), now, &redact);
+            listed.frozen = self.frozen_now(&approval);
+            list.take(listed)?;
         }
         Ok(Some(ViewReply::Listed {
             approvals: list.approvals,
@@ -187,19 +195,31 @@ impl Office {
         }))
     }
 
-    /// What waits for teams of `person`, or of those in whose place they vote: whoever has
-    /// little to decide does not wait until all that others have is read.
-    fn ids_that_may_concern(&self, person: &PersonId) -> Vec<ApprovalId> {
+    /// Why nobody's vote on a pending approval is counted now.
+    fn frozen_now(&self, approval: &Approval) -> Option<String> {
+        if !approval.is_pending() {
+            return None;
+        }
+        let unknown = |_| Some("It is not known yet what is frozen; votes wait.".to_owned());
+        self.frozen_votes(approval).unwrap_or_else(unknown)
+    }
+
+    /// What waits and may be wanted, by all that the index knows: whoever has little to
+    /// decide does not wait until all that others have is read. With `mine` what asks teams
+    /// of `person`, or of those in whose place they vote.
+    fn ids_that_may_be_wanted(&self, person: &PersonId, wanted: Wanted<'_>) -> Vec<ApprovalId> {
         let people = self.people();
         let lent = people.delegations_to(person);
         let speaks_for = |team: &TeamId| {
             people.members(team).contains(person) || lent.iter().any(|one| one.teams.contains(team))
         };
-        self.pending
-            .ids_asking(|teams| teams.iter().any(speaks_for))
+        self.pending.ids_asking(wanted.agent, |teams| {
+            wanted.team.is_none_or(|team| teams.contains(team))
+                && (!wanted.mine || teams.iter().any(speaks_for))
+        })
     }
 
-    async fn list_one(&self, person: &PersonId, id: &ApprovalId) -> Result<Found, Failure> {
+    async fn pending_one(&self, id: &ApprovalId) -> Result<Found, Failure> {
         let Some(entry) = self.approvals.get(id.as_str()).await? else {
             return Ok(Found::Gone);
         };
@@ -211,19 +231,16 @@ impl Office {
                 return Ok(Found::Unreadable);
             }
         };
-        if !approval.is_pending() {
-            return Ok(Found::Gone);
-        }
-        let redact = |text: &str| self.redact(text);
-        let (people, now) = (self.people(), self.clock.now());
-        let listed = approval.listed_for(person, people.as_ref(), now, &redact);
-        Ok(Found::Listed(Box::new(listed)))
+        Ok(match approval.is_pending() {
+            true => Found::Pending(Box::new(approval)),
+            false => Found::Gone,
+        })
     }
 }
 
 /// What one place of a list has become.
 enum Found {
-    Listed(Box<Listed>),
+    Pending(Box<Approval>),
     /// Another version keeps it; it is counted and not shown.
     Unreadable,
     /// It has ended meanwhile.
@@ -235,21 +252,25 @@ enum Found {
 struct List {
     approvals: Vec<Listed>,
     bytes: usize,
+    /// From the first on that has no place in the answer.
+    full: bool,
     more: usize,
 }
 
 impl List {
-    /// Takes one in; `false` if the answer would become too large.
-    fn take(&mut self, listed: Listed) -> Result<bool, Failure> {
+    /// Takes one in, or counts it if the answer would become too large.
+    fn take(&mut self, listed: Listed) -> Result<(), Failure> {
         let text = serde_json::to_vec(&listed)
             .map_err(|error| Failure::poison(format!("cannot list an approval: {error}")))?;
         let bytes = self.bytes + text.len() + 1;
         if self.approvals.len() >= LIST_MAX || bytes > LIST_BYTES_MAX {
-            return Ok(false);
+            self.full = true;
+            self.more += 1;
+            return Ok(());
         }
         self.bytes = bytes;
         self.approvals.push(listed);
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -276,6 +297,8 @@ mod tests {
             votes: Vec::new(),
             resolution: None,
             may_vote: true,
+            no_vote: None,
+            frozen: None,
             struck: Vec::new(),
         }
     }
@@ -284,19 +307,20 @@ mod tests {
     fn a_list_never_outgrows_its_answer() {
         let mut list = List::default();
         let large = "x".repeat(LIST_BYTES_MAX / 2);
-        assert!(list.take(listed(&large)).unwrap());
-        assert!(
-            !list.take(listed(&large)).unwrap(),
-            "measured before it is taken"
-        );
-        assert!(list.take(listed("short")).unwrap());
+        list.take(listed(&large)).unwrap();
+        assert!(!list.full);
+        list.take(listed(&large)).unwrap();
+        assert!(list.full, "measured before it is taken");
+        assert_eq!((list.approvals.len(), list.more), (1, 1));
         let whole = serde_json::to_vec(&ViewReply::Listed {
             approvals: list.approvals,
             more: 1,
         });
         assert!(whole.unwrap().len() <= LIST_BYTES_MAX + 64);
         let mut many = List::default();
-        let taken = (0..LIST_MAX + 1).filter(|_| many.take(listed("short")).unwrap());
-        assert_eq!(taken.count(), LIST_MAX);
+        for _ in 0..LIST_MAX + 2 {
+            many.take(listed("short")).unwrap();
+        }
+        assert_eq!((many.approvals.len(), many.more), (LIST_MAX, 2));
     }
 }

@@ -70,6 +70,8 @@ mod checks {
                 votes: Vec::new(),
                 resolution: None,
                 may_vote: true,
+                no_vote: None,
+                frozen: None,
                 struck: Vec::new(),
             },
             digest: view().digest().unwrap(),
@@ -97,7 +99,7 @@ mod checks {
                         freezes: Vec::new(),
                         freezes_more: 0,
                     },
-                    ViewRequest::Windows => ViewReply::Windows {
+                    ViewRequest::Windows { .. } => ViewReply::Windows {
                         windows: Vec::new(),
                         more: 0,
                     },

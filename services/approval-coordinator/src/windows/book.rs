@@ -3,7 +3,7 @@
 use countersign_domain::approvals::KeptError;
 use countersign_domain::windows::{Window, WindowListed};
 use countersign_runtime::bus::{Cas, Entry, Failure};
-use countersign_schemas::{Address, WindowId};
+use countersign_schemas::{Address, AgentId, WindowId};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::TIMER_KIND;
@@ -86,9 +86,13 @@ impl Office {
         self.say(&address, &window.opened(), trace).await
     }
 
-    /// The windows that are not settled, as people see them, and how many more there are.
-    pub(crate) async fn list_windows(&self) -> Result<(Vec<WindowListed>, usize), Failure> {
-        let ids = self.windows.ids();
+    /// The windows that are not settled, of one agent or of all, as people see them, and how
+    /// many more there are.
+    pub(crate) async fn list_windows(
+        &self,
+        agent: Option<&AgentId>,
+    ) -> Result<(Vec<WindowListed>, usize), Failure> {
+        let ids = self.windows.ids_of(agent);
         let mut more = ids.len().saturating_sub(LIST_MAX);
         let now = self.clock.now();
         let bucket = &self.windows_bucket;

@@ -112,10 +112,12 @@ impl Windows {
         open.count()
     }
 
-    /// All of them, the first to end first.
-    pub(super) fn ids(&self) -> Vec<WindowId> {
+    /// Those of one agent, or all of them; the first to end first.
+    pub(super) fn ids_of(&self, agent: Option<&AgentId>) -> Vec<WindowId> {
         let rows = self.lock();
-        let mut ids: Vec<_> = rows.by_id.iter().map(|(id, row)| (row.until, id)).collect();
+        let wanted = |row: &Row| agent.is_none_or(|agent| row.agent == *agent);
+        let wanted = rows.by_id.iter().filter(|(_, row)| wanted(row));
+        let mut ids: Vec<_> = wanted.map(|(id, row)| (row.until, id)).collect();
         ids.sort_unstable();
         ids.into_iter().map(|(_, id)| id.clone()).collect()
     }
@@ -287,12 +289,15 @@ mod tests {
         assert_eq!(found(&windows, &checked(1)), ["w-abc-1"]);
         assert!(found(&windows, &checked(2)).is_empty());
         assert_eq!(
-            (windows.of_agent(ended.agent()), windows.ids().len()),
+            (windows.of_agent(ended.agent()), windows.ids_of(None).len()),
             (0, 1)
         );
+        let other = "crm".parse().unwrap();
+        let of = |agent| windows.ids_of(Some(agent)).len();
+        assert_eq!((of(ended.agent()), of(&other)), (1, 0));
         assert!(ended.give_back(checked(1).intent_id));
         ended.settle();
         windows.note(&ended, 3);
-        assert!(windows.ids().is_empty() && windows.ends().is_empty());
+        assert!(windows.ids_of(None).is_empty() && windows.ends().is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use countersign_domain::approvals::{Approval, ViewReply};
 use countersign_domain::freeze::FreezeView;
 use countersign_runtime::bus::layout::APPROVALS;
@@ -141,6 +141,8 @@ async fn while_frozen_nothing_new_is_decided_and_what_waits_keeps_waiting() -> R
     }
     ensure!(blocked(&world, deny).await?.code != BlockedCode::Frozen);
 
+    let frozen = said_frozen(&world, &lee).await?;
+    ensure!(frozen.is_some_and(|why| why.contains("An operator froze")));
     let approve = vote(&id, digest, VoteChoice::Approve);
     for choice in [VoteChoice::Approve, VoteChoice::Deny] {
         let answer: ApprovalVoted = world.vote(&lee, "lee", &vote(&id, digest, choice)).await?;
@@ -155,6 +157,7 @@ async fn while_frozen_nothing_new_is_decided_and_what_waits_keeps_waiting() -> R
         ensure!(world.vote(&lee, "lee", &approve).await?.code == "frozen");
     }
     switch(&world, &olga, "unfreeze", json!({"agent": "billing"})).await?;
+    ensure!(said_frozen(&world, &lee).await?.is_none());
     let answer = world.vote(&lee, "lee", &approve).await?;
     ensure!(answer.counted, "{answer:?}");
     let decided: ToolApproved = world
@@ -175,6 +178,23 @@ async fn while_frozen_nothing_new_is_decided_and_what_waits_keeps_waiting() -> R
 
 async fn frozen_now_is_empty(world: &World, olga: &Bus) -> Result<bool> {
     Ok(frozen_now(world, olga).await?.is_empty())
+}
+
+/// What a list and a look say about a freeze of the one that waits.
+async fn said_frozen(world: &World, lee: &Bus) -> Result<Option<String>> {
+    let list = world.ask_view(lee, "lee", json!({"op": "list"})).await?;
+    let ViewReply::Listed { approvals, .. } = list else {
+        bail!("not listed")
+    };
+    let [one] = approvals.as_slice() else {
+        bail!("{} are listed", approvals.len())
+    };
+    let show = json!({"op": "show", "approval_id": one.asked.approval_id.as_str()});
+    let ViewReply::Shown { approval } = world.ask_view(lee, "lee", show).await? else {
+        bail!("not shown")
+    };
+    ensure!(approval.listed.frozen == one.frozen);
+    Ok(one.frozen.clone())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -86,11 +86,12 @@ async fn lifted(world: &World, intent: IntentId) -> Result<bool> {
 }
 
 async fn windows(world: &World) -> Result<Vec<WindowListed>> {
+    listed_by(world, json!({"op": "windows"})).await
+}
+
+async fn listed_by(world: &World, ask: Value) -> Result<Vec<WindowListed>> {
     let lee = world.person("lee").await?;
-    match world
-        .ask_view(&lee, "lee", json!({"op": "windows"}))
-        .await?
-    {
+    match world.ask_view(&lee, "lee", ask).await? {
         ViewReply::Windows { windows, .. } => Ok(windows),
         _ => anyhow::bail!("no windows"),
     }
@@ -177,6 +178,10 @@ async fn three_coordinators_racing_use_a_window_exactly_as_often_as_it_says() ->
     ensure!(used == 10, "{used} of 10 uses");
     let listed = windows(&world).await?;
     ensure!(listed.len() == 1 && listed[0].window_id == opened.window_id);
+    for (agent, count) in [("billing", 1), ("crm", 0)] {
+        let ask = json!({"op": "windows", "agent": agent});
+        ensure!(listed_by(&world, ask).await?.len() == count, "{agent}");
+    }
     ensure!(
         (listed[0].uses, listed[0].uses_left) == (10, 0),
         "{listed:?}"

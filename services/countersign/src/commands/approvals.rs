@@ -48,7 +48,7 @@ struct Filter {
     /// Only those on which you may vote
     #[arg(long)]
     mine: bool,
-    /// Only those that ask this team
+    /// Only those that ask this team by now
     #[arg(long, value_name = "TEAM")]
     team: Option<TeamId>,
     /// Only those of this agent
@@ -152,7 +152,7 @@ impl Person {
     async fn list(&self, filter: Filter, output: &Output) -> Result<Exit, CliError> {
         let (approvals, more) = self.waiting(filter).await?;
         let now = SystemClock.now();
-        let text = || tables::list(&approvals, more, now, output);
+        let text = || tables::list(&approvals, more, &self.name, now, output);
         output.answer(&json!({ "approvals": approvals, "more": more }), text)?;
         Ok(Exit::Done)
     }

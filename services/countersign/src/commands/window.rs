@@ -168,7 +168,7 @@ impl Person {
         if shown.listed.state == ApprovalState::Pending {
             return decide::with_window(self, shown, limits, said, output).await;
         }
-        let found = self.windows().await?.0;
+        let found = self.windows(Some(&shown.listed.asked.agent)).await?.0;
         let mine = |window: &&WindowListed| {
             window.approval_id.as_ref() == Some(&id) && window.opened_by.contains(&self.name)
         };
@@ -182,9 +182,12 @@ impl Person {
         }
     }
 
-    /// The windows that are open or ending, and how many more there are.
-    async fn windows(&self) -> Result<(Vec<WindowListed>, usize), CliError> {
-        ask::windows(&self.client.bus, &self.name).await
+    /// The windows of `agent`, or all, that are open or ending, and how many more there are.
+    async fn windows(
+        &self,
+        agent: Option<&AgentId>,
+    ) -> Result<(Vec<WindowListed>, usize), CliError> {
+        ask::windows(&self.client.bus, &self.name, agent).await
     }
 
     async fn list_windows(
@@ -192,8 +195,7 @@ impl Person {
         agent: Option<&AgentId>,
         output: &Output,
     ) -> Result<Exit, CliError> {
-        let (mut windows, more) = self.windows().await?;
-        windows.retain(|window| agent.is_none_or(|agent| window.agent == *agent));
+        let (windows, more) = self.windows(agent).await?;
         let reply = json!({ "windows": windows, "more": more });
         output.answer(&reply, || {
             show::list(&windows, more, SystemClock.now(), output)

@@ -31,7 +31,9 @@ pub use format::KeptError;
 pub use harmless::harmless;
 pub use item::Item;
 pub use open::{ASK_LIFE_MAX, OpenError};
-pub use protocol::{IntentOutcome, Listed, Shown, StruckItem, ViewReply, ViewRequest};
+pub use protocol::{
+    IntentOutcome, Listed, NoVote, Shown, StruckItem, ViewReply, ViewRequest, Wanted,
+};
 pub use rejudge::Stop;
 pub use satisfied::{Unsatisfied, granted, satisfies};
 pub use schedule::Notice;

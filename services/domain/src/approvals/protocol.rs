@@ -18,16 +18,17 @@ use crate::windows::WindowListed;
 
 /// A question: `{"op":"list"}`, narrowed by `"mine":true`, `"team":"finance"` and
 /// `"agent":"billing"`, `{"op":"show","approval_id":"a-…"}`,
-/// `{"op":"outcome","intent_id":"…"}`, `{"op":"windows"}` or `{"op":"freezes"}`.
+/// `{"op":"outcome","intent_id":"…"}`, `{"op":"windows"}`, narrowed by `"agent":"billing"`,
+/// or `{"op":"freezes"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ViewRequest {
-    /// The pending approvals, oldest first.
+    /// The pending approvals, the first to end first.
     List {
         /// Only those on which the person may vote.
         #[serde(default)]
         mine: bool,
-        /// Only those that ask this team.
+        /// Only those that ask this team by now.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         team: Option<TeamId>,
         /// Only those of this agent.
@@ -40,7 +41,11 @@ pub enum ViewRequest {
         approval_id: ApprovalId,
     },
     /// The time windows that are open, or whose end is being carried out.
-    Windows,
+    Windows {
+        /// Only those of this agent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<AgentId>,
+    },
     /// How one intent ended.
     Outcome {
         /// Which.
@@ -50,31 +55,43 @@ pub enum ViewRequest {
     Freezes {},
 }
 
-impl ViewRequest {
-    /// Whether a list holds this one.
+/// Which of the pending approvals a list holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Only those on which the person may vote.
+    pub mine: bool,
+    /// Only those that ask this team by now.
+    pub team: Option<&'a TeamId>,
+    /// Only those of this agent.
+    pub agent: Option<&'a AgentId>,
+}
+
+impl Wanted<'_> {
+    /// Whether the list of `person` holds this one.
     #[must_use]
-    pub fn wants(&self, listed: &Listed) -> bool {
-        match self {
-            Self::List { mine, team, agent } => {
-                let asks = |team: &TeamId| {
-                    let mut asked = listed.asked.approvers.iter();
-                    asked.any(|entry| entry.team == *team)
-                };
-                (!mine || listed.may_vote)
-                    && team.as_ref().is_none_or(asks)
-                    && agent
-                        .as_ref()
-                        .is_none_or(|agent| listed.asked.agent == *agent)
-            }
-            Self::Show { approval_id } => listed.asked.approval_id == *approval_id,
-            Self::Freezes {} => false,
-            Self::Outcome { intent_id } => {
-                let mut items = listed.asked.items.iter();
-                items.any(|item| item.intent_id == *intent_id)
-            }
-            Self::Windows => false,
-        }
+    pub fn holds(
+        &self,
+        approval: &Approval,
+        person: &PersonId,
+        people: &(impl People + ?Sized),
+        now: Timestamp,
+    ) -> bool {
+        self.agent.is_none_or(|agent| approval.agent() == agent)
+            && self.team.is_none_or(|team| approval.asks_team(team, now))
+            && (!self.mine || approval.no_vote(person, people, now).is_none())
     }
+}
+
+/// Why a vote of a person cannot count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoVote {
+    /// Others are asked.
+    NotAsked,
+    /// A team of theirs is asked only if nobody decides until then.
+    NotYet,
+    /// They asked for it, or stand behind who did.
+    Own,
 }
 
 /// One approval without anything that only approvers may see. In a list it has no copy of
@@ -92,6 +109,12 @@ pub struct Listed {
     pub resolution: Option<Resolution>,
     /// Whether a vote of the person who asks could count.
     pub may_vote: bool,
+    /// Why not, while it is pending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_vote: Option<NoVote>,
+    /// Why nobody's vote is counted now: what a freeze says that covers a part of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<String>,
     /// What was taken out of a bundle after people were asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub struck: Vec<StruckItem>,
@@ -201,14 +224,34 @@ impl Approval {
         now: Timestamp,
         redact: &dyn Fn(&str) -> String,
     ) -> Listed {
+        let no_vote = self.no_vote(person, people, now);
         Listed {
             asked: self.requested(redact),
             state: self.state(),
             votes: self.votes(),
             resolution: self.resolution().cloned(),
-            may_vote: self.is_pending() && self.may_vote(person, people, now),
+            may_vote: self.is_pending() && no_vote.is_none(),
+            no_vote: no_vote.filter(|_| self.is_pending()),
+            frozen: None,
             struck: self.items().iter().filter_map(struck).collect(),
         }
+    }
+
+    /// Why a vote of `person` could not count at `at`.
+    fn no_vote(
+        &self,
+        person: &PersonId,
+        people: &(impl People + ?Sized),
+        at: Timestamp,
+    ) -> Option<NoVote> {
+        if self.may_vote(person, people, at) {
+            return None;
+        }
+        if self.leaves_out(person) {
+            return Some(NoVote::Own);
+        }
+        let later = self.asked_later(person, people, at);
+        Some(later.map_or(NoVote::NotAsked, |_| NoVote::NotYet))
     }
 
     /// The approval as `person` sees it: inputs only for members of the teams asked.
@@ -239,6 +282,7 @@ fn struck(item: &Item) -> Option<StruckItem> {
 mod tests {
     use super::*;
     use crate::approvals::fixtures::{at, checked, company, person};
+    use countersign_schemas::events::EscalationStep;
     use serde_json::json;
 
     fn shown(who: &str) -> Shown {
@@ -281,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_list_holds_what_was_asked_for() {
-        let ask = |text: &str| serde_json::from_str::<ViewRequest>(text).unwrap();
+        let approval = Approval::open(&checked(), at("10:00:01")).unwrap();
         for (question, who, wants) in [
             (r#"{"op":"list"}"#, "kim", true),
             (r#"{"op":"list","mine":true}"#, "lee", true),
@@ -299,15 +343,51 @@ mod tests {
                 false,
             ),
         ] {
-            let wanted = ask(question).wants(&shown(who).listed);
-            assert_eq!(wanted, wants, "{question} for {who}");
+            let ViewRequest::List { mine, team, agent } = serde_json::from_str(question).unwrap()
+            else {
+                panic!("{question}")
+            };
+            let (team, agent) = (team.as_ref(), agent.as_ref());
+            let wanted = Wanted { mine, team, agent };
+            let holds = wanted.holds(&approval, &person(who), &company(), at("10:00:02"));
+            assert_eq!(holds, wants, "{question} for {who}");
         }
-        let id = shown("lee").listed.asked.approval_id;
-        let show = ViewRequest::Show { approval_id: id };
-        assert!(show.wants(&shown("lee").listed));
-        let intent_id = checked().intent_id;
-        let outcome = ViewRequest::Outcome { intent_id };
-        assert!(outcome.wants(&shown("lee").listed));
+    }
+
+    #[test]
+    fn a_list_of_a_team_holds_what_came_to_it_because_nobody_decided() {
+        let mut asked = checked();
+        asked.ask.as_mut().unwrap().escalation = vec![EscalationStep {
+            after_s: 60,
+            team: "heads".parse().unwrap(),
+            instead_of: vec!["support".parse().unwrap()],
+        }];
+        let approval = Approval::open(&asked, at("10:00:01")).unwrap();
+        let [heads, support] = ["heads", "support"].map(|team| team.parse().unwrap());
+        let holds = |team, now| {
+            let wanted = Wanted {
+                mine: false,
+                team: Some(team),
+                agent: None,
+            };
+            wanted.holds(&approval, &person("kim"), &company(), at(now))
+        };
+        for (now, wants) in [("10:00:02", false), ("10:01:01", true)] {
+            assert_eq!(holds(&heads, now), wants, "{now}");
+            assert!(holds(&support, now), "{now}");
+        }
+    }
+
+    #[test]
+    fn why_a_vote_cannot_count_is_told() {
+        for (who, why) in [
+            ("lee", None),
+            ("dana", Some(NoVote::Own)),
+            ("kim", Some(NoVote::NotAsked)),
+        ] {
+            let listed = shown(who).listed;
+            assert_eq!((listed.no_vote, listed.may_vote), (why, why.is_none()));
+        }
     }
 
     #[test]

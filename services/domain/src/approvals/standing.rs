@@ -72,6 +72,13 @@ impl Approval {
         }
     }
 
+    /// Whether `team` is asked at `at`: from the start, or because nobody decided until then.
+    pub(super) fn asks_team(&self, team: &TeamId, at: Timestamp) -> bool {
+        let mut open = self.escalation().iter().filter(|step| step.at <= at);
+        let mut asked = self.ask.approvers.iter();
+        asked.any(|entry| entry.team == *team) || open.any(|step| step.team == *team)
+    }
+
     /// By what right `person` votes at `at`. Nobody lends a right whose own vote may not
     /// count, and nobody lends it twice or has voted already.
     pub(super) fn standing(

@@ -7,7 +7,7 @@ use countersign_domain::approvals::{IntentOutcome, Listed, Shown, ViewReply, Vie
 use countersign_domain::windows::WindowListed;
 use countersign_runtime::bus::Bus;
 use countersign_schemas::subjects::service;
-use countersign_schemas::{ApprovalId, IntentId, PersonId, headers};
+use countersign_schemas::{AgentId, ApprovalId, IntentId, PersonId, headers};
 
 use super::Filter;
 use crate::exit::CliError;
@@ -70,12 +70,15 @@ pub(in crate::commands) async fn outcome(
     }
 }
 
-/// The time windows, and how many more there are than fit into one answer.
+/// The time windows of one agent or of all, and how many more there are than fit into one
+/// answer.
 pub(in crate::commands) async fn windows(
     bus: &Bus,
     person: &PersonId,
+    agent: Option<&AgentId>,
 ) -> Result<(Vec<WindowListed>, usize), CliError> {
-    match ask(bus, person, &ViewRequest::Windows).await? {
+    let agent = agent.cloned();
+    match ask(bus, person, &ViewRequest::Windows { agent }).await? {
         ViewReply::Windows { windows, more } => Ok((windows, more)),
         ViewReply::Shown { .. }
         | ViewReply::Listed { .. }

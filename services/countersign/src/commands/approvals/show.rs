@@ -22,6 +22,15 @@ pub(super) fn one(shown: &Shown, now: Timestamp, columns: Option<usize>) -> Stri
     }
 }
 
+/// How it stands; a freeze stands beside that, since it ends without a trace here.
+fn state(shown: &Shown) -> String {
+    let state = shown.listed.state;
+    match &shown.listed.frozen {
+        Some(frozen) => format!("{state}, and frozen: no vote is counted. {frozen}"),
+        None => state.to_string(),
+    }
+}
+
 /// What only members of the teams asked see. The digest covers all of it, so all of it is
 /// printed: what has no line of its own here stands at the end.
 fn seen(view: &ApprovalView, shown: &Shown, now: Timestamp) -> String {
@@ -31,7 +40,7 @@ fn seen(view: &ApprovalView, shown: &Shown, now: Timestamp) -> String {
     let mut lines = vec![
         ("approval", fields.text("approval_id")),
         ("about", fields.text("kind")),
-        ("state", shown.listed.state.to_string()),
+        ("state", state(shown)),
         ("agent", fields.text("agent")),
         ("requester", requester(&mut fields)),
         ("purpose", fields.text("purpose")),
@@ -243,7 +252,7 @@ fn unseen(shown: &Shown, now: Timestamp) -> String {
     let mut lines = vec![
         ("approval", asked.approval_id.to_string()),
         ("about", asked.kind.to_string()),
-        ("state", shown.listed.state.to_string()),
+        ("state", state(shown)),
         ("agent", asked.agent.to_string()),
         ("requester", format!("{} ({note})", asked.requester.id)),
         ("purpose", asked.purpose.clone()),

@@ -2,22 +2,31 @@
 
 use std::time::Duration;
 
-use countersign_domain::approvals::{Listed, Shown};
-use countersign_schemas::Timestamp;
+use countersign_domain::approvals::{Listed, NoVote, Shown};
 use countersign_schemas::events::{ApprovalItem, ApprovalState, TeamQuorum};
+use countersign_schemas::{PersonId, Timestamp};
 
 use super::vote::Cast;
 use crate::output::Output;
 
-/// The table of what waits.
-pub(super) fn list(approvals: &[Listed], more: usize, now: Timestamp, output: &Output) -> String {
+/// The table of what waits, as `me` reads it.
+pub(super) fn list(
+    approvals: &[Listed],
+    more: usize,
+    me: &PersonId,
+    now: Timestamp,
+    output: &Output,
+) -> String {
     if approvals.is_empty() {
         return "nothing waits for people".to_owned();
     }
     let head = [
         "ID", "AGENT", "TOOL", "WHAT", "ASKED", "WAITING", "LEFT", "VOTE",
     ];
-    let rows: Vec<_> = approvals.iter().map(|listed| row(listed, now)).collect();
+    let rows: Vec<_> = approvals
+        .iter()
+        .map(|listed| row(listed, me, now))
+        .collect();
     let mut text = output.table(&head, &rows);
     if more > 0 {
         text.push_str(&format!("\nand {more} more"));
@@ -25,7 +34,7 @@ pub(super) fn list(approvals: &[Listed], more: usize, now: Timestamp, output: &O
     text
 }
 
-fn row(listed: &Listed, now: Timestamp) -> Vec<String> {
+fn row(listed: &Listed, me: &PersonId, now: Timestamp) -> Vec<String> {
     let asked = &listed.asked;
     vec![
         asked.approval_id.to_string(),
@@ -35,8 +44,21 @@ fn row(listed: &Listed, now: Timestamp) -> Vec<String> {
         wanted(listed, now).1,
         span(now.since(asked.created_at)),
         span(asked.expires_at.since(now)),
-        if listed.may_vote { "you" } else { "others" }.to_owned(),
+        vote(listed, me).to_owned(),
     ]
+}
+
+/// Whose vote it waits for.
+fn vote(listed: &Listed, me: &PersonId) -> &'static str {
+    let voted = listed.votes.iter().any(|vote| vote.approver == *me);
+    match (&listed.frozen, listed.no_vote) {
+        (Some(_), _) => "frozen",
+        (None, _) if voted => "you voted",
+        (None, None) if listed.may_vote => "you",
+        (None, Some(NoVote::Own)) => "others: it is yours",
+        (None, Some(NoVote::NotYet)) => "others: you later",
+        (None, Some(NoVote::NotAsked) | None) => "others",
+    }
 }
 
 /// What is about to be read or decided, one line for each thing; nothing where there is
@@ -93,11 +115,15 @@ fn wanted(listed: &Listed, now: Timestamp) -> (String, String) {
         return (String::new(), format!("nothing: {}", listed.state));
     }
     let left = span(listed.asked.expires_at.since(now));
-    let teams = teams(&listed.asked.approvers);
-    match listed.votes.len() {
-        0 => (left, teams),
-        votes => (left, format!("{teams}; {votes} voted")),
+    let mut needs = teams(&listed.asked.approvers);
+    let votes = listed.votes.len();
+    if votes > 0 {
+        needs.push_str(&format!("; {votes} voted"));
     }
+    if listed.frozen.is_some() {
+        needs.push_str("; frozen");
+    }
+    (left, needs)
 }
 
 /// What became of each vote.
@@ -158,7 +184,7 @@ pub(in crate::commands) fn span(span: Duration) -> String {
 pub(super) mod tests {
     use super::*;
     use crate::client::golden;
-    use countersign_schemas::events::VoteChoice;
+    use countersign_schemas::events::{ApprovalResolved, VoteChoice};
 
     pub(in super::super) fn listed() -> Listed {
         Listed {
@@ -167,6 +193,8 @@ pub(super) mod tests {
             votes: Vec::new(),
             resolution: None,
             may_vote: true,
+            no_vote: None,
+            frozen: None,
             struck: Vec::new(),
         }
     }
@@ -182,6 +210,7 @@ pub(super) mod tests {
         listed.asked.items.push(other);
         listed.asked.items[0].summary = "line\u{1b}[31m two".to_owned();
         listed.may_vote = false;
+        listed.no_vote = Some(NoVote::NotAsked);
         listed
     }
 
@@ -201,11 +230,47 @@ pub(super) mod tests {
     #[test]
     fn the_list_says_what_waits_and_how_long() {
         let approvals = [listed(), several()];
-        let plain = list(&approvals, 3, now(), &Output::new(false));
-        let framed = list(&approvals, 0, now(), &Output::framed(120));
+        let list = |approvals: &[Listed], more, output: &Output| {
+            list(approvals, more, &"kim".parse().unwrap(), now(), output)
+        };
+        let plain = list(&approvals, 3, &Output::new(false));
+        let framed = list(&approvals, 0, &Output::framed(120));
         insta::assert_snapshot!(format!("{plain}\n\n{framed}"));
-        let none = list(&[], 0, now(), &Output::new(false));
+        let none = list(&[], 0, &Output::new(false));
         assert_eq!(none, "nothing waits for people");
+    }
+
+    #[test]
+    fn the_list_says_whose_vote_it_waits_for_and_why_not_yours() {
+        let told: ApprovalResolved = golden();
+        let voter = &told.votes[0].approver;
+        let other = "somebody".parse().unwrap();
+        let no = |why| Listed {
+            may_vote: false,
+            no_vote: Some(why),
+            ..listed()
+        };
+        let voted = Listed {
+            votes: told.votes.clone(),
+            ..listed()
+        };
+        let frozen = Listed {
+            frozen: Some("An operator froze all.".to_owned()),
+            ..voted.clone()
+        };
+        for (listed, me, word) in [
+            (&listed(), voter, "you"),
+            (&voted, voter, "you voted"),
+            (&voted, &other, "you"),
+            (&no(NoVote::Own), voter, "others: it is yours"),
+            (&no(NoVote::NotYet), voter, "others: you later"),
+            (&no(NoVote::NotAsked), voter, "others"),
+            (&frozen, voter, "frozen"),
+        ] {
+            assert_eq!(vote(listed, me), word);
+        }
+        let needs = wanted(&frozen, now()).1;
+        assert!(needs.ends_with("voted; frozen"), "{needs}");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::time::Duration;
 use countersign_domain::approvals::Listed;
 use countersign_runtime::bus::Bus;
 use countersign_runtime::clock::{Clock as _, SystemClock};
-use countersign_schemas::ApprovalId;
 use countersign_schemas::events::ApprovalState;
+use countersign_schemas::{ApprovalId, PersonId};
 use futures::StreamExt as _;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -120,7 +120,7 @@ pub(super) async fn run(
 ) -> Result<Exit, CliError> {
     let mut news = listen(&person.client.bus, NEWS).await?;
     let mut board = Board::default();
-    let mut screen = Screen::new(output);
+    let mut screen = Screen::new(&person.name, output);
     loop {
         match look(person, &filter, &mut board).await {
             Ok(changes) => {
@@ -173,14 +173,16 @@ async fn wait(bus: &Bus, news: &mut Live) {
 /// Where it is told: a table that is drawn anew on a terminal, a line for each change
 /// elsewhere.
 struct Screen<'a> {
+    me: &'a PersonId,
     output: &'a Output,
     endings: Vec<String>,
     away: bool,
 }
 
 impl<'a> Screen<'a> {
-    fn new(output: &'a Output) -> Self {
+    fn new(me: &'a PersonId, output: &'a Output) -> Self {
         Self {
+            me,
             output,
             endings: Vec::new(),
             away: false,
@@ -228,7 +230,7 @@ impl<'a> Screen<'a> {
 
     fn page(&self, board: &Board) -> String {
         let now = SystemClock.now();
-        let mut text = tables::list(&board.rows(), board.more, now, self.output);
+        let mut text = tables::list(&board.rows(), board.more, self.me, now, self.output);
         text.push_str("\n\n");
         for ending in &self.endings {
             text.push_str(&countersign_domain::approvals::visible(ending));
@@ -346,7 +348,8 @@ mod tests {
     #[test]
     fn a_terminal_shows_the_table_and_the_last_endings() {
         let output = Output::framed(160);
-        let mut screen = Screen::new(&output);
+        let me = "kim".parse().unwrap();
+        let mut screen = Screen::new(&me, &output);
         let mut board = Board::default();
         let [a, b] = IDS;
         board.take(vec![one(a)], 0, Vec::new());

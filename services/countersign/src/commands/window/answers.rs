@@ -131,7 +131,8 @@ impl Awaited for Opened<'_> {
     }
 
     async fn look(&mut self) -> Option<Answered> {
-        let (windows, _) = self.person.windows().await.unwrap_or_default();
+        let found = self.person.windows(Some(self.agent)).await;
+        let (windows, _) = found.unwrap_or_default();
         let mut windows = windows.iter();
         match windows.find(|window| is_of(&window.window_id, self.sequence)) {
             Some(window) => Some(Answered::stands(window)),

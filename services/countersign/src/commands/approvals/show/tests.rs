@@ -58,6 +58,18 @@ fn one_approval_is_told_whole_and_harmless() {
 }
 
 #[test]
+fn a_freeze_stands_beside_the_state() {
+    let mut frozen = shown(Some(view()));
+    frozen.listed.frozen = Some("An operator froze all at 10:05.".to_owned());
+    for view in [frozen.view.take(), None] {
+        frozen.view = view;
+        let text = one(&frozen, now(), None);
+        let state = "pending, and frozen: no vote is counted. An operator froze all at 10:05.";
+        assert!(text.contains(state), "{text}");
+    }
+}
+
+#[test]
 fn several_items_are_told_one_by_one() {
     let mut several = view();
     let item = several["items"][0].clone();
