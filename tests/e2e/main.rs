@@ -14,6 +14,7 @@ mod proofs;
 mod reconcile;
 mod repeats;
 mod strangers;
+mod tampering;
 mod votes;
 mod windows;
 mod workers;

@@ -213,6 +213,9 @@ pub struct ArchiveCommitted {
     pub positions: Vec<StreamPosition>,
     /// The key that signed the entry.
     pub signer: String,
+    /// The signed checkpoint for those rows, in the form of C2SP tlog-checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
 }
 
 /// Messages were purged from a stream.

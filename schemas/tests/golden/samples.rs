@@ -651,6 +651,7 @@ fn archive() -> Vec<Sample> {
                 seq: 40_001,
             }],
             signer: "countersign.example.com+0d9e".to_owned(),
+            checkpoint: Some("northwind\n48211\ncm9vdA==\n\n\u{2014} northwind c2ln\n".to_owned()),
         }),
         sample(ArchivePurged {
             schema_version: 1,

@@ -12,7 +12,7 @@ use countersign_domain::archive::{
     BadPlace, ChainState, Entry, EntryError, EntryKind, FileEntry, Files, Leaves, ManifestKey,
     ManifestPublicKeys, Position, Removed, Row, Span, Walked, leaf, verify_chain,
 };
-use countersign_domain::merkle::Tree;
+use countersign_domain::merkle::{Checkpoint, CheckpointError, Node, Tree};
 use countersign_schemas::{Digest, Incarnation, Stream, Timestamp};
 
 use crate::encode::{About, EncodeError, write_file};
@@ -21,6 +21,8 @@ use crate::merge::Merged;
 use crate::root::{Created, Root, StoreError};
 use crate::state::State;
 use crate::tidy::{Tidier, TidyLimits};
+use crate::tiles::{self, CHECKPOINT, Tiles};
+use crate::verify::Published;
 
 /// Rows of one stored message: its own, and before it one for a gap, if there was one.
 #[derive(Debug, Clone)]
@@ -69,6 +71,9 @@ pub enum CommitError {
     /// The entry could not be signed.
     #[error(transparent)]
     Entry(#[from] EntryError),
+    /// The checkpoint could not be signed.
+    #[error("cannot sign a checkpoint: {0}")]
+    Checkpoint(#[from] CheckpointError),
     /// A test stopped the writer.
     #[error(transparent)]
     Stopped(#[from] Stopped),
@@ -81,12 +86,23 @@ pub struct WriterOptions {
     pub dir: PathBuf,
     /// The state file outside it.
     pub state_file: PathBuf,
+    /// The name of the log in its checkpoints: that of the deployment.
+    pub origin: String,
     /// Signs the entries.
     pub key: ManifestKey,
     /// Every key that may have signed them, this one's included.
     pub pinned: ManifestPublicKeys,
     /// Asked after each step.
     pub hooks: Hooks,
+}
+
+/// The end of an archive, as the world is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// The chain of its entries.
+    pub(crate) chain: ChainState,
+    /// The signed checkpoint; none while it is empty.
+    pub(crate) checkpoint: Option<String>,
 }
 
 /// The writer of an archive, standing at its end.
@@ -96,6 +112,8 @@ pub struct Writer {
     options: WriterOptions,
     head: ChainState,
     files: Files,
+    tiles: Tiles,
+    checkpoint: Option<String>,
 }
 
 impl Writer {
@@ -106,28 +124,35 @@ impl Writer {
     /// that was tampered with is not written to.
     pub fn open(options: WriterOptions) -> Result<Self, CommitError> {
         let root = Root::prepare(&options.dir)?;
-        let entries = root.entries()??;
         let state = State::read(&options.state_file)?;
         let anchors: Vec<_> = state
             .iter()
             .map(|state| state.anchor(&options.state_file))
+            .chain(Published::read(&root, &options.pinned)?.anchor())
             .collect();
+        // Read last: another archiver at work writes the entry before it tells of it.
+        let entries = root.entries()??;
         let bytes = entries.iter().map(Vec::as_slice);
+        let walked = verify_chain(bytes, &options.pinned, &anchors)?;
+        let tiles = Tiles::open(&root, &walked)?;
         let Walked {
             state: head, files, ..
-        } = verify_chain(bytes, &options.pinned, &anchors)?;
+        } = walked;
         if state.is_none() && head.n > 0 {
             tracing::warn!(
                 state_file = %options.state_file.display(),
                 "the state file is missing: whether the archive's tail was cut cannot be told"
             );
         }
-        let writer = Self {
+        let mut writer = Self {
             root,
             options,
             head,
             files,
+            tiles,
+            checkpoint: None,
         };
+        writer.publish()?;
         writer.remember()?;
         Ok(writer)
     }
@@ -150,6 +175,14 @@ impl Writer {
         Tidier::new(self.root.clone(), self.options.pinned.clone(), at, limits)
     }
 
+    /// Where the archive ends, and the checkpoint that signs for it.
+    pub(crate) fn end(&self) -> Head {
+        Head {
+            chain: self.head.clone(),
+            checkpoint: self.checkpoint.clone(),
+        }
+    }
+
     /// The name under which entries are signed.
     #[must_use]
     pub fn signer(&self) -> String {
@@ -169,8 +202,9 @@ impl Writer {
         let mut files = Vec::new();
         let mut positions = self.head.positions.clone();
         let mut tree = self.head.tree.clone();
+        let mut leaves = Vec::new();
         for mut part in parts {
-            part.number(&mut tree);
+            part.number(&mut tree, &mut leaves);
             files.push(self.write_part(&part)?);
             move_position(&mut positions, part);
         }
@@ -185,7 +219,7 @@ impl Writer {
             tree,
             signer: String::new(),
         };
-        self.commit_entry(entry)?;
+        self.commit_entry(entry, &leaves)?;
         Ok(true)
     }
 
@@ -222,15 +256,39 @@ impl Writer {
             tree: self.head.tree.clone(),
             signer: String::new(),
         };
-        self.commit_entry(entry)?;
+        self.commit_entry(entry, &[])?;
         Ok(true)
     }
 
-    fn commit_entry(&mut self, entry: Entry) -> Result<(), CommitError> {
+    fn commit_entry(&mut self, entry: Entry, leaves: &[Node]) -> Result<(), CommitError> {
+        let before = self.head.tree.size();
         self.write_entry(entry)?;
         self.options.hooks.after(Step::Committed)?;
+        self.tiles.append(&self.root, leaves)?;
+        self.options.hooks.after(Step::TilesWritten)?;
+        self.publish()?;
+        self.options.hooks.after(Step::CheckpointWritten)?;
         self.remember()?;
         self.options.hooks.after(Step::StateWritten)?;
+        tiles::collect(&self.root, before, self.head.tree.size());
+        Ok(())
+    }
+
+    /// Signs for the archive's end, all of whose tiles are there, and says so in the file
+    /// `checkpoint`, unless another archiver has signed for more.
+    fn publish(&mut self) -> Result<(), CommitError> {
+        if self.head.n == 0 {
+            return Ok(());
+        }
+        let tree = &self.head.tree;
+        let note = self.options.key.checkpoint(&self.options.origin, tree)?;
+        let there = tiles::read_checkpoint(&self.root)?;
+        let there = there.and_then(|note| self.options.pinned.open_checkpoint(&note).ok());
+        let ours = Checkpoint::of(&self.options.origin, tree);
+        if there.is_none_or(|there| there.size <= ours.size && there != ours) {
+            self.root.replace(CHECKPOINT, &note)?;
+        }
+        self.checkpoint = Some(note);
         Ok(())
     }
 
@@ -302,6 +360,7 @@ impl Writer {
                 return Err(BadPlace::FileChanged {
                     n: self.head.n.saturating_add(1),
                     path: entry.path.clone(),
+                    row: None,
                     found,
                 }
                 .into());
@@ -332,7 +391,7 @@ impl Writer {
     }
 
     fn remember(&self) -> Result<(), CommitError> {
-        if let Some(state) = State::of(&self.head) {
+        if let Some(state) = State::of(&self.head, self.checkpoint.clone()) {
             state.write(&self.options.state_file)?;
         }
         Ok(())
@@ -429,11 +488,13 @@ impl Part {
     }
 
     /// Gives each row its place in the whole archive, and to the tree its leaf.
-    fn number(&mut self, tree: &mut Tree) {
+    fn number(&mut self, tree: &mut Tree, leaves: &mut Vec<Node>) {
         self.first_leaf = tree.size();
         for row in &mut self.rows {
             row.leaf_index = i64::try_from(tree.size()).unwrap_or(i64::MAX);
-            tree.push(leaf(row));
+            let leaf = leaf(row);
+            tree.push(leaf);
+            leaves.push(leaf);
         }
     }
 }

@@ -63,13 +63,18 @@ impl<'a> Rows<'a> {
 
     /// Number in the whole archive, and hash, of the row at this place.
     pub(crate) fn leaf(&self, row: usize) -> Option<(u64, Node)> {
+        let (index, bytes) = self.canonical(row)?;
+        Some((index, leaf_hash(Digest::of_bytes(&bytes).as_bytes())))
+    }
+
+    /// Number in the whole archive, and canonical form, of the row at this place.
+    pub(crate) fn canonical(&self, row: usize) -> Option<(u64, Vec<u8>)> {
         let index = get(row, self.leaf_index, |at| self.leaf_index.value(at))?;
         let bytes = leaf_bytes(|place, column| match self.columns.get(place) {
             Some(Some(values)) => values.cell(row),
             _ => nothing(column.kind),
         });
-        let hash = leaf_hash(Digest::of_bytes(&bytes).as_bytes());
-        Some((u64::try_from(index).ok()?, hash))
+        Some((u64::try_from(index).ok()?, bytes))
     }
 }
 

@@ -15,6 +15,10 @@ pub enum Step {
     EntryWritten,
     /// The entry has its number: the rows are committed.
     Committed,
+    /// The tiles of the hash tree hold the rows.
+    TilesWritten,
+    /// The checkpoint signs for the rows.
+    CheckpointWritten,
     /// The state file outside the archive knows the entry.
     StateWritten,
 }
@@ -26,6 +30,8 @@ impl Step {
         Self::FileLinked,
         Self::EntryWritten,
         Self::Committed,
+        Self::TilesWritten,
+        Self::CheckpointWritten,
         Self::StateWritten,
     ];
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::Info as ConsumerInfo;
 use async_nats::jetstream::stream::{Info, Stream as Handle};
-use countersign_domain::archive::{ChainState, Gates, Keep, OpenWork};
+use countersign_domain::archive::{Gates, Keep, OpenWork};
 use countersign_domain::keys::HmacKey;
 use countersign_runtime::bus::layout::DURABLES;
 use countersign_runtime::bus::{
@@ -24,6 +24,7 @@ use futures::StreamExt as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::commit::Head;
 use crate::metrics;
 use crate::reader::observe;
 
@@ -60,7 +61,7 @@ impl Default for JanitorLimits {
 pub(crate) async fn run(
     context: ServiceContext,
     limits: JanitorLimits,
-    heads: watch::Receiver<ChainState>,
+    heads: watch::Receiver<Head>,
     key: Arc<HmacKey>,
 ) {
     let part = context.health.part("janitor");
@@ -107,7 +108,7 @@ fn take(open: &mut OpenWork, message: &StoredMessage) {
 struct Janitor {
     context: ServiceContext,
     limits: JanitorLimits,
-    heads: watch::Receiver<ChainState>,
+    heads: watch::Receiver<Head>,
     /// By which the manifest knows a message again.
     key: Arc<HmacKey>,
     /// What goes on; `None` while that is not known.
@@ -206,7 +207,7 @@ impl Janitor {
 
     /// How far `stream` is archived; 0 unless it is the very stream that was archived.
     async fn archived(&self, stream: Stream, last: u64) -> Result<u64, BusError> {
-        let head = self.heads.borrow().clone();
+        let head = self.heads.borrow().chain.clone();
         let Some(position) = head.position(stream.name()) else {
             return Ok(0);
         };

@@ -26,22 +26,28 @@ pub(crate) struct LeafHashes<'a> {
 }
 
 impl<'a> LeafHashes<'a> {
-    /// Over these files, which make up an archive.
-    pub(crate) fn new(root: &'a Root, files: impl Iterator<Item = &'a FileEntry>) -> Self {
-        let mut files: Vec<_> = files.collect();
+    /// From row `next` on, over these files, which make up an archive.
+    pub(crate) fn new(
+        root: &'a Root,
+        files: impl Iterator<Item = &'a FileEntry>,
+        next: u64,
+    ) -> Self {
+        let ends = |file: &FileEntry| file.leaves.last().is_some_and(|leaves| leaves.last < next);
+        let mut files: Vec<_> = files.filter(|file| !ends(file)).collect();
         files.sort_by_key(|file| first(file));
         Self {
             root,
             waiting: files.into_iter().peekable(),
             open: BinaryHeap::new(),
-            next: 0,
+            next,
         }
     }
 
     /// The hash of the next row; `None` after the last.
     pub(crate) fn next(&mut self) -> Result<Option<Node>, BadPlace> {
         while let Some(file) = self.waiting.next_if(|file| first(file) <= self.next) {
-            self.open.extend(Open::new(self.root, file)?.map(Reverse));
+            self.open
+                .extend(Open::at(self.root, file, self.next)?.map(Reverse));
         }
         let Some(Reverse(mut file)) = self.open.pop() else {
             return match self.waiting.peek() {
@@ -84,8 +90,8 @@ struct Open<'a> {
 }
 
 impl<'a> Open<'a> {
-    /// At the first row; `None` if there is none.
-    fn new(root: &Root, entry: &'a FileEntry) -> Result<Option<Self>, BadPlace> {
+    /// At its first row from `next` on; `None` if there is none.
+    fn at(root: &Root, entry: &'a FileEntry, next: u64) -> Result<Option<Self>, BadPlace> {
         let reader = File::open(root.path(&entry.path))
             .ok()
             .and_then(|file| ParquetRecordBatchReaderBuilder::try_new(file).ok())
@@ -98,7 +104,13 @@ impl<'a> Open<'a> {
             leaf: 0,
             hash: Node::default(),
         };
-        Ok(open.advance()?.then_some(open))
+        let before = first(entry) < next;
+        while open.advance()? {
+            if !before || open.leaf >= next {
+                return Ok(Some(open));
+            }
+        }
+        Ok(None)
     }
 
     /// Moves to the next row. Returns whether there was one.

@@ -17,13 +17,16 @@ mod leaves;
 mod lookup;
 mod merge;
 pub mod metrics;
+mod prove;
 mod reader;
 mod root;
 mod service;
 mod settings;
 mod state;
 mod tidy;
+mod tiles;
 mod verify;
+mod witness;
 
 pub use batch::BatchLimits;
 pub use commit::{CommitError, Item, Writer, WriterOptions};
@@ -31,13 +34,16 @@ pub use hooks::{Hooks, Step, Stopped};
 pub use janitor::JanitorLimits;
 pub use lookup::{FingerprintReply, FingerprintRequest, Keys, LOOK_UPS_MAX};
 pub use merge::{MergeError, Merged};
+pub use prove::{Proofs, ProveError, RowProof, canonical_rows, prove_rows};
 pub use reader::SharedScrub;
 pub use root::{Created, Root, StoreError};
 pub use service::run;
 pub use settings::Settings;
 pub use state::State;
 pub use tidy::TidyLimits;
+pub use tiles::read_note;
 pub use verify::{Report, VerifyError, verify};
+pub use witness::WITNESSED;
 
 /// The name of the service: of its credential and its binary.
 pub const NAME: &str = "audit-archiver";

@@ -5,7 +5,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_domain::archive::ChainState;
 use countersign_domain::keys::HmacKey;
 use countersign_runtime::bus::metrics::alarm;
 use countersign_runtime::health::HealthPart;
@@ -17,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::announce;
 use crate::batch::{Batch, Held};
-use crate::commit::{CommitError, Writer};
+use crate::commit::{CommitError, Head, Writer};
 use crate::janitor;
 use crate::lookup;
 use crate::merge::Merged;
@@ -25,6 +24,7 @@ use crate::metrics;
 use crate::reader::{Reader, ReaderEnd, SHARE_BYTES, connects, observe};
 use crate::settings::Settings;
 use crate::tidy::{Tidier, TidyError};
+use crate::witness;
 
 /// How often each stream is compared with the archive while it is read.
 const COMPARE_EVERY: Duration = Duration::from_secs(5);
@@ -68,8 +68,10 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
     if let Some(keys) = &settings.keys {
         lookup::start(&context, keys.clone());
     }
-    let (announced, heads) = watch::channel(writer.head().clone());
+    let (announced, heads) = watch::channel(writer.end());
     let archived = heads.clone();
+    let (places, pinned) = (settings.witnesses.clone(), settings.writer.pinned.clone());
+    let witnessing = tokio::spawn(witness::run(places, pinned, heads.clone()));
     let announcer = tokio::spawn(announce::run(context.clone(), writer.signer(), heads));
     let cleaner = janitor::run(
         context.clone(),
@@ -107,6 +109,7 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
     drop(announced);
     drop(merged);
     finish(announcer).await;
+    finish(witnessing).await;
     tidying.abort();
     cleaning.abort();
     ended
@@ -158,15 +161,16 @@ fn untidy(error: &TidyError) {
     alarm("archive_tidy", &error.to_string());
 }
 
-/// Lets the last announcement through, unless NATS is away: the next start repeats it.
-async fn finish(announcer: JoinHandle<()>) {
-    let stop = announcer.abort_handle();
-    match timeout(LAST_WORD, announcer).await {
+/// Lets the last word about the archive's end through, unless NATS or a disk is away: the
+/// next start repeats it.
+async fn finish(telling: JoinHandle<()>) {
+    let stop = telling.abort_handle();
+    match timeout(LAST_WORD, telling).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "the announcer of commits ended badly"),
+        Ok(Err(error)) => tracing::error!(%error, "telling of commits ended badly"),
         Err(_) => {
             stop.abort();
-            tracing::warn!("the last commit is announced at the next start");
+            tracing::warn!("the last commit is told at the next start");
         }
     }
 }
@@ -214,7 +218,7 @@ struct Session<'a> {
     context: &'a ServiceContext,
     settings: &'a Settings,
     health: &'a HealthPart,
-    announced: &'a watch::Sender<ChainState>,
+    announced: &'a watch::Sender<Head>,
     key: &'a Arc<HmacKey>,
 }
 
@@ -225,6 +229,13 @@ impl Session<'_> {
         writer: Writer,
         merged: &mut mpsc::Receiver<Merged>,
     ) -> (End, Option<Writer>) {
+        // What a commit that went wrong after its entry has not told.
+        self.announced.send_if_modified(|told| {
+            let end = writer.end();
+            let news = *told != end;
+            *told = end;
+            news
+        });
         let mut readers = JoinSet::new();
         let received = match self.start_readers(&writer, &mut readers).await {
             Ok(received) => received,
@@ -388,7 +399,7 @@ impl Work<'_> {
             .map_err(|error| End::Again(format!("a commit ended badly: {error}")))?;
         let committed = done.map_err(commit_end)?;
         if committed {
-            self.session.announced.send_replace(writer.head().clone());
+            self.session.announced.send_replace(writer.end());
         }
         self.writer = Some(writer);
         Ok(committed)
@@ -430,9 +441,10 @@ fn reader_end(ended: Result<ReaderEnd, tokio::task::JoinError>) -> End {
 
 fn commit_end(error: CommitError) -> End {
     match error {
-        CommitError::Damaged(_) | CommitError::Stopped(_) | CommitError::Entry(_) => {
-            End::Fatal(ServiceError::failed(error))
-        }
+        CommitError::Damaged(_)
+        | CommitError::Stopped(_)
+        | CommitError::Entry(_)
+        | CommitError::Checkpoint(_) => End::Fatal(ServiceError::failed(error)),
         CommitError::Lost(_) => End::Again(error.to_string()),
         CommitError::Order { .. } | CommitError::Store(_) | CommitError::Encode(_) => {
             alarm("archive_commit", &error.to_string());

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ pub struct Settings {
     pub janitor: JanitorLimits,
     /// When the archive is put in order.
     pub tidy: TidyLimits,
+    /// Directories elsewhere that keep each checkpoint too.
+    pub witnesses: Vec<PathBuf>,
     /// Redacts every row.
     pub scrub: SharedScrub,
     /// The keys by which look-ups are answered; `None` answers none.
@@ -57,6 +59,7 @@ impl Settings {
             writer: WriterOptions {
                 dir: own.dir.clone(),
                 state_file: own.state_file.clone(),
+                origin: config.deployment.name.to_string(),
                 key,
                 pinned,
                 hooks: Hooks::default(),
@@ -72,6 +75,7 @@ impl Settings {
                     .then(|| Duration::from_secs(own.compact_after_s)),
                 grace: Duration::from_secs(own.file_grace_s),
             },
+            witnesses: own.witnesses.clone(),
             scrub: Arc::new(redactor.clone()),
             keys: Some(Keys {
                 dir: keys.clone(),

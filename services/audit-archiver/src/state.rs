@@ -22,16 +22,20 @@ pub struct State {
     pub entry_digest: Digest,
     /// Rows in the whole archive after it.
     pub tree_size: u64,
+    /// The signed checkpoint for them, for whoever has no archive at hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
 }
 
 impl State {
     /// The state after the last entry of a chain, if there is one.
     #[must_use]
-    pub fn of(chain: &ChainState) -> Option<Self> {
+    pub fn of(chain: &ChainState, checkpoint: Option<String>) -> Option<Self> {
         Some(Self {
             n: chain.n,
             entry_digest: chain.digest?,
             tree_size: chain.tree.size(),
+            checkpoint,
         })
     }
 
@@ -68,11 +72,8 @@ impl State {
     /// The same as a statement about the chain.
     #[must_use]
     pub fn anchor(&self, path: &Path) -> Anchor {
-        Anchor {
-            source: format!("the state file {}", path.display()),
-            n: self.n,
-            entry_digest: self.entry_digest,
-        }
+        let source = format!("the state file {}", path.display());
+        Anchor::entry(source, self.n, self.entry_digest)
     }
 }
 
@@ -90,6 +91,7 @@ mod tests {
                 n,
                 entry_digest: Digest::of_bytes(b"x"),
                 tree_size: n * 2,
+                checkpoint: (n == 2).then(|| "note\n".to_owned()),
             };
             state.write(&path).unwrap();
             assert_eq!(State::read(&path).unwrap(), Some(state));

@@ -37,6 +37,7 @@ impl Place {
         WriterOptions {
             dir: self.archive(),
             state_file: self.state_file(),
+            origin: "northwind".to_owned(),
             key: key(),
             pinned: key().public(),
             hooks,

@@ -11,6 +11,8 @@ use countersign_domain::merkle::Tree;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde::Serialize;
 
+pub(crate) use self::published::Published;
+use self::published::{TileCheck, TileLeaves};
 use crate::leaves::LeafHashes;
 use crate::root::{Root, StoreError};
 
@@ -52,6 +54,8 @@ pub struct Report {
     pub anchors: usize,
     /// Whether the end of the archive is proved by at least one of them.
     pub tail_proved: bool,
+    /// Those that prove it.
+    pub proved_by: Vec<String>,
 }
 
 /// Recomputes everything that can be recomputed.
@@ -68,8 +72,11 @@ pub fn verify(
         return Err(VerifyError::NoKey);
     }
     let root = Root::open(dir)?;
+    // In this order: an archiver at work writes the entry first.
+    let published = Published::read(&root, keys)?;
     let bytes = root.entries()??;
-    let walked = verify_chain(bytes.iter().map(Vec::as_slice), keys, anchors)?;
+    let all = [anchors, published.anchor().as_slice()].concat();
+    let walked = verify_chain(bytes.iter().map(Vec::as_slice), keys, &all)?;
     for entry in &walked.entries {
         for file in &entry.files {
             // A file that was replaced may be gone.
@@ -78,7 +85,8 @@ pub fn verify(
             }
         }
     }
-    verify_rows(&root, &walked)?;
+    let rows = published.rows(&walked, anchors)?;
+    verify_rows(&root, &walked, rows)?;
     if anchors.is_empty() && !allow_unanchored {
         return Err(VerifyError::TailNotProvable);
     }
@@ -86,40 +94,55 @@ pub fn verify(
 }
 
 fn report(walked: &Walked, anchors: &[Anchor]) -> Report {
+    let about_end = |anchor: &&Anchor| anchor.is_about_end(&walked.state);
+    let proved_by = anchors.iter().filter(about_end);
+    let proved_by: Vec<_> = proved_by.map(|anchor| anchor.source.clone()).collect();
     Report {
         entries: walked.state.n,
         files: u64::try_from(walked.files.len()).unwrap_or(u64::MAX),
         rows: walked.state.tree.size(),
         bytes: walked.files.iter().map(|file| file.bytes).sum(),
         anchors: anchors.len(),
-        tail_proved: anchors.iter().any(|anchor| anchor.n == walked.state.n),
+        tail_proved: !proved_by.is_empty(),
+        proved_by,
     }
 }
 
-/// Grows the tree over all rows again and compares it with what each entry says.
-fn verify_rows(root: &Root, walked: &Walked) -> Result<(), BadPlace> {
-    let mut leaves = LeafHashes::new(root, walked.files.iter());
+/// Grows the tree over all rows again and compares it with what each entry says, and its
+/// tiles with those that were published.
+fn verify_rows(root: &Root, walked: &Walked, published: u64) -> Result<(), VerifyError> {
+    let mut leaves = LeafHashes::new(root, walked.files.iter(), 0);
+    let mut tiles = TileCheck::new(root, published);
     let mut tree = Tree::default();
+    let mut hashes = Vec::new();
     for entry in &walked.entries {
         if entry.kind != EntryKind::Add {
             continue;
         }
         while tree.size() < entry.tree.size() {
             match leaves.next()? {
-                Some(leaf) => tree.push(leaf),
-                None => return Err(BadPlace::Tree { n: entry.n }),
+                Some(leaf) => {
+                    tree.push(leaf);
+                    hashes.push(leaf);
+                }
+                None => return Err(BadPlace::Tree { n: entry.n }.into()),
             }
         }
         if tree != entry.tree {
-            return Err(BadPlace::Tree { n: entry.n });
+            return Err(BadPlace::Tree { n: entry.n }.into());
+        }
+        // Only now are they known to be those that were signed for.
+        for leaf in hashes.drain(..) {
+            tiles.push(leaf)?;
         }
     }
     match leaves.next()? {
-        None => Ok(()),
+        None => tiles.finish(),
         Some(_) => Err(BadPlace::Row {
             leaf: tree.size(),
             what: "no entry counts it".to_owned(),
-        }),
+        }
+        .into()),
     }
 }
 
@@ -130,7 +153,14 @@ fn verify_file(root: &Root, entry: &Entry, file: &FileEntry) -> Result<(), Verif
         digest => digest?,
     };
     if found != file.sha256 {
-        return Err(BadPlace::FileChanged { n, path, found }.into());
+        let row = first_changed_row(root, file, entry.tree.size());
+        return Err(BadPlace::FileChanged {
+            n,
+            path,
+            row,
+            found,
+        }
+        .into());
     }
     let rows = count_rows(root, file);
     if rows != Some(file.rows) || bytes != file.bytes {
@@ -145,11 +175,29 @@ fn verify_file(root: &Root, entry: &Entry, file: &FileEntry) -> Result<(), Verif
     Ok(())
 }
 
+/// The first row of a changed file that is not what its tile says, if the file can still be
+/// read. Only a hint: the tiles are compared with what was signed when every file is whole.
+fn first_changed_row(root: &Root, file: &FileEntry, size: u64) -> Option<u64> {
+    let [rows] = file.leaves.as_slice() else {
+        return None;
+    };
+    let mut found = LeafHashes::new(root, std::iter::once(file), rows.first);
+    let mut leaves = TileLeaves::new(root, size);
+    (rows.first..=rows.last).find_map(|row| match (found.next(), leaves.get(row)) {
+        (Ok(Some(is)), Some(should)) if is == should => None,
+        (Ok(_), Some(_)) => Some(Some(row)),
+        // Another row stands there; before the first, nothing could be read at all.
+        (Err(_), Some(_)) if row > rows.first => Some(Some(row)),
+        _ => Some(None),
+    })?
+}
+
 fn count_rows(root: &Root, file: &FileEntry) -> Option<u64> {
     let file = File::open(root.path(&file.path)).ok()?;
     let reader = SerializedFileReader::new(file).ok()?;
     u64::try_from(reader.metadata().file_metadata().num_rows()).ok()
 }
 
+mod published;
 #[cfg(test)]
 mod tests;

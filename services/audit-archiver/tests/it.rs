@@ -121,6 +121,7 @@ impl Fixture {
             writer: WriterOptions {
                 dir: self.archive(),
                 state_file: self.state_file(),
+                origin: "northwind".to_owned(),
                 pinned: key.public(),
                 key,
                 hooks,
@@ -135,6 +136,7 @@ impl Fixture {
                 compact_after: None,
                 grace: Duration::from_secs(3_600),
             },
+            witnesses: vec![self.dir.path().to_owned()],
             scrub: Arc::new(Planted),
             keys: None,
         }
@@ -339,8 +341,15 @@ async fn dying_at_any_step_loses_and_doubles_nothing() -> Result<()> {
         });
         let running = fixture.run(hooks).await?;
         if round % 2 == 1 {
-            // The first commit passes; the next messages meet the failure.
-            stored += publish(&bus, 11).await?;
+            // The first commit passes; whatever comes after it meets the failure.
+            let more = async {
+                let mut more = 0;
+                while !running.task.is_finished() {
+                    more += publish(&bus, 1).await?;
+                }
+                anyhow::Ok(more)
+            };
+            stored += tokio::time::timeout(PATIENCE, more).await??;
         }
         let died = tokio::time::timeout(PATIENCE, running.task).await??;
         ensure!(died.is_err(), "it was to die after {step:?}");

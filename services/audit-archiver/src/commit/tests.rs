@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::tests::{Place, item, items};
+use crate::tests::{Place, item, items, key};
+use crate::tiles::read_note;
+use crate::verify::{Report, verify};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -172,6 +174,14 @@ fn deliver(writer: &Writer, stored: [u64; 3]) -> Vec<Item> {
     batch
 }
 
+/// The archive as `audit verify` sees it.
+fn whole(place: &Place) -> Report {
+    let path = place.state_file();
+    let state = State::read(&path).unwrap();
+    let anchors: Vec<_> = state.iter().map(|state| state.anchor(&path)).collect();
+    verify(&place.archive(), &key().public(), &anchors, true).unwrap()
+}
+
 fn run_rounds(rounds: &[Round]) {
     let place = Place::new();
     let mut stored = [0_u64; 3];
@@ -192,6 +202,8 @@ fn run_rounds(rounds: &[Round]) {
             Ok(_) | Err(CommitError::Stopped(_)) => {}
             Err(error) => panic!("{error}"),
         }
+        // Wherever it died, nothing looks tampered with.
+        whole(&place);
     }
     let mut writer = place.writer();
     let batch = deliver(&writer, stored);
@@ -212,6 +224,82 @@ fn run_rounds(rounds: &[Round]) {
         .collect();
     assert_eq!(rows.len(), distinct.len(), "a row is there twice");
     assert_eq!(distinct, wanted);
+    let report = whole(&place);
+    assert!(report.tail_proved || rows.is_empty());
+    assert_eq!(published(&place), u64::try_from(rows.len()).unwrap());
+}
+
+/// How many rows the checkpoint signs for.
+fn published(place: &Place) -> u64 {
+    let note = read_note(&place.archive().join(CHECKPOINT)).unwrap();
+    note.map_or(0, |note| {
+        key().public().open_checkpoint(&note).unwrap().size
+    })
+}
+
+/// Every file under `tile`, relative to the archive.
+fn tiles(place: &Place) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut dirs = vec![place.archive().join("tile")];
+    while let Some(dir) = dirs.pop() {
+        for item in std::fs::read_dir(dir).into_iter().flatten() {
+            let path = item.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else {
+                let path = path.strip_prefix(place.archive()).unwrap();
+                found.insert(path.display().to_string());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn unfinished_tiles_go_when_the_full_one_is_there() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    commit(&mut writer, items(Stream::Events, 1..=200)).unwrap();
+    commit(&mut writer, items(Stream::Events, 201..=255)).unwrap();
+    let partial = ["tile/0/000.p/200", "tile/0/000.p/255"].map(str::to_owned);
+    assert_eq!(tiles(&place), partial.into());
+    commit(&mut writer, items(Stream::Events, 256..=520)).unwrap();
+    let full = [
+        "tile/0/000",
+        "tile/0/001",
+        "tile/0/002.p/8",
+        "tile/1/000.p/2",
+    ];
+    assert_eq!(tiles(&place), full.map(str::to_owned).into());
+    assert_eq!(whole(&place).rows, 520);
+}
+
+#[test]
+fn an_interrupted_collection_and_lost_tiles_are_made_good_at_the_next_start() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    commit(&mut writer, items(Stream::Events, 1..=300)).unwrap();
+    let complete = tiles(&place);
+    std::fs::create_dir(place.archive().join("tile/0/000.p")).unwrap();
+    drop(place.writer());
+    assert_eq!(tiles(&place), complete);
+    assert!(!place.archive().join("tile/0/000.p").exists());
+    std::fs::remove_dir_all(place.archive().join("tile")).unwrap();
+    drop(place.writer());
+    assert_eq!(tiles(&place), complete);
+    whole(&place);
+}
+
+#[test]
+fn a_tile_that_was_changed_is_not_written_on() {
+    let place = Place::new();
+    commit(&mut place.writer(), items(Stream::Events, 1..=3)).unwrap();
+    let path = place.archive().join("tile/0/000.p/3");
+    std::fs::write(&path, [0; 96]).unwrap();
+    let error = Writer::open(place.options(Hooks::default())).unwrap_err();
+    let named = matches!(&error, CommitError::Damaged(BadPlace::TileChanged { path })
+        if path == "tile/0/000.p/3");
+    assert!(named, "{error}");
 }
 
 proptest! {

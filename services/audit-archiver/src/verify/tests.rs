@@ -10,6 +10,7 @@ use super::*;
 use crate::encode::{About, write_file};
 use crate::state::State;
 use crate::tests::{Place, items, key};
+use crate::tiles::CHECKPOINT;
 
 /// An archive of three entries.
 fn archive() -> Place {
@@ -111,6 +112,9 @@ fn a_cut_tail_is_named_and_without_an_anchor_it_is_not_called_whole() {
         bad(&place),
         BadPlace::TailCut { end: 2, n: 3, .. }
     ));
+    // Nothing is left that was signed for the third entry.
+    fs::write(place.archive().join(CHECKPOINT), checkpoint_of(&place, 2)).unwrap();
+    fs::remove_file(place.archive().join("tile/0/000.p/9")).unwrap();
     let blind = |allow| verify(&place.archive(), &key().public(), &[], allow);
     assert!(matches!(blind(false), Err(VerifyError::TailNotProvable)));
     let report = blind(true).unwrap();
@@ -120,13 +124,103 @@ fn a_cut_tail_is_named_and_without_an_anchor_it_is_not_called_whole() {
 #[test]
 fn an_old_anchor_proves_no_tail() {
     let place = archive();
-    let old = Anchor {
-        source: "a witness".to_owned(),
-        n: 1,
-        entry_digest: Digest::of_bytes(&fs::read(entry_path(&place, 1)).unwrap()),
-    };
+    let digest = Digest::of_bytes(&fs::read(entry_path(&place, 1)).unwrap());
+    let old = Anchor::entry("a witness".to_owned(), 1, digest);
     let report = verify(&place.archive(), &key().public(), &[old], false).unwrap();
     assert!(!report.tail_proved);
+}
+
+/// The checkpoint as it was after entry `n`.
+fn checkpoint_of(place: &Place, n: usize) -> String {
+    let tree = &place.entries()[n - 1].tree;
+    key().checkpoint("northwind", tree).unwrap()
+}
+
+#[test]
+fn a_checkpoint_of_more_rows_than_there_are_shows_the_cut_without_any_anchor() {
+    let place = archive();
+    fs::remove_file(entry_path(&place, 3)).unwrap();
+    let found = verify(&place.archive(), &key().public(), &[], true).unwrap_err();
+    let named = matches!(
+        found,
+        VerifyError::Bad(BadPlace::RowsCut {
+            end: 2,
+            rows: 6,
+            size: 9,
+            ..
+        })
+    );
+    assert!(named, "{found}");
+}
+
+#[test]
+fn a_checkpoint_that_is_older_removed_forged_or_of_other_rows_is_named() {
+    let place = archive();
+    let path = place.archive().join(CHECKPOINT);
+    let (old, honest) = (checkpoint_of(&place, 2), fs::read_to_string(&path).unwrap());
+    let forged = ManifestKey::from_bytes(&[9; 32]);
+    let forged = forged.checkpoint("northwind", &place.entries()[2].tree);
+    for (note, word) in [
+        (old, "knows 9"),
+        (forged.unwrap(), "no pinned key"),
+        (
+            honest.replace("northwind\n9", "northwind\n8"),
+            "no pinned key",
+        ),
+        (String::new(), "not a checkpoint"),
+    ] {
+        fs::write(&path, note).unwrap();
+        let found = bad(&place);
+        assert!(matches!(found, BadPlace::Checkpoint { .. }), "{found}");
+        assert!(found.to_string().contains(word), "{found}");
+    }
+    fs::remove_file(&path).unwrap();
+    assert!(bad(&place).to_string().contains("removed"));
+    let mut tree = Tree::default();
+    (0..9).for_each(|_| tree.push([1; 32]));
+    fs::write(&path, key().checkpoint("northwind", &tree).unwrap()).unwrap();
+    assert!(matches!(
+        bad(&place),
+        BadPlace::OtherRows { n: 3, size: 9, .. }
+    ));
+}
+
+#[test]
+fn an_edited_dropped_or_unsigned_tile_is_named() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    for seqs in [1..=100, 101..=600] {
+        writer
+            .commit(items(Stream::Events, seqs), Timestamp::EPOCH)
+            .unwrap();
+    }
+    for tile in ["tile/0/001", "tile/0/002.p/88", "tile/1/000.p/2"] {
+        let path = place.archive().join(tile);
+        let honest = fs::read(&path).unwrap();
+        let mut edited = honest.clone();
+        edited[40] ^= 1;
+        let path_is = |found: &str| found == tile;
+        for bytes in [
+            edited,
+            honest[..32].to_vec(),
+            [honest.clone(), vec![0]].concat(),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            let found = bad(&place);
+            let named = matches!(&found, BadPlace::TileChanged { path } if path_is(path));
+            assert!(named, "{found}");
+        }
+        fs::remove_file(&path).unwrap();
+        let found = bad(&place);
+        let named = matches!(&found, BadPlace::TileMissing { path } if path_is(path));
+        assert!(named, "{found}");
+        fs::write(&path, honest).unwrap();
+    }
+    check(&place).unwrap();
+    let left = place.archive().join("tile/0/002.p/87");
+    fs::write(&left, [0; 87 * 32]).unwrap();
+    let found = bad(&place);
+    assert!(found.to_string().contains("tile/0/002.p/87"), "{found}");
 }
 
 /// Edits a file and recomputes every hash from there on, signing with `key`.

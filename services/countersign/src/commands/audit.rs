@@ -1,7 +1,9 @@
 //! `countersign audit`: SQL over the archive, one intent as a story, the fingerprints of a
 //! known value, and the proof that nothing was changed.
 
+mod anchors;
 mod fingerprint;
+mod prove;
 mod query;
 mod verify;
 
@@ -23,6 +25,8 @@ enum Action {
     Show(query::ShowArgs),
     /// Tell under which fingerprints a known value stands in the archive
     Fingerprint(fingerprint::Args),
+    /// Prove every row of one intent, so that it can be checked without the archive and without us
+    Prove(prove::Args),
     /// Recompute the whole archive and name the first place that is not as it was written
     Verify(verify::Args),
 }
@@ -33,6 +37,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
         Action::Query(args) => query::query(args, output).await,
         Action::Show(args) => query::show(args, output).await,
         Action::Fingerprint(args) => fingerprint::run(args, output).await,
-        Action::Verify(args) => verify::run(args, output),
+        Action::Prove(args) => prove::run(args, output).await,
+        Action::Verify(args) => verify::run(args, output).await,
     }
 }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::keys::HmacKey;
 
-use crate::merkle::Tree;
+use crate::merkle::{Checkpoint, CheckpointError, Tree, verifier_key};
 
 /// Prefix of a signer's name; the rest is the base64url public key itself, so that a name
 /// can stand for one key only.
@@ -282,6 +282,14 @@ impl ManifestKey {
         }
     }
 
+    /// The signed checkpoint of the log `origin` when it has this tree.
+    ///
+    /// # Errors
+    /// When the log's name cannot stand in one.
+    pub fn checkpoint(&self, origin: &str, tree: &Tree) -> Result<String, CheckpointError> {
+        Checkpoint::of(origin, tree).sign(&self.key)
+    }
+
     /// Signs `entry` in this key's name.
     ///
     /// # Errors
@@ -329,6 +337,23 @@ impl ManifestPublicKeys {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// What a signed checkpoint says, if one of these keys signed it.
+    ///
+    /// # Errors
+    /// When it is no checkpoint, or none of them did.
+    pub fn open_checkpoint(&self, note: &str) -> Result<Checkpoint, CheckpointError> {
+        Checkpoint::open(note, &self.keys)
+    }
+
+    /// The key that signed a checkpoint, as other tools for checkpoints take it.
+    #[must_use]
+    pub fn verifier_key(&self, note: &str) -> Option<String> {
+        self.keys.iter().find_map(|key| {
+            let signed = Checkpoint::open(note, std::slice::from_ref(key)).ok()?;
+            Some(verifier_key(&signed.origin, key))
+        })
     }
 
     /// Checks that one of these keys signed the entry.

@@ -1,6 +1,7 @@
 //! What the archive is made of, without any file: the row of each event, the signed
 //! manifest, and the checks that find the first place where either was tampered with.
 
+mod anchor;
 mod columns;
 mod compaction;
 mod describe;
@@ -12,12 +13,15 @@ mod manifest;
 mod marks;
 mod message;
 mod named;
+mod proof;
 mod redactor;
 mod resume;
 mod row;
 mod scrub;
 mod verify;
+mod whereabouts;
 
+pub use anchor::{Anchor, Known};
 pub use columns::{COLUMNS, Cell, Column, Kind, Layout, markdown};
 pub use compaction::{Compaction, CompactionLimits};
 pub use files::Files;
@@ -28,7 +32,9 @@ pub use manifest::{
     Removed, SignedEntry, Span,
 };
 pub use message::{GAP_EVENT, Headers, Stored, bare_row, gap, row};
+pub use proof::{PROOF_BYTES_MAX, ProvedRow, RowProofError, check_row_proof};
 pub use resume::{Observed, Resume, Surprise, resume};
 pub use row::{Level, ROW_VERSION, Redaction, Row};
 pub use scrub::{Scrub, ScrubError, Scrubbed, TEXT_CHARS_MAX};
-pub use verify::{Anchor, BadPlace, ChainState, Walked, verify_chain};
+pub use verify::{BadPlace, ChainState, Walked, verify_chain};
+pub use whereabouts::Whereabouts;

@@ -3,23 +3,12 @@
 
 use countersign_schemas::{Digest, Incarnation, Stream};
 
+use super::anchor::Anchor;
 use super::files::Files;
 use super::manifest::{
     Entry, EntryError, EntryKind, FileEntry, ManifestPublicKeys, Position, SignedEntry, Span,
 };
 use crate::merkle::Tree;
-
-/// A statement about the chain that lies outside the archive: the state file, a stored
-/// `archive.committed` event, a witness.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Anchor {
-    /// Where it comes from, for the report.
-    pub source: String,
-    /// The entry it is about.
-    pub n: u64,
-    /// Digest of that entry's bytes.
-    pub entry_digest: Digest,
-}
 
 /// The first place that is not as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -86,6 +75,52 @@ pub enum BadPlace {
         /// Who knows another.
         witness: String,
     },
+    /// The archive holds fewer rows than somebody has signed for.
+    #[error(
+        "the manifest ends at entry {end} after {rows} rows, but {witness} knows {size}: the tail \
+         was cut off"
+    )]
+    RowsCut {
+        /// Last entry found.
+        end: u64,
+        /// Rows after it.
+        rows: u64,
+        /// The rows that must exist.
+        size: u64,
+        /// Who knows them.
+        witness: String,
+    },
+    /// The first rows are not those that were signed for.
+    #[error(
+        "the first {size} rows, which manifest entry {n} completes, are not those that {witness} \
+         knows: the archive was rewritten"
+    )]
+    OtherRows {
+        /// Which entry.
+        n: u64,
+        /// How many rows it is about.
+        size: u64,
+        /// Who knows others.
+        witness: String,
+    },
+    /// The published checkpoint is not one of this archive.
+    #[error("the file `checkpoint`: {what}")]
+    Checkpoint {
+        /// What is wrong.
+        what: String,
+    },
+    /// A tile of the tree is gone.
+    #[error("tile {path} is missing")]
+    TileMissing {
+        /// Which tile.
+        path: String,
+    },
+    /// A tile of the tree does not hold the hashes of the rows.
+    #[error("tile {path} was changed: it does not hold the hashes of its rows")]
+    TileChanged {
+        /// Which tile.
+        path: String,
+    },
     /// A file is gone.
     #[error("file {path} of manifest entry {n} is missing")]
     FileMissing {
@@ -95,12 +130,17 @@ pub enum BadPlace {
         path: String,
     },
     /// A file has other bytes than were committed.
-    #[error("file {path} of manifest entry {n} was changed: its digest is {found}")]
+    #[error(
+        "file {path} of manifest entry {n} was changed{}: its digest is {found}",
+        row.map_or_else(String::new, |row| format!(", first in row {row} of the archive"))
+    )]
     FileChanged {
         /// Which entry.
         n: u64,
         /// Which file.
         path: String,
+        /// The first row that is not what its tile says, where that can be told.
+        row: Option<u64>,
         /// The digest it has now.
         found: Digest,
     },
@@ -326,27 +366,17 @@ pub fn verify_chain<'a>(
     let mut walked = Walked::default();
     for bytes in entries {
         let Walked { state, files, .. } = &mut walked;
+        let before = state.tree.size();
         let entry = state.advance(bytes, keys, files)?;
         walked.entries.push(entry);
-        let state = &walked.state;
-        for anchor in anchors.iter().filter(|anchor| anchor.n == state.n) {
-            if Some(anchor.entry_digest) != state.digest {
-                return Err(BadPlace::Rewritten {
-                    n: state.n,
-                    witness: anchor.source.clone(),
-                });
-            }
+        for anchor in anchors {
+            anchor.compare(before, &walked.state)?;
         }
     }
-    let end = walked.state.n;
-    match anchors.iter().find(|anchor| anchor.n > end) {
-        Some(anchor) => Err(BadPlace::TailCut {
-            end,
-            n: anchor.n,
-            witness: anchor.source.clone(),
-        }),
-        None => Ok(walked),
+    for anchor in anchors {
+        anchor.compare_end(&walked.state)?;
     }
+    Ok(walked)
 }
 
 #[cfg(test)]

@@ -1,4 +1,14 @@
-//! The hash tree over the rows of the archive, as RFC 6962 §2.1 defines it.
+//! The hash tree over the rows of the archive, as RFC 6962 §2.1 defines it, its tiles,
+//! proofs and signed checkpoints in the forms of C2SP. The libraries for those are used
+//! nowhere else.
+
+mod checkpoint;
+mod proof;
+mod tiles;
+
+pub use checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, CheckpointError, verifier_key};
+pub use proof::{LogProof, ProofError, check, prove};
+pub use tiles::{Edge, TILE_WIDTH, TileId};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

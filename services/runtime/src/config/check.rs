@@ -1,6 +1,7 @@
 //! The rules that types cannot hold, checked all at once before anything starts.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use countersign_schemas::Token;
 use tracing_subscriber::EnvFilter;
@@ -125,6 +126,13 @@ fn check_archive(config: &Config, found: &mut Problems) {
     if archiver.state_file.starts_with(&archiver.dir) {
         found.add(
             "audit_archiver.state_file",
+            "must lie outside audit_archiver.dir",
+        );
+    }
+    let inside = |path: &PathBuf| path.starts_with(&archiver.dir);
+    if archiver.witnesses.iter().any(inside) {
+        found.add(
+            "audit_archiver.witnesses",
             "must lie outside audit_archiver.dir",
         );
     }

@@ -132,6 +132,7 @@ impl Config {
             .into_iter()
             .chain(optional)
             .chain(&mut self.nats.tls_ca)
+            .chain(&mut self.audit_archiver.witnesses)
             .chain(issuers.filter_map(|issuer| issuer.jwks_file.as_mut()))
         {
             *path = base.join(&*path);

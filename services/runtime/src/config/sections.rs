@@ -165,6 +165,9 @@ section! {
         dir: PathBuf = "archive".into();
         /// The last commit, kept outside the archive, so that a cut tail is noticed.
         state_file: PathBuf = "data/archive-state.json".into();
+        /// Directories elsewhere, such as a mount of another machine, where each signed
+        /// checkpoint is kept too. One that fails is an alarm and stops nothing.
+        witnesses: Vec<PathBuf> = Vec::new();
         /// A batch is committed at this many rows, 1 to 1000000,
         batch_rows: usize = 50_000;
         /// or at this many bytes of messages, 65536 to 1073741824,

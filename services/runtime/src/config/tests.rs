@@ -130,7 +130,8 @@ fn senseless_values_are_all_named_at_once() {
     let message = refused(
         "[deployment]\nhorizon_s = 1\n[nats]\nurl = \"http://x\"\nreplicas = 2\n\
          [telemetry]\nlevel = \"a=b=c\"\n[audit_query]\nrows_max = 0\n\
-         [audit_archiver]\ndir = \"a\"\nstate_file = \"a/b\"",
+         [audit_archiver]\ndir = \"a\"\nstate_file = \"a/b\"\n\
+         witnesses = [\"w\", \"a/w\"]",
     );
     for key in [
         "deployment.horizon_s",
@@ -139,6 +140,7 @@ fn senseless_values_are_all_named_at_once() {
         "telemetry.level",
         "audit_query.rows_max",
         "audit_archiver.state_file",
+        "audit_archiver.witnesses",
     ] {
         assert!(message.contains(&format!("`{key}`")), "{key}: {message}");
     }

@@ -130,7 +130,7 @@ async fn read(
     form::write(&found, format).map_err(CliError::unexpected)
 }
 
-fn refused(error: QueryError) -> CliError {
+pub(super) fn refused(error: QueryError) -> CliError {
     match error {
         QueryError::Open(_) | QueryError::File { .. } => CliError::unreachable(error),
         QueryError::Sql(_) | QueryError::TooLong => CliError::usage(error),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::archive::manifest::{Leaves, ManifestKey, Removed, Span};
-use crate::merkle::leaf_hash;
+use crate::merkle::{Checkpoint, leaf_hash};
 use countersign_schemas::Timestamp;
 
 fn key() -> ManifestKey {
@@ -78,11 +78,7 @@ fn verify(entries: &[Vec<u8>], anchors: &[Anchor]) -> Result<ChainState, BadPlac
 
 fn anchor(entries: &[Vec<u8>], n: u64) -> Anchor {
     let bytes = &entries[usize::try_from(n).unwrap() - 1];
-    Anchor {
-        source: "the state file".to_owned(),
-        n,
-        entry_digest: Digest::of_bytes(bytes),
-    }
+    Anchor::entry("the state file".to_owned(), n, Digest::of_bytes(bytes))
 }
 
 /// Signs entry `n` of a chain again after a change, as the owner of `key` could.
@@ -134,6 +130,38 @@ fn a_cut_tail_is_seen_by_any_anchor_behind_the_cut() {
         "{error}"
     );
     assert!(error.to_string().contains("the state file"));
+}
+
+/// A checkpoint of the archive when it had this tree.
+fn checkpoint(tree: &Tree) -> Anchor {
+    Anchor::rows("a witness".to_owned(), &Checkpoint::of("northwind", tree))
+}
+
+#[test]
+fn an_old_checkpoint_must_be_a_prefix_also_of_an_archive_that_grew() {
+    let entries = chain(4, &key());
+    for rows in [2, 6, 8] {
+        verify(&entries, &[checkpoint(&tree(rows))]).unwrap();
+    }
+    let mut other = Tree::default();
+    (0..4).for_each(|_| other.push([9; 32]));
+    // Of other rows, and of a number of rows at which no entry ends.
+    for (bad, size) in [(&other, 4), (&tree(3), 3)] {
+        let found = verify(&entries, &[checkpoint(bad)]).unwrap_err();
+        let named = matches!(found, BadPlace::OtherRows { n: 2, size: of, .. } if of == size);
+        assert!(named && found.to_string().contains("a witness"), "{found}");
+    }
+    let found = verify(&entries, &[checkpoint(&tree(9))]).unwrap_err();
+    let named = matches!(
+        found,
+        BadPlace::RowsCut {
+            end: 4,
+            rows: 8,
+            size: 9,
+            ..
+        }
+    );
+    assert!(named, "{found}");
 }
 
 #[test]
