@@ -41,8 +41,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything may take on a busy machine. Longer than 30 s: that late a message comes
+/// again which went to a coordinator that was just stopped.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How long a permit may be claimed.
 const PERMIT_LIFE: Duration = Duration::from_secs(300);
@@ -291,14 +292,14 @@ impl World {
         Ok((running, health))
     }
 
+    /// Puts a file in its place at once: a coordinator that is starting reads the folder.
     fn write_policy(&self, folder: &str, file: &str, text: &str) -> Result<()> {
-        let folder = self
-            .deployment
-            .dir()
-            .join("policy-of-the-test")
-            .join(folder);
+        let dir = self.deployment.dir();
+        let folder = dir.join("policy-of-the-test").join(folder);
         std::fs::create_dir_all(&folder)?;
-        Ok(std::fs::write(folder.join(file), text)?)
+        let written = dir.join("policy-file-of-the-test");
+        std::fs::write(&written, text)?;
+        Ok(std::fs::rename(written, folder.join(file))?)
     }
 
     /// Starts a coordinator as the binary does, by a bundle in which support decides on
@@ -330,7 +331,9 @@ impl World {
         self.tool_digest().context("a bundle without faults")?;
         let (running, health) = self.coordinator_of(Some(MAIL_POLICY)).await?;
         eventually("the coordinator is ready", || async {
-            Ok(health.is_ready().then_some(()))
+            // Before it has begun no part of it is there, and all of none are ready.
+            let begun = health.report().contains_key("policy");
+            Ok((begun && health.is_ready()).then_some(()))
         })
         .await?;
         Ok(running)
