@@ -6,7 +6,7 @@ use countersign_domain::decision::blocked;
 use countersign_runtime::bus::{Cas, Failure, Outgoing};
 use countersign_schemas::events::{BlockedCode, PolicyChecked};
 use countersign_schemas::limits::PENDING_APPROVALS_PER_AGENT_MAX;
-use countersign_schemas::{Address, AgentId, ApprovalId, Timestamp};
+use countersign_schemas::{Address, AgentId, ApprovalId, IntentId, Timestamp};
 
 use crate::office::{Held, Office};
 
@@ -36,10 +36,12 @@ impl Office {
         };
         match self.open(approval, trace).await? {
             Some(held) if held.approval.is_pending() => {
-                if let Head::Ended { .. } = self.head(&checked.agent, checked.intent_id).await? {
-                    return self.close_decided(held, trace).await;
+                match self.head(&checked.agent, checked.intent_id).await? {
+                    Head::None | Head::NotOurs { .. } => self.announce(&held.approval, trace).await,
+                    Head::Decided { .. } | Head::Claimed { .. } | Head::Ended { .. } => {
+                        self.close_decided(held, trace).await
+                    }
                 }
-                self.announce(&held.approval, trace).await
             }
             Some(held) => self.settle(held, trace).await,
             None => {
@@ -90,8 +92,21 @@ impl Office {
         }
     }
 
+    /// Ends the approval of an intent that something else has decided, if people are still
+    /// asked about it: their no would come to nothing.
+    pub(crate) async fn close_if_asked(
+        &self,
+        intent: IntentId,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
+        match self.held(&ApprovalId::for_intent(intent)).await? {
+            Some(held) if held.approval.is_pending() => self.close_decided(held, trace).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Ends an approval whose intent has its decision already, such as one that was blocked
-    /// on an earlier delivery: nobody is asked for what cannot run.
+    /// on an earlier delivery: nobody is asked about what is decided.
     async fn close_decided(&self, mut held: Held, trace: Option<&str>) -> Result<(), Failure> {
         held.approval
             .cancel("the intent was already decided", self.clock.now());

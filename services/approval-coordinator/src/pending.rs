@@ -158,6 +158,11 @@ impl Pending {
         self.lock().by_agent.get(agent).copied().unwrap_or_default()
     }
 
+    /// Whether an approval waits for people, or its end is not told yet.
+    pub(crate) fn holds(&self, id: &ApprovalId) -> bool {
+        self.lock().by_id.contains_key(id)
+    }
+
     /// The approvals that wait for people and ask teams, now or later, of which `wanted` holds,
     /// the earliest end first; with `agent` only those of that one.
     pub(crate) fn ids_asking(

@@ -25,6 +25,8 @@ mod rejudge;
 mod rejudge_bundles;
 #[path = "it/silence.rs"]
 mod silence;
+#[path = "it/theirs.rs"]
+mod theirs;
 #[path = "it/windows.rs"]
 mod windows;
 #[path = "it/world.rs"]

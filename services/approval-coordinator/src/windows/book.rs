@@ -33,6 +33,27 @@ impl Office {
         Ok(Some(HeldWindow { window, revision }))
     }
 
+    /// A window, or none where it cannot be read: one that is damaged, or that a newer version
+    /// wrote, stands in nobody's way.
+    pub(super) async fn readable_window(
+        &self,
+        id: &WindowId,
+    ) -> Result<Option<HeldWindow>, Failure> {
+        let Some(entry) = self.windows_bucket.get(id.as_str()).await? else {
+            return Ok(None);
+        };
+        match serde_json::from_slice(&entry.value).map_err(KeptError::from) {
+            Ok(window) => {
+                let revision = entry.revision;
+                Ok(Some(HeldWindow { window, revision }))
+            }
+            Err(error) => {
+                unreadable_value(&format!("window {id}"), &error);
+                Ok(None)
+            }
+        }
+    }
+
     /// Stores a changed window; `false` if somebody else changed it first.
     pub(super) async fn keep_window(&self, held: &mut HeldWindow) -> Result<bool, Failure> {
         let value = written(&held.window)?;

@@ -1,7 +1,9 @@
 //! A live index of the windows in the bucket that are not settled, fed by the bucket
 //! itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_domain::windows::Window;
@@ -27,10 +29,54 @@ struct Row {
 #[derive(Debug, Default)]
 struct Rows {
     by_id: BTreeMap<WindowId, Row>,
+    /// Those that may lift what an agent asks with a tool: every ask looks here.
+    by_tool: HashMap<(AgentId, ToolName), BTreeSet<WindowId>>,
+    /// Those that hold a use of an intent that may still be given back: every end in the
+    /// log looks here.
+    by_intent: HashMap<IntentId, BTreeSet<WindowId>>,
     /// Windows of which an intent has come to its end.
     stirred: BTreeSet<WindowId>,
     /// Whether the bucket was read to its end once.
     known: bool,
+}
+
+impl Rows {
+    fn put(&mut self, id: WindowId, row: Row) {
+        self.take(&id);
+        for tool in &row.tools {
+            let key = (row.agent.clone(), tool.clone());
+            self.by_tool.entry(key).or_default().insert(id.clone());
+        }
+        for intent in &row.open_uses {
+            self.by_intent
+                .entry(*intent)
+                .or_default()
+                .insert(id.clone());
+        }
+        self.by_id.insert(id, row);
+    }
+
+    fn take(&mut self, id: &WindowId) {
+        let Some(row) = self.by_id.remove(id) else {
+            return;
+        };
+        for tool in row.tools {
+            leave(&mut self.by_tool, (row.agent.clone(), tool), id);
+        }
+        for intent in row.open_uses {
+            leave(&mut self.by_intent, intent, id);
+        }
+    }
+}
+
+/// Takes `id` out from under `key`, and the key with the last of them.
+fn leave<K: Eq + Hash>(index: &mut HashMap<K, BTreeSet<WindowId>>, key: K, id: &WindowId) {
+    if let Entry::Occupied(mut found) = index.entry(key) {
+        found.get_mut().remove(id);
+        if found.get().is_empty() {
+            found.remove();
+        }
+    }
 }
 
 /// The windows that are open, or whose end is not carried out yet.
@@ -55,7 +101,7 @@ impl Windows {
             return;
         }
         if window.is_settled() {
-            rows.by_id.remove(&id);
+            rows.take(&id);
             return;
         }
         let row = Row {
@@ -67,7 +113,7 @@ impl Windows {
             open_uses: window.open_uses().collect(),
             turn: known.map(|row| Arc::clone(&row.turn)).unwrap_or_default(),
         };
-        rows.by_id.insert(id, row);
+        rows.put(id, row);
     }
 
     /// Everything in the bucket is known from now on.
@@ -84,10 +130,10 @@ impl Windows {
     /// intent, then those that end first.
     pub(super) fn candidates(&self, checked: &PolicyChecked) -> Vec<(WindowId, Turn)> {
         let rows = self.lock();
-        let mut found: Vec<(bool, Timestamp, &WindowId, &Turn)> = rows
-            .by_id
-            .iter()
-            .filter(|(_, row)| row.agent == checked.agent && row.tools.contains(&checked.tool))
+        let key = (checked.agent.clone(), checked.tool.clone());
+        let ids = rows.by_tool.get(&key).into_iter().flatten();
+        let mut found: Vec<(bool, Timestamp, &WindowId, &Turn)> = ids
+            .filter_map(|id| rows.by_id.get_key_value(id))
             .map(|(id, row)| {
                 let holds = row.open_uses.contains(&checked.intent_id);
                 (holds, row.ended, row.until, id, &row.turn)
@@ -132,14 +178,8 @@ impl Windows {
     /// Notes that something was stored on the chain of `intent`: its use may be settled.
     pub(crate) fn stir(&self, intent: IntentId) {
         let mut rows = self.lock();
-        let holds = |(_, row): &(&WindowId, &Row)| row.open_uses.contains(&intent);
-        let found: Vec<WindowId> = rows
-            .by_id
-            .iter()
-            .filter(holds)
-            .map(|(id, _)| id.clone())
-            .collect();
-        rows.stirred.extend(found);
+        let found = rows.by_intent.get(&intent).cloned();
+        rows.stirred.extend(found.unwrap_or_default());
     }
 
     /// The windows to look at: those that were stirred, and with `all` every one that has
@@ -298,6 +338,9 @@ mod tests {
         assert!(ended.give_back(checked(1).intent_id));
         ended.settle();
         windows.note(&ended, 3);
+        let rows = windows.lock();
+        assert!(rows.by_tool.is_empty() && rows.by_intent.is_empty());
+        drop(rows);
         assert!(windows.ids_of(None).is_empty() && windows.ends().is_empty());
     }
 }

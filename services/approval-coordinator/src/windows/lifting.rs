@@ -7,7 +7,7 @@ use countersign_domain::freeze::Target;
 use countersign_domain::windows::{Take, Window};
 use countersign_runtime::bus::{Failure, Incoming};
 use countersign_schemas::events::PolicyChecked;
-use countersign_schemas::{ApprovalId, WindowId};
+use countersign_schemas::{ApprovalId, IntentId, WindowId};
 
 use crate::counters;
 use crate::office::{Office, TRIES, trace_of};
@@ -32,14 +32,22 @@ impl Office {
             return Ok(false);
         }
         let trace = trace_of(message);
-        for (id, turn) in self.windows.candidates(checked) {
+        let candidates = self.windows.candidates(checked);
+        // What people are asked about, or have answered, is theirs: no window that opens
+        // meanwhile overrules them.
+        let asked = !candidates.is_empty() && self.was_asked(checked.intent_id).await?;
+        for (id, turn) in candidates {
             let window = {
                 let _turn = turn.lock().await;
-                self.take(&id, checked, message).await?
+                self.take(&id, checked, message, asked).await?
             };
             if let Some(window) = window {
                 self.decide_under(&window, checked, trace.as_deref())
                     .await?;
+                if asked {
+                    self.close_if_asked(checked.intent_id, trace.as_deref())
+                        .await?;
+                }
                 return Ok(true);
             }
         }
@@ -50,18 +58,28 @@ impl Office {
         }
     }
 
-    /// Stores a use of the window for this intent; `None` where it does not lift it.
+    /// Whether people were ever asked about an intent alone.
+    async fn was_asked(&self, intent: IntentId) -> Result<bool, Failure> {
+        Ok(self.held(&ApprovalId::for_intent(intent)).await?.is_some())
+    }
+
+    /// Stores a use of the window for this intent; `None` where it does not lift it. What
+    /// people were `asked` about goes on only with a use that is taken already.
     async fn take(
         &self,
         id: &WindowId,
         checked: &PolicyChecked,
         message: &Incoming,
+        asked: bool,
     ) -> Result<Option<Window>, Failure> {
         let people = self.people();
         for _ in 0..TRIES {
-            let Some(mut held) = self.window(id).await? else {
+            let Some(mut held) = self.readable_window(id).await? else {
                 return Ok(None);
             };
+            if asked && !held.window.holds(checked.intent_id) {
+                return Ok(None);
+            }
             self.trust_clock()?;
             let now = self.clock.now().max(message.stored_at);
             match held.window.take(checked, now, people.as_ref()) {
@@ -112,7 +130,7 @@ impl Office {
             } => Some(blocked),
             Head::Decided { .. } | Head::Claimed { .. } | Head::Ended { .. } => None,
         };
-        if self.held(&ApprovalId::for_intent(intent)).await?.is_some() {
+        if self.was_asked(intent).await? {
             return Ok(false);
         }
         if let Some(blocked) = blocked {

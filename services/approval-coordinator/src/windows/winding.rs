@@ -8,7 +8,7 @@ use countersign_domain::chain::{End, Head};
 use countersign_domain::windows::{Fate, Window};
 use countersign_runtime::bus::{BusError, Failure, metrics};
 use countersign_schemas::events::{Basis, RevokedCode, ToolApproved};
-use countersign_schemas::{Address, IntentId, Stream, Timestamp, WindowId, headers};
+use countersign_schemas::{Address, ApprovalId, IntentId, Stream, Timestamp, WindowId, headers};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::TIMER_KIND;
@@ -143,6 +143,7 @@ impl Office {
         for _ in 0..TRIES {
             let head = self.head(agent, intent).await?;
             let basis = self.basis(&head, window, intent).await?;
+            self.nobody_is_asked(&head, intent).await?;
             match window.fate(&head, basis.as_ref(), self.clock.now()) {
                 Fate::Revoke => {
                     if let Head::Decided { seq, approved } = &head {
@@ -162,6 +163,19 @@ impl Office {
         Err(Failure::transient(format!(
             "intent {intent} changes too fast"
         )))
+    }
+
+    /// Ends the approval of an intent that holds a use and is decided: another coordinator
+    /// may have asked people before it knew of the window.
+    async fn nobody_is_asked(&self, head: &Head, intent: IntentId) -> Result<(), Failure> {
+        let decided = match head {
+            Head::None | Head::NotOurs { .. } => false,
+            Head::Decided { .. } | Head::Claimed { .. } | Head::Ended { .. } => true,
+        };
+        match decided && self.pending.holds(&ApprovalId::for_intent(intent)) {
+            true => self.close_if_asked(intent, None).await,
+            false => Ok(()),
+        }
     }
 
     /// By what an intent was approved, where its chain has gone on since.

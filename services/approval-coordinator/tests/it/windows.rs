@@ -19,7 +19,7 @@ use crate::vote;
 use crate::world::{World, company, eventually, verdict};
 
 /// An ask that a window of an hour may lift.
-fn liftable() -> Value {
+pub(crate) fn liftable() -> Value {
     json!({"ask": {"approvers": [{"team": "support", "quorum": 1}], "expires_in_s": 600,
         "chat_may_approve": false, "self_allowed": false, "excluded": [],
         "window_max_s": 3_600}})
@@ -34,7 +34,7 @@ fn worth(amount: &str) -> Value {
     changes
 }
 
-fn limits(seconds: u64, uses: Option<u32>, total: Option<&str>) -> WindowLimits {
+pub(crate) fn limits(seconds: u64, uses: Option<u32>, total: Option<&str>) -> WindowLimits {
     WindowLimits {
         seconds,
         max_uses: uses,
@@ -44,7 +44,11 @@ fn limits(seconds: u64, uses: Option<u32>, total: Option<&str>) -> WindowLimits 
 }
 
 /// Has Lee approve one ask and open a window with it.
-async fn open(world: &World, about: Value, limits: WindowLimits) -> Result<WindowOpened> {
+pub(crate) async fn open(
+    world: &World,
+    about: Value,
+    limits: WindowLimits,
+) -> Result<WindowOpened> {
     let lee = world.person("lee").await?;
     let intent = world.judge(Verdict::Ask, about).await?;
     let id = ApprovalId::for_intent(intent);
@@ -68,7 +72,7 @@ async fn open(world: &World, about: Value, limits: WindowLimits) -> Result<Windo
 }
 
 /// What became of an ask: whether a window lifted it, or people were asked.
-async fn lifted(world: &World, intent: IntentId) -> Result<bool> {
+pub(crate) async fn lifted(world: &World, intent: IntentId) -> Result<bool> {
     let what = format!("a decision or an ask about {intent}");
     let approval = format!("approval.requested.{}", ApprovalId::for_intent(intent));
     eventually(&what, || async {
@@ -85,7 +89,7 @@ async fn lifted(world: &World, intent: IntentId) -> Result<bool> {
     .await
 }
 
-async fn windows(world: &World) -> Result<Vec<WindowListed>> {
+pub(crate) async fn windows(world: &World) -> Result<Vec<WindowListed>> {
     listed_by(world, json!({"op": "windows"})).await
 }
 
@@ -98,7 +102,7 @@ async fn listed_by(world: &World, ask: Value) -> Result<Vec<WindowListed>> {
 }
 
 /// The window as the bucket holds it, and its revision.
-async fn kept(bus: &Bus, id: &WindowId) -> Result<(Window, u64)> {
+pub(crate) async fn kept(bus: &Bus, id: &WindowId) -> Result<(Window, u64)> {
     let entry = Bucket::new(bus, WINDOWS).get(id.as_str()).await?;
     let entry = entry.context("a window in the bucket")?;
     Ok((serde_json::from_slice(&entry.value)?, entry.revision))
@@ -134,7 +138,7 @@ async fn close(world: &World, id: &WindowId) -> Result<u64> {
 }
 
 /// Claims an approved intent as the executor does.
-async fn claim(world: &World, intent: IntentId) -> Result<()> {
+pub(crate) async fn claim(world: &World, intent: IntentId) -> Result<()> {
     let head = world.head(intent).await?.context("a decision")?;
     let started = ToolStarted {
         schema_version: 1,
@@ -158,7 +162,7 @@ async fn claim(world: &World, intent: IntentId) -> Result<()> {
     Ok(())
 }
 
-async fn uses(world: &World, id: &WindowId) -> Result<u32> {
+pub(crate) async fn uses(world: &World, id: &WindowId) -> Result<u32> {
     Ok(kept(&world.as_coordinator().await?, id).await?.0.used())
 }
 
@@ -481,7 +485,7 @@ async fn a_use_comes_back_from_what_was_revoked_and_not_from_what_ran() -> Resul
 }
 
 /// Asks for a window ahead of time, and gives the place of the request.
-async fn request(world: &World, who: &str, seconds: u64) -> Result<u64> {
+pub(crate) async fn request(world: &World, who: &str, seconds: u64) -> Result<u64> {
     let asked = WindowRequested {
         schema_version: 1,
         agent: "billing".parse()?,

@@ -398,6 +398,19 @@ impl World {
         Ok(stream.consumer_info(durable.name).await?.num_ack_pending)
     }
 
+    /// Waits until every verdict is done, whether it came once or again.
+    pub(crate) async fn until_verdicts_are_done(&self) -> Result<()> {
+        let bus = self.as_coordinator().await?;
+        let durable = layout::COORDINATOR_EVENTS;
+        let stream = bus.jetstream().get_stream(durable.stream.name()).await?;
+        let look = || async {
+            let info = stream.consumer_info(durable.name).await?;
+            let left = info.num_pending + u64::try_from(info.num_ack_pending)?;
+            Ok((left == 0).then_some(()))
+        };
+        eventually("every verdict is done", look).await
+    }
+
     /// Waits until a withdrawal was given back and delivered again.
     pub(crate) async fn until_withdrawals_came_back(&self) -> Result<()> {
         let bus = self.as_coordinator().await?;

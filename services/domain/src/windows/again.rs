@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use countersign_schemas::events::{PolicyChecked, WindowOpened};
 
+use super::format::Form;
 use super::limits::Limits;
 use super::window::{Gone, Window};
 use crate::approvals::People;
@@ -28,7 +29,7 @@ impl Window {
         let limits = Limits::read(&opened.limits).map_err(|_| Gone::NotForThis)?;
         let tools = opened.tools.iter().cloned();
         let window = Self {
-            schema_version: 1,
+            schema_version: Form,
             id: opened.window_id.clone(),
             agent: opened.agent.clone(),
             tools: tools.map(|tool| (tool, again.tool_digest)).collect(),

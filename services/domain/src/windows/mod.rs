@@ -11,6 +11,7 @@
 
 mod again;
 mod fate;
+mod format;
 mod limits;
 mod listed;
 mod opening;

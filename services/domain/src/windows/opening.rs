@@ -10,6 +10,7 @@ use countersign_schemas::ids::IdError;
 use countersign_schemas::limits::WINDOW_NAMES_MAX;
 use countersign_schemas::{ApprovalId, PersonId, ServiceId, Timestamp, ToolName, WindowId};
 
+use super::format::Form;
 use super::limits::Limits;
 use super::window::Window;
 use crate::approvals::{Approval, People, granted, visible};
@@ -90,7 +91,7 @@ impl Window {
     ) -> Self {
         let approving = |vote: &&CountedVote| vote.vote == VoteChoice::Approve;
         Self {
-            schema_version: 1,
+            schema_version: Form,
             id: origin.id.clone(),
             agent,
             tools: BTreeMap::new(),

@@ -13,6 +13,7 @@ use countersign_schemas::{
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::format::Form;
 use super::limits::Limits;
 use crate::approvals::{People, granted};
 use crate::guardrails::money::{plain, plus};
@@ -117,7 +118,7 @@ pub enum Take {
 /// An approval of a span, as kept by the coordinator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
-    pub(super) schema_version: u16,
+    pub(super) schema_version: Form,
     pub(super) id: WindowId,
     pub(super) agent: AgentId,
     /// Each with the definition that people knew: a changed tool is another tool.
