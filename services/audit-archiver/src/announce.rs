@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// and never holds up the archive.
 pub(crate) async fn run(context: ServiceContext, signer: String, mut heads: watch::Receiver<Head>) {
     loop {
-        let head = heads.borrow_and_update().clone();
+        let head = heads.borrow_and_update().chain.clone();
         let announced = announce(&context, &signer, &head).await;
         let again = announced.is_err();
         if let Err(error) = announced {
@@ -61,6 +61,7 @@ fn event(head: &Head, signer: &str) -> Option<ArchiveCommitted> {
     let Head {
         chain: head,
         checkpoint,
+        ..
     } = head;
     Some(ArchiveCommitted {
         schema_version: 1,
@@ -105,6 +106,7 @@ mod tests {
                 positions: Vec::new(),
             },
             checkpoint: Some("note".to_owned()),
+            ..Head::default()
         };
         let event = event(&head, "k").unwrap();
         assert_eq!(

@@ -103,6 +103,8 @@ pub(crate) struct Head {
     pub(crate) chain: ChainState,
     /// The signed checkpoint; none while it is empty.
     pub(crate) checkpoint: Option<String>,
+    /// The files that make it up.
+    pub(crate) files: Files,
 }
 
 /// The writer of an archive, standing at its end.
@@ -169,6 +171,11 @@ impl Writer {
         &self.files
     }
 
+    /// Its directory.
+    pub(crate) fn root(&self) -> Root {
+        self.root.clone()
+    }
+
     /// A tidier of this archive, standing where the writer does.
     pub(crate) fn tidier(&self, limits: TidyLimits) -> Tidier {
         let at = (self.head.clone(), self.files.clone());
@@ -180,6 +187,7 @@ impl Writer {
         Head {
             chain: self.head.clone(),
             checkpoint: self.checkpoint.clone(),
+            files: self.files.clone(),
         }
     }
 

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::Info as ConsumerInfo;
 use async_nats::jetstream::stream::{Info, Stream as Handle};
-use countersign_domain::archive::{Gates, Keep, OpenWork};
+use countersign_domain::archive::{Entry, Gates, Keep, OpenWork};
+use countersign_domain::chain::Last;
 use countersign_domain::keys::HmacKey;
-use countersign_runtime::bus::layout::DURABLES;
+use countersign_runtime::bus::layout::{CHECKER_INTENTS, DURABLES, Durable};
+use countersign_runtime::bus::metrics::alarm;
 use countersign_runtime::bus::{
     Append, BusError, Followed, Meta, Outgoing, ReplayFrom, Source, StoredMessage,
 };
@@ -19,7 +21,9 @@ use countersign_runtime::health::HealthPart;
 use countersign_runtime::service::ServiceContext;
 use countersign_schemas::events::ArchivePurged;
 use countersign_schemas::ids::IdError;
-use countersign_schemas::{Address, Incarnation, ServiceId, Stream, Timestamp, codec};
+use countersign_schemas::{
+    Address, Digest, Incarnation, ServiceId, Stream, Timestamp, codec, headers,
+};
 use futures::StreamExt as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -27,6 +31,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::commit::Head;
 use crate::metrics;
 use crate::reader::observe;
+use crate::root::{Root, StoreError};
 
 /// How often the gates are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -61,8 +66,9 @@ impl Default for JanitorLimits {
 pub(crate) async fn run(
     context: ServiceContext,
     limits: JanitorLimits,
-    heads: watch::Receiver<Head>,
     key: Arc<HmacKey>,
+    root: Root,
+    heads: watch::Receiver<Head>,
 ) {
     let part = context.health.part("janitor");
     let source = Source {
@@ -77,6 +83,7 @@ pub(crate) async fn run(
     let mut janitor = Janitor {
         context: context.clone(),
         limits,
+        root,
         heads,
         key,
         open: None,
@@ -97,20 +104,22 @@ pub(crate) async fn run(
 }
 
 fn take(open: &mut OpenWork, message: &StoredMessage) {
-    open.take(
-        message.seq,
-        message.stored_at,
-        &message.subject,
-        &message.payload,
-    );
+    let last = Last {
+        subject: &message.subject,
+        seq: message.seq,
+        ce_type: message.header(headers::CE_TYPE),
+        body: &message.payload,
+    };
+    open.take(&last, message.stored_at);
 }
 
 struct Janitor {
     context: ServiceContext,
     limits: JanitorLimits,
-    heads: watch::Receiver<Head>,
     /// By which the manifest knows a message again.
     key: Arc<HmacKey>,
+    root: Root,
+    heads: watch::Receiver<Head>,
     /// What goes on; `None` while that is not known.
     open: Option<OpenWork>,
     purged_at: Option<Instant>,
@@ -126,8 +135,15 @@ impl Janitor {
             return;
         }
         let mut purged = false;
+        let since = match self.since().await {
+            Ok(since) => since,
+            Err(error) => {
+                part.failing(error.to_string());
+                return;
+            }
+        };
         for stream in Stream::ARCHIVED {
-            match self.tend(stream, &open).await {
+            match self.tend(stream, &open, since).await {
                 Ok(did) => purged |= did,
                 Err(error) => {
                     tracing::warn!(%stream, %error, "cannot tell what may be purged");
@@ -142,18 +158,47 @@ impl Janitor {
         part.ready();
     }
 
+    /// From when on a message is too young to go: as long before the oldest request that
+    /// nobody has judged as before now, for the checker, back after an outage, judges a
+    /// repetition by what is left of the first.
+    async fn since(&self) -> Result<Timestamp, BusError> {
+        let horizon = Duration::from_secs(self.context.deployment.horizon_s);
+        let handle = self.handle(CHECKER_INTENTS.stream).await?;
+        let last = handle.cached_info().state.last_sequence;
+        let judged = self.handled(&handle, CHECKER_INTENTS, last).await?;
+        let from = ReplayFrom::Seq(judged.saturating_add(1));
+        let oldest = self.first_from(CHECKER_INTENTS.stream, from).await?;
+        let now = self.context.clock.now();
+        let oldest = oldest.map_or(now, |message| message.stored_at.min(now));
+        Ok(oldest.minus(horizon.saturating_add(AFTER_HORIZON)))
+    }
+
     /// Looks at one stream, and purges it if that is worth it. Returns whether it did.
-    async fn tend(&self, stream: Stream, open: &OpenWork) -> Result<bool, BusError> {
+    async fn tend(
+        &self,
+        stream: Stream,
+        open: &OpenWork,
+        since: Timestamp,
+    ) -> Result<bool, BusError> {
         let handle = self.handle(stream).await?;
         let info = handle.cached_info();
         let first = info.state.first_sequence;
         self.announce(stream, info).await?;
-        let keep = self.keep(stream, &handle, open).await?;
+        let keep = self.keep(stream, &handle, open, since).await?;
         metrics::kept(stream, &keep, info.state.last_sequence);
         let goes = keep.from.saturating_sub(first);
         let waited = self.purged_at.is_none_or(|at| at.elapsed() >= WORTH_AFTER);
         if goes == 0 || (goes < self.limits.worth && !waited) {
             return Ok(false);
+        }
+        self.require_archive().await?;
+        // It goes by name, and a stream that was made anew meanwhile is another one.
+        let now = self.handle(stream).await?;
+        if now.cached_info().created != info.created {
+            return Err(BusError::Request {
+                what: format!("cannot purge {stream}"),
+                reason: "it was made anew meanwhile".to_owned(),
+            });
         }
         let purge = handle.purge().sequence(keep.from).await;
         purge.map_err(|error| BusError::Request {
@@ -180,58 +225,97 @@ impl Janitor {
         stream: Stream,
         handle: &Handle,
         open: &OpenWork,
+        since: Timestamp,
     ) -> Result<Keep, BusError> {
         // Before the consumers: what comes later is not counted as handled.
         let last = handle.cached_info().state.last_sequence;
-        let now = self.context.clock.now();
-        let deployment = &self.context.deployment;
-        let horizon = Duration::from_secs(deployment.horizon_s).saturating_add(AFTER_HORIZON);
-        let ceiling = now.minus(Duration::from_secs(deployment.raw_retention_s));
+        let retention = Duration::from_secs(self.context.deployment.raw_retention_s);
+        let ceiling = self.context.clock.now().minus(retention);
         let mut handled = Vec::new();
         for durable in DURABLES.iter().filter(|durable| durable.stream == stream) {
-            let info = handle.consumer_info(durable.name).await;
-            let info = info.map_err(|error| BusError::Request {
-                what: format!("cannot read consumer {} of {stream}", durable.name),
-                reason: error.to_string(),
-            })?;
-            handled.push((durable.name.to_owned(), handled_up_to(&info, last)));
+            let seq = self.handled(handle, *durable, last).await?;
+            handled.push((durable.name.to_owned(), seq));
         }
+        let young = self.first_from(stream, ReplayFrom::Time(since)).await?;
         let gates = Gates {
             archived: self.archived(stream, last).await?,
             handled,
-            young: self.first_since(stream, now.minus(horizon), last).await?,
-            open: open.first(stream, ceiling),
+            young: young.map_or(last.saturating_add(1), |message| message.seq),
+            open: open.first(stream, ceiling, since),
         };
         Ok(gates.keep())
     }
 
+    /// Up to which sequence the service behind a durable consumer has handled everything.
+    async fn handled(&self, handle: &Handle, durable: Durable, last: u64) -> Result<u64, BusError> {
+        let info = handle.consumer_info(durable.name).await;
+        let info = info.map_err(|error| BusError::Request {
+            what: format!(
+                "cannot read consumer {} of {}",
+                durable.name, durable.stream
+            ),
+            reason: error.to_string(),
+        })?;
+        Ok(handled_up_to(&info, last))
+    }
+
+    /// The first message from there on, if there is one.
+    async fn first_from(
+        &self,
+        stream: Stream,
+        from: ReplayFrom,
+    ) -> Result<Option<StoredMessage>, BusError> {
+        let replay = self.context.bus.replay(stream.name(), &[], from).await?;
+        if replay.is_empty() {
+            return Ok(None);
+        }
+        let first = replay.messages().next().await;
+        first
+            .unwrap_or_else(|| {
+                Err(BusError::Request {
+                    what: format!("cannot read {stream}"),
+                    reason: "the delivery stopped".to_owned(),
+                })
+            })
+            .map(|replayed| Some(replayed.message))
+    }
+
+    /// Whether the archive is still there: a purge takes the only other copy.
+    ///
+    /// # Errors
+    /// When its last entry or one of its files is missing or has another size.
+    async fn require_archive(&self) -> Result<(), BusError> {
+        let (root, head) = (self.root.clone(), self.heads.borrow().clone());
+        let whole = tokio::task::spawn_blocking(move || {
+            let entry = root.entry(head.chain.n)?;
+            let found = entry.map(|bytes| Digest::of_bytes(&bytes));
+            Ok::<_, StoreError>(match found == head.chain.digest {
+                true => root.missing(&head.files)?,
+                false => Some(Entry::path(head.chain.n)),
+            })
+        });
+        let reason = match whole.await {
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Ok(Some(path))) => format!("{path} is missing or damaged"),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        alarm("archive_damaged", &reason);
+        Err(BusError::Request {
+            what: "cannot rely on the archive, so nothing is purged".to_owned(),
+            reason,
+        })
+    }
+
     /// How far `stream` is archived; 0 unless it is the very stream that was archived.
     async fn archived(&self, stream: Stream, last: u64) -> Result<u64, BusError> {
-        let head = self.heads.borrow().chain.clone();
-        let Some(position) = head.position(stream.name()) else {
+        let head = self.heads.borrow().clone();
+        let Some(position) = head.chain.position(stream.name()) else {
             return Ok(0);
         };
         let seen = observe(&self.context.bus, stream, Some(position), &self.key).await?;
         let same = seen.surprise.is_none() && position.seq <= last;
         Ok(if same { position.seq } else { 0 })
-    }
-
-    /// The first sequence that was stored at `since` or later.
-    async fn first_since(
-        &self,
-        stream: Stream,
-        since: Timestamp,
-        last: u64,
-    ) -> Result<u64, BusError> {
-        let from = ReplayFrom::Time(since);
-        let replay = self.context.bus.replay(stream.name(), &[], from).await?;
-        if replay.is_empty() {
-            return Ok(last.saturating_add(1));
-        }
-        match replay.messages().next().await {
-            Some(first) => Ok(first?.message.seq),
-            None => Ok(0),
-        }
     }
 
     /// Stores that everything below the stream's first message is gone, unless that has

@@ -27,7 +27,10 @@ const BATCH_ROWS: usize = 8 * 1024;
 pub enum MergeError {
     /// A file is not as it was committed: what is damaged is not written anew, where it
     /// would look whole.
-    #[error("file {0} is not as it was committed; run `countersign audit verify`")]
+    #[error(
+        "file {0} is not as it was committed, or a newer version wrote it; run `countersign \
+         audit verify`"
+    )]
     Damaged(String),
     /// What was written does not hold the rows that were read.
     #[error("the new file does not hold the rows of the old ones")]
@@ -246,6 +249,10 @@ impl<'a> Open<'a> {
                 return Ok(false);
             };
             let batch = batch.map_err(|_| damaged(self.entry))?;
+            // Before columns are brought in line: what a newer version wrote is not dropped.
+            if Rows::of(&batch).is_none() {
+                return Err(damaged(self.entry));
+            }
             self.batch = aligned(&batch).map_err(|_| damaged(self.entry))?;
             let numbers = self
                 .batch

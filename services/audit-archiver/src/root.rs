@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use countersign_domain::archive::{BadPlace, Entry};
+use countersign_domain::archive::{BadPlace, Entry, Files};
 use countersign_schemas::Digest;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
@@ -231,6 +231,24 @@ impl Root {
             }
         }
         Ok(found)
+    }
+
+    /// The first of these files that is not there in its size; its contents are not read.
+    ///
+    /// # Errors
+    /// When a file cannot be looked at.
+    pub(crate) fn missing(&self, files: &Files) -> Result<Option<String>, StoreError> {
+        for file in files.iter() {
+            let path = self.path(&file.path);
+            match fs::metadata(&path) {
+                Ok(about) if about.len() == file.bytes => {}
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(StoreError::new("look at", &path)(error));
+                }
+                _ => return Ok(Some(file.path.clone())),
+            }
+        }
+        Ok(None)
     }
 
     /// Removes a data file. One that is gone already is no error.

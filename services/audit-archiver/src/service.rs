@@ -76,8 +76,9 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
     let cleaner = janitor::run(
         context.clone(),
         settings.janitor,
-        archived,
         Arc::clone(&key),
+        writer.root(),
+        archived,
     );
     let cleaning = tokio::spawn(cleaner);
     let (merges, mut merged) = mpsc::channel(1);

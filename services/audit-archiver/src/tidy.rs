@@ -97,6 +97,11 @@ impl Tidier {
         let found = self.root.data_files()?;
         // After the listing: what was committed in between is known.
         self.catch_up()?;
+        // In a copy that was made while files were put together, what no entry names may be
+        // all that is left of some rows.
+        if let Some(missing) = self.root.missing(&self.files)? {
+            return Err(TidyError::Incomplete(missing));
+        }
         self.unnamed.retain(|path, _| found.contains(path));
         let mut removed = 0;
         for path in found {
@@ -133,4 +138,9 @@ pub(crate) enum TidyError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Chain(#[from] CommitError),
+    #[error(
+        "file {0} of the archive is missing or has another size, so nothing is removed; run \
+         `countersign audit verify`"
+    )]
+    Incomplete(String),
 }

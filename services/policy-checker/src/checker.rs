@@ -37,6 +37,8 @@ const RUN_WITHIN: Duration = Duration::from_secs(3_600 + 310);
 /// Times that a message which is not ours is overruled at the head of an id: more than
 /// one means that somebody writes there on purpose, and a person must look.
 const FOREIGN_HEADS_MAX: usize = 3;
+/// The janitor purges nothing younger than the horizon and an hour.
+const NEVER_PURGED: Duration = Duration::from_secs(3_600);
 /// How long an intent waits for those before it that may still set labels: shorter than
 /// the 30 s after which the server gives an intent to another checker.
 const LANE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -139,7 +141,10 @@ impl Checker {
             Ok(request) => request,
             Err(refusal) => return self.refuse(message, agent, refusal).await,
         };
-        let late = intake::out_of_time(request.intent_id, message.stored_at, self.horizon);
+        let mut late = intake::out_of_time(request.intent_id, message.stored_at, self.horizon);
+        if late.is_none() {
+            late = self.forgotten(request.intent_id).await?;
+        }
         if let Some(late) = late {
             return self.out_of_time(message, agent, &request, late).await;
         }
@@ -351,6 +356,17 @@ impl Checker {
             Some(Holder::Verdict(held)) => self.repeated(message, agent, intent, &held).await,
             Some(Holder::Foreign(_)) | None => self.refuse(message, agent, late).await,
         }
+    }
+
+    /// Refuses an id that may have had a verdict which is purged by now. The janitor keeps
+    /// what this horizon needs, so it is only met where another one was configured before.
+    async fn forgotten(&self, intent: IntentId) -> Result<Option<Refusal>, Failure> {
+        // Nothing younger than this is ever purged, so most ids ask nobody.
+        if self.clock.now().since(intent.made_at()) < NEVER_PURGED {
+            return Ok(None);
+        }
+        let events = self.bus.oldest(Stream::Events).await?;
+        Ok(intake::forgotten(intent, events))
     }
 
     async fn holder_of(&self, intent: IntentId) -> Result<Option<Holder>, Failure> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use countersign_domain::redact::Redactor;
+use countersign_runtime::bus::Oldest;
 use countersign_schemas::codec;
 use countersign_schemas::digest::canonical_json;
 use countersign_schemas::events::{RefusedCode, ToolRequested};
@@ -134,6 +135,26 @@ pub(crate) fn out_of_time(
     ))
 }
 
+/// Refuses an id whose verdict may have been purged: it is dated before what is left of the
+/// events, with the margin that ids have ahead of the clock.
+pub(crate) fn forgotten(intent: IntentId, oldest: Oldest) -> Option<Refusal> {
+    let margin = Duration::from_secs(INTENT_FUTURE_SECONDS_MAX + CLOCK_SKEW_SECONDS);
+    let known = match oldest {
+        Oldest::NothingPurged => true,
+        Oldest::StoredAt(first) => intent.made_at() >= first.plus(margin),
+        Oldest::Empty => false,
+    };
+    (!known).then(|| {
+        Refusal::new(
+            RefusedCode::IntentOutOfTime,
+            Some(intent),
+            "the intent id is so old that a decision about it may have been purged; choose a \
+             new id"
+                .to_owned(),
+        )
+    })
+}
+
 /// Whether two bodies say the same: every field, in whatever order, spacing or encoding.
 pub(crate) fn same_content(one: &[u8], other: &[u8]) -> bool {
     if one == other {
@@ -170,6 +191,20 @@ mod tests {
         let refusal = read(body, told).unwrap_err();
         assert!(!refusal.message.contains("kim@x.example"), "{refusal:?}");
         (refusal.code, refusal.intent)
+    }
+
+    #[test]
+    fn an_id_whose_verdict_may_be_purged_is_refused() {
+        let made = Timestamp::EPOCH.plus(Duration::from_secs(1_000_000));
+        let intent = IntentId::new_at(made);
+        let refused = |oldest| forgotten(intent, oldest).map(|refusal| refusal.code);
+        let first = |before: u64| Oldest::StoredAt(made.minus(Duration::from_secs(before)));
+        let late = Some(RefusedCode::IntentOutOfTime);
+        assert_eq!(refused(Oldest::NothingPurged), None);
+        assert_eq!(refused(first(305)), None);
+        assert_eq!(refused(first(304)), late);
+        assert_eq!(refused(first(0)), late);
+        assert_eq!(refused(Oldest::Empty), late);
     }
 
     #[test]

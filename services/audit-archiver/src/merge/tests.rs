@@ -176,3 +176,20 @@ fn what_nobody_names_goes_after_the_grace_time_and_nothing_else_does() {
     assert_eq!(tidier.collect(replaced + GRACE + GRACE).unwrap(), 0);
     check(&place);
 }
+
+/// A copy that was made while files were put together: the entry is there, its file is not.
+#[test]
+fn nothing_is_removed_while_a_file_is_missing() {
+    let (place, mut writer) = filled();
+    compact(&mut writer, at("2026-11-22T13:00:00Z"));
+    let named = writer.files().iter().next().unwrap().path.clone();
+    fs::remove_file(place.archive().join(&named)).unwrap();
+    let mut tidier = writer.tidier(LIMITS);
+    let start = Instant::now();
+    for later in [Duration::ZERO, GRACE, GRACE + GRACE] {
+        let error = tidier.collect(start + later).unwrap_err();
+        assert!(error.to_string().contains(&named), "{error}");
+    }
+    let left = Root::new(&place.archive()).data_files().unwrap();
+    assert_eq!(left.len(), 22);
+}

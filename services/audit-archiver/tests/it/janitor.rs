@@ -3,8 +3,8 @@
 use countersign_runtime::bus::layout::{DURABLES, Durable};
 use countersign_runtime::clock::ManualClock;
 use countersign_runtime::health::Health;
-use countersign_schemas::codec;
-use countersign_schemas::events::{ArchivePurged, PolicyChecked};
+use countersign_schemas::events::{ArchivePurged, PolicyChecked, ToolBlocked};
+use countersign_schemas::{codec, headers};
 use futures::StreamExt as _;
 
 use super::*;
@@ -77,10 +77,16 @@ fn of(stream: Stream) -> impl Iterator<Item = &'static Durable> {
         .filter(move |durable| durable.stream == stream)
 }
 
+/// Stores a body under the type that its subject names.
 async fn put(bus: &Bus, subject: &str, body: &str) -> Result<u64> {
+    let name: Vec<&str> = subject.split('.').take(2).collect();
+    let mut head = async_nats::HeaderMap::new();
+    let ce_type = format!("dev.countersign.{}.v1", name.join("."));
+    head.insert(headers::CE_TYPE, ce_type.as_str());
     let body = Bytes::from(body.to_owned());
-    let stored = bus.jetstream().publish(subject.to_owned(), body).await?;
-    Ok(stored.await?.sequence)
+    let js = bus.jetstream();
+    let stored = js.publish_with_headers(subject.to_owned(), head, body);
+    Ok(stored.await?.await?.sequence)
 }
 
 /// A verdict about the request at `seq`, in the form of the golden sample.
@@ -88,8 +94,18 @@ fn checked(seq: u64) -> Result<String> {
     let sample = include_bytes!("../../../../schemas/golden/policy.checked/v1.json");
     let mut checked: PolicyChecked = codec::decode(sample)?;
     checked.intent_id = INTENT.parse()?;
+    checked.agent = "billing".parse()?;
     checked.request.seq = seq;
     Ok(serde_json::to_string(&checked)?)
+}
+
+/// The end of that intent.
+fn blocked() -> Result<String> {
+    let sample = include_bytes!("../../../../schemas/golden/tool.blocked/v1.json");
+    let mut blocked: ToolBlocked = codec::decode(sample)?;
+    blocked.intent_id = INTENT.parse()?;
+    blocked.agent = "billing".parse()?;
+    Ok(serde_json::to_string(&blocked)?)
 }
 
 /// Ten requests; returns the sequence of the sixth.
@@ -112,6 +128,56 @@ async fn what_a_service_has_not_handled_stays() -> Result<()> {
     fixture.archive_all(10).await?;
     assert_eq!(fixture.looked(Stream::Intents, LATER).await?, 1);
     fixture.handle(of(Stream::Intents)).await?;
+    assert_eq!(fixture.looked(Stream::Intents, LATER).await?, 10);
+    Ok(())
+}
+
+/// After an outage the checker judges a repetition by what is left of the first.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_request_waits_for_the_checker_no_chain_goes_that_it_could_repeat() -> Result<()> {
+    let fixture = Fixture::start().await?;
+    requests(&fixture).await?;
+    let bus = fixture.bus("test").await?;
+    for n in 0..3 {
+        put(&bus, &format!("deadletter.test.{n}"), "{}").await?;
+    }
+    fixture.archive_all(13).await?;
+    fixture.handle(of(Stream::Events)).await?;
+    assert_eq!(fixture.looked(Stream::Events, LATER).await?, 1);
+    fixture.handle(of(Stream::Intents)).await?;
+    assert!(fixture.looked(Stream::Events, LATER).await? > 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_goes_while_a_file_of_the_archive_is_missing() -> Result<()> {
+    let fixture = Fixture::start().await?;
+    requests(&fixture).await?;
+    fixture.archive_all(10).await?;
+    fixture.handle(DURABLES).await?;
+    let root = Root::new(&fixture.archive());
+    let keys = ManifestKey::from_bytes(&[7; 32]).public();
+    let bytes = root.entries()??;
+    let walked = verify_chain(bytes.iter().map(Vec::as_slice), &keys, &[])?;
+    let file = walked.files.iter().next().context("no file")?;
+    let (path, away) = (root.path(&file.path), root.path("away"));
+    std::fs::rename(&path, &away)?;
+    let clock = ManualClock::new(SystemClock.now().plus(LATER));
+    let running = fixture.run_with(fixture.janitor(), Arc::new(clock)).await?;
+    let failing = async {
+        while !matches!(
+            running.health.report().get("janitor"),
+            Some(Health::Failing { .. })
+        ) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, failing).await?;
+    let bus = fixture.bus("test").await?;
+    let found = bus.jetstream().get_stream(Stream::Intents.name()).await?;
+    assert_eq!(found.cached_info().state.first_sequence, 1);
+    running.stop().await?;
+    std::fs::rename(&away, &path)?;
     assert_eq!(fixture.looked(Stream::Intents, LATER).await?, 10);
     Ok(())
 }
@@ -171,7 +237,8 @@ async fn what_is_open_stays_with_its_request_until_it_ends_or_raw_retention_does
     fixture.handle(DURABLES).await?;
     assert_eq!(fixture.looked(Stream::Intents, LATER).await?, request);
     assert_eq!(fixture.looked(Stream::Events, LATER).await?, opened);
-    put(&bus, &format!("tool.blocked.billing.{INTENT}"), "{}").await?;
+    let end = format!("tool.blocked.billing.{INTENT}");
+    put(&bus, &end, &blocked()?).await?;
     fixture.archive_all(14).await?;
     fixture.handle(DURABLES).await?;
     assert_eq!(fixture.looked(Stream::Intents, LATER).await?, 10);

@@ -6,8 +6,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use countersign_schemas::events::{ControlApplied, FreezeScope, PolicyChecked};
-use countersign_schemas::{Address, IntentId, Stream, Timestamp, WindowId, codec};
+use countersign_schemas::events::{Event, FreezeScope, PolicyChecked, WindowClosed, WindowOpened};
+use countersign_schemas::{
+    Address, AgentId, IntentId, Stream, Timestamp, WindowId, codec, headers,
+};
+
+use crate::chain::{Head, Last};
+use crate::freeze::{self, Effect, Freezes, Placed, Read};
 
 /// Why a message stays.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,22 +100,42 @@ impl Gates {
     }
 }
 
-/// What goes on, gathered from `CS_EVENTS` in its order.
+/// What goes on, gathered from `CS_EVENTS` in its order. Only what is ours by type and body
+/// counts, as for the services: a foreign message on a subject of ours changes nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OpenWork {
     intents: BTreeMap<IntentId, OpenIntent>,
-    freezes: BTreeMap<FreezeScope, u64>,
-    windows: BTreeMap<WindowId, u64>,
+    freezes: Freezes,
+    orders: BTreeMap<FreezeScope, Order>,
+    /// The first message about a freeze that this version cannot read: for services
+    /// everything is frozen then.
+    blind: Option<u64>,
+    windows: BTreeMap<WindowId, (u64, Timestamp)>,
 }
+
+/// Scopes whose last order is remembered after their release.
+const ORDERS_MAX: usize = 10_000;
 
 /// An intent that has no end yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct OpenIntent {
     /// Its first event in `CS_EVENTS`.
     first: u64,
-    /// Its message in `CS_INTENTS`, where its verdict could be read.
-    request: Option<u64>,
+    /// Its message in `CS_INTENTS`; 0, so that all of them stay, where a newer version's
+    /// verdict cannot be read.
+    request: u64,
     since: Timestamp,
+}
+
+/// The order in force on a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Order {
+    /// Where in the log it stands, or was stored again last.
+    seq: u64,
+    frozen: bool,
+    /// When the last order was stored behind it that it overrules: without it, that one
+    /// would count.
+    overrules: Option<Timestamp>,
 }
 
 impl OpenWork {
@@ -126,52 +151,97 @@ impl OpenWork {
     ];
 
     /// Takes in a message of `CS_EVENTS`.
-    pub fn take(&mut self, seq: u64, stored_at: Timestamp, subject: &str, body: &[u8]) {
-        match Address::parse(subject) {
-            Some(Address::PolicyChecked { intent, .. }) => {
-                let request = codec::decode::<PolicyChecked>(body).ok();
-                let opened = OpenIntent {
-                    first: seq,
-                    request: request.map(|checked| checked.request.seq),
-                    since: stored_at,
-                };
-                self.intents.entry(intent).or_insert(opened);
-            }
-            Some(
-                Address::ToolBlocked { intent, .. }
-                | Address::ToolRevoked { intent, .. }
-                | Address::ToolCompleted { intent, .. },
-            ) => {
-                self.intents.remove(&intent);
-            }
-            Some(Address::ControlApplied { .. } | Address::ControlReapplied { .. }) => {
-                if let Ok(applied) = codec::decode::<ControlApplied>(body) {
-                    self.frozen(seq, applied);
+    pub fn take(&mut self, message: &Last<'_>, stored_at: Timestamp) {
+        match Address::parse(message.subject) {
+            Some(Address::PolicyChecked { agent, intent }) => {
+                if let Some(request) = request_of(message, &agent, intent) {
+                    self.intents.entry(intent).or_insert(OpenIntent {
+                        first: message.seq,
+                        request,
+                        since: stored_at,
+                    });
                 }
             }
+            Some(
+                Address::ToolBlocked { agent, intent }
+                | Address::ToolRevoked { agent, intent }
+                | Address::ToolCompleted { agent, intent },
+            ) => {
+                if matches!(
+                    Head::read(Some(*message), &agent, intent),
+                    Head::Ended { .. }
+                ) {
+                    self.intents.remove(&intent);
+                }
+            }
+            Some(Address::ControlApplied { .. } | Address::ControlReapplied { .. }) => {
+                self.ordered(message, stored_at);
+            }
             Some(Address::WindowOpened { window, .. }) => {
-                self.windows.entry(window).or_insert(seq);
+                let ours = said::<WindowOpened>(message);
+                if ours.is_some_and(|opened| opened.window_id == window) {
+                    self.windows
+                        .entry(window)
+                        .or_insert((message.seq, stored_at));
+                }
             }
             Some(Address::WindowClosed { window, .. }) => {
-                self.windows.remove(&window);
+                let ours = said::<WindowClosed>(message);
+                if ours.is_some_and(|closed| closed.window_id == window) {
+                    self.windows.remove(&window);
+                }
             }
             _ => {}
         }
     }
 
-    fn frozen(&mut self, seq: u64, applied: ControlApplied) {
-        if applied.frozen {
-            // Stored again, an earlier copy may go.
-            self.freezes.insert(applied.scope, seq);
-        } else {
-            self.freezes.remove(&applied.scope);
+    fn ordered(&mut self, message: &Last<'_>, stored_at: Timestamp) {
+        let read = freeze::read(message);
+        let effect = self.freezes.apply(&Placed {
+            seq: message.seq,
+            stored_at,
+            read: &read,
+        });
+        let scope = match &read {
+            Read::Applied(applied) => applied.event.scope.clone(),
+            Read::Unreadable | Read::NotOurs => FreezeScope::default(),
+        };
+        let frozen = match effect {
+            Effect::Frozen | Effect::Still => true,
+            Effect::Released | Effect::Nothing => false,
+            Effect::Superseded => {
+                if let Some(order) = self.orders.get_mut(&scope) {
+                    order.overrules = Some(stored_at);
+                }
+                return;
+            }
+            Effect::Blind => {
+                self.blind.get_or_insert(message.seq);
+                return;
+            }
+            Effect::Known | Effect::NotOurs => return,
+        };
+        let order = Order {
+            seq: message.seq,
+            frozen,
+            overrules: None,
+        };
+        self.orders.insert(scope, order);
+        if self.orders.len() > ORDERS_MAX {
+            self.orders.retain(|_, order| order.frozen);
         }
     }
 
-    /// The first message of `stream` that belongs to something open. An intent that began
-    /// before `ceiling` holds nothing back any more: raw messages are not kept for ever.
+    /// The first message of `stream` that belongs to something open. What began before
+    /// `ceiling` holds nothing back any more, freezes apart: raw messages are not kept for
+    /// ever. A release stays while an order that it overrules is younger than `since`.
     #[must_use]
-    pub fn first(&self, stream: Stream, ceiling: Timestamp) -> Option<(u64, String)> {
+    pub fn first(
+        &self,
+        stream: Stream,
+        ceiling: Timestamp,
+        since: Timestamp,
+    ) -> Option<(u64, String)> {
         let intents = self
             .intents
             .iter()
@@ -179,132 +249,62 @@ impl OpenWork {
         let intents = intents.filter_map(|(intent, open)| {
             let seq = match stream {
                 Stream::Intents => open.request,
-                Stream::Events => Some(open.first),
-                _ => None,
+                Stream::Events => open.first,
+                _ => return None,
             };
-            Some((seq?, format!("intent {intent} has no end yet")))
+            Some((seq, format!("intent {intent} has no end yet")))
         });
-        let lasting: Vec<(u64, String)> = match stream {
-            Stream::Events => {
-                let freezes = self
-                    .freezes
-                    .values()
-                    .map(|seq| (*seq, "a freeze is in force".to_owned()));
-                let windows = self
-                    .windows
-                    .iter()
-                    .map(|(window, seq)| (*seq, format!("window {window} is open")));
-                freezes.chain(windows).collect()
-            }
+        let lasting = match stream {
+            Stream::Events => self.lasting(ceiling, since),
             _ => Vec::new(),
         };
         intents.chain(lasting).min()
     }
+
+    fn lasting(&self, ceiling: Timestamp, since: Timestamp) -> Vec<(u64, String)> {
+        let orders = self.orders.values().filter_map(|order| {
+            let overrules = order.overrules.is_some_and(|at| at >= since);
+            let why = match (order.frozen, overrules) {
+                (true, _) => "a freeze is in force",
+                (false, true) => "a release overrules an order behind it",
+                (false, false) => return None,
+            };
+            Some((order.seq, why.to_owned()))
+        });
+        let windows = self
+            .windows
+            .iter()
+            .filter(|(_, (_, opened))| *opened >= ceiling)
+            .map(|(window, (seq, _))| (*seq, format!("window {window} is open")));
+        let blind = self
+            .blind
+            .map(|seq| (seq, "a freeze cannot be read by this version".to_owned()));
+        orders.chain(windows).chain(blind).collect()
+    }
+}
+
+/// The body of a message of this type, where it is one.
+fn said<E: Event>(message: &Last<'_>) -> Option<E> {
+    (message.ce_type == Some(headers::ce_type::<E>().as_str()))
+        .then(|| codec::decode(message.body).ok())
+        .flatten()
+}
+
+/// The request of a genuine verdict; 0 for one of a version that this one cannot read.
+fn request_of(message: &Last<'_>, agent: &AgentId, intent: IntentId) -> Option<u64> {
+    match said::<PolicyChecked>(message) {
+        Some(checked) => {
+            (checked.agent == *agent && checked.intent_id == intent).then_some(checked.request.seq)
+        }
+        None => {
+            let prefix = format!("dev.countersign.{}.v", PolicyChecked::NAME);
+            let ours = message
+                .ce_type
+                .is_some_and(|said| said.starts_with(&prefix));
+            ours.then_some(0)
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn gates() -> Gates {
-        Gates {
-            archived: 50,
-            handled: vec![("policy-checker".to_owned(), 60)],
-            young: 60,
-            open: Some((60, "x".to_owned())),
-        }
-    }
-
-    #[test]
-    fn the_least_gate_holds_and_says_why() {
-        type Change = fn(&mut Gates);
-        let table: [(Change, u64, &str); 5] = [
-            (|_| {}, 50, "not_archived"),
-            (|gates| gates.archived = 0, 0, "not_archived"),
-            (|gates| gates.handled[0].1 = 9, 10, "not_handled"),
-            (|gates| gates.young = 10, 10, "too_young"),
-            (|gates| gates.open = Some((10, "x".to_owned())), 10, "open"),
-        ];
-        for (change, from, code) in table {
-            let mut gates = gates();
-            change(&mut gates);
-            let keep = gates.keep();
-            assert_eq!((keep.from, keep.gate.code()), (from, code));
-            assert!(Gate::CODES.contains(&code));
-        }
-    }
-
-    #[test]
-    fn the_last_archived_message_stays() {
-        let mut gates = gates();
-        (gates.handled[0].1, gates.young, gates.open) = (99, 99, None);
-        assert_eq!(gates.keep().from, 50);
-    }
-
-    const INTENT: &str = "01920000-0000-7000-8000-000000000001";
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_micros(second * 1_000_000).unwrap()
-    }
-
-    fn open(events: &[(&str, &str)]) -> OpenWork {
-        let mut work = OpenWork::default();
-        for ((subject, body), seq) in events.iter().zip(5..) {
-            work.take(seq, at(100), subject, body.as_bytes());
-        }
-        work
-    }
-
-    #[test]
-    fn the_verdict_says_which_request_must_stay() {
-        let body = include_str!("../../../../schemas/golden/policy.checked/v1.json");
-        let checked: PolicyChecked = codec::decode(body.as_bytes()).unwrap();
-        let subject = format!("policy.checked.{}.{}", checked.agent, checked.intent_id);
-        let work = open(&[(&subject, body)]);
-        let (seq, why) = work.first(Stream::Intents, at(0)).unwrap();
-        assert_eq!(seq, checked.request.seq);
-        assert!(
-            why.contains(checked.intent_id.to_string().as_str()),
-            "{why}"
-        );
-        assert_eq!(work.first(Stream::Control, at(0)), None);
-    }
-
-    #[test]
-    fn a_freeze_holds_its_last_copy_and_a_window_its_opening_until_they_end() {
-        let applied = |frozen: bool| {
-            format!(
-                r#"{{"schema_version":1,"frozen":{frozen},"scope":{{"agent":"billing"}},"operator":"olivia","reason":"x","applied_at":"2026-11-22T10:00:00Z"}}"#
-            )
-        };
-        let (freeze, thaw) = (applied(true), applied(false));
-        let first = |work: &OpenWork| work.first(Stream::Events, at(0)).map(|(seq, _)| seq);
-        let (one, two) = ("control.applied.abc.7", "control.applied.abc.7.1");
-        assert_eq!(first(&open(&[(one, &freeze)])), Some(5));
-        assert_eq!(first(&open(&[(one, &freeze), (two, &freeze)])), Some(6));
-        assert_eq!(first(&open(&[(one, &freeze), (two, &thaw)])), None);
-        let (opened, closed) = (
-            "window.opened.billing.w-abc-3",
-            "window.closed.billing.w-abc-3",
-        );
-        assert_eq!(first(&open(&[(opened, "{}")])), Some(5));
-        assert_eq!(first(&open(&[(opened, "{}"), (closed, "{}")])), None);
-    }
-
-    #[test]
-    fn an_intent_is_open_from_its_verdict_to_its_end() {
-        let checked = format!("policy.checked.billing.{INTENT}");
-        let approved = format!("tool.approved.billing.{INTENT}");
-        let first =
-            |work: &OpenWork, ceiling| work.first(Stream::Events, at(ceiling)).map(|(seq, _)| seq);
-        let begun = open(&[(&checked, "{}"), (&approved, "{}")]);
-        assert_eq!(first(&begun, 0), Some(5));
-        assert_eq!(first(&begun, 101), None, "older than raw retention");
-        for end in ["tool.blocked", "tool.revoked", "tool.completed"] {
-            let end = format!("{end}.billing.{INTENT}");
-            assert_eq!(first(&open(&[(&checked, "{}"), (&end, "{}")]), 0), None);
-        }
-        let other = "tool.completed.billing.01920000-0000-7000-8000-000000000002";
-        assert_eq!(first(&open(&[(&checked, "{}"), (other, "{}")]), 0), Some(5));
-    }
-}
+mod tests;

@@ -40,5 +40,5 @@ pub use fullness::FULL_PERCENT;
 pub use kv::{Bucket, Cas, Entry};
 pub use outgoing::{Expect, Meta, Outgoing};
 pub use publisher::{PublishError, Publisher};
-pub use reading::StoredMessage;
+pub use reading::{Oldest, StoredMessage};
 pub use replay::{Replay, ReplayFrom, Replayed};

@@ -15,6 +15,17 @@ use super::failure::BusError;
 /// JetStream: no message found.
 const ERR_NO_MESSAGE: u64 = 10_037;
 
+/// What is left at the beginning of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Oldest {
+    /// All that was ever stored.
+    NothingPurged,
+    /// Messages from this time on.
+    StoredAt(Timestamp),
+    /// Nothing: all of it was purged.
+    Empty,
+}
+
 /// A message as the leader of its stream holds it.
 #[derive(Debug, Clone)]
 pub struct StoredMessage {
@@ -81,6 +92,25 @@ impl Bus {
     ) -> Result<Option<StoredMessage>, BusError> {
         self.get(stream.name(), json!({ "last_by_subj": filter }))
             .await
+    }
+
+    /// What is left at the beginning of `stream`.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn oldest(&self, stream: Stream) -> Result<Oldest, BusError> {
+        let found = self.jetstream().get_stream(stream.name()).await;
+        let found = found.map_err(|error| {
+            BusError::request(format!("cannot read the state of stream {stream}"), error)
+        })?;
+        let state = &found.cached_info().state;
+        Ok(if state.first_sequence <= stream.first_seq() {
+            Oldest::NothingPurged
+        } else if state.messages == 0 {
+            Oldest::Empty
+        } else {
+            Oldest::StoredAt(Timestamp::new(state.first_timestamp))
+        })
     }
 
     /// The message at `seq`.
