@@ -38,9 +38,9 @@ enum Granted {
     /// Nothing.
     Nothing,
     /// This intent, alone or with others.
-    Approval(ApprovalResolved),
+    Approval(Box<ApprovalResolved>),
     /// The window that answered in their place.
-    Window(WindowOpened),
+    Window(Box<WindowOpened>),
 }
 
 impl Checker {
@@ -125,10 +125,10 @@ impl Checker {
         told: Option<Box<ApprovalResolved>>,
     ) -> Result<Granted, BusError> {
         if let Some(resolved) = self.approval(checked, told).await? {
-            return Ok(Granted::Approval(resolved));
+            return Ok(Granted::Approval(Box::new(resolved)));
         }
         let opened = self.window_of(checked).await?;
-        Ok(opened.map_or(Granted::Nothing, Granted::Window))
+        Ok(opened.map_or(Granted::Nothing, |opened| Granted::Window(Box::new(opened))))
     }
 
     /// The window by which an intent was approved, if one was.
