@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_secs(5);
 /// and never holds up the archive.
 pub(crate) async fn run(context: ServiceContext, signer: String, mut heads: watch::Receiver<Head>) {
     loop {
-        let head = heads.borrow_and_update().chain.clone();
+        let head = heads.borrow_and_update().clone();
         let announced = announce(&context, &signer, &head).await;
         let again = announced.is_err();
         if let Err(error) = announced {
