@@ -95,7 +95,10 @@ pub(crate) async fn run(
             () = context.shutdown.cancelled() => return,
             Some(next) = feed.next() => match next {
                 Followed::Message(message) => take(janitor.open.as_mut().unwrap_or(&mut fresh), &message),
-                Followed::CaughtUp => janitor.open = Some(std::mem::take(&mut fresh)),
+                Followed::CaughtUp => {
+                    janitor.open = Some(std::mem::take(&mut fresh));
+                    looks.reset_immediately();
+                }
                 Followed::Broken => (janitor.open, fresh) = (None, OpenWork::default()),
             },
             _ = looks.tick() => janitor.look(&part).await,

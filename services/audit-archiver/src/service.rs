@@ -56,6 +56,8 @@ enum End {
 /// When the archive is damaged or its directory cannot be used at the start.
 pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), ServiceError> {
     metrics::describe();
+    // The janitor's: nothing is purged by a clock that is wrong.
+    context.watch_clock().await;
     let health = context.health.part("archive");
     let key = Arc::new(
         settings
