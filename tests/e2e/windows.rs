@@ -6,18 +6,23 @@ use countersign_tests::process::program;
 use countersign_tests::{Agent, Deployment, PATIENCE, eventually};
 use serde_json::{Value, json};
 
+use crate::policy::{SWAP_MAX, publish};
+
 /// Runs the command line as Dora, and gives exit code and answer.
 fn window(deployment: &Deployment, args: &[&str]) -> (i32, Value) {
     window_as(deployment, "dora", args)
 }
 
 fn window_as(deployment: &Deployment, who: &str, args: &[&str]) -> (i32, Value) {
+    command_as(deployment, who, &[&["window"], args].concat())
+}
+
+fn command_as(deployment: &Deployment, who: &str, args: &[&str]) -> (i32, Value) {
     let Output {
         status,
         stdout,
         stderr,
     } = Command::new(program("countersign"))
-        .arg("window")
         .args(args)
         .args(["--as", who, "--json", "--dir"])
         .arg(deployment.files().dir())
@@ -82,6 +87,10 @@ async fn a_window_lifts_asks_as_often_as_it_says_until_it_is_closed() {
         "the same again: {again}"
     );
 
+    let other = open.map(|word| if word == "2" { "3" } else { word });
+    let (code, conflict) = window(&deployment, &other);
+    assert_eq!(code, 20, "other limits are another window: {conflict}");
+
     for _ in 0..2 {
         let lifted = large_booking(&agent).await;
         assert_eq!(agent.end(&lifted).await.text("/outcome"), "succeeded");
@@ -92,7 +101,8 @@ async fn a_window_lifts_asks_as_often_as_it_says_until_it_is_closed() {
     dora.asked(&more).await;
 
     let (code, closed) = window(&deployment, &["close", &id, "--reason", "done"]);
-    assert_eq!((code, &closed["state"]), (0, &json!("closed")), "{closed}");
+    let state = &closed["results"][0]["state"];
+    assert_eq!((code, state), (0, &json!("closed")), "{closed}");
     let (code, again) = window(&deployment, &["close", &id]);
     assert_eq!(
         (code, again),
@@ -103,7 +113,7 @@ async fn a_window_lifts_asks_as_often_as_it_says_until_it_is_closed() {
     assert_eq!(none["windows"], json!([]), "{none}");
     let (code, unknown) = window(&deployment, &["close", "w-abc-1"]);
     assert_eq!(
-        (code, &unknown["code"]),
+        (code, &unknown["results"][0]["code"]),
         (20, &json!("unknown")),
         "{unknown}"
     );
@@ -125,6 +135,7 @@ async fn a_window_ahead_of_time_takes_a_member_of_the_team_that_decides() {
         "1",
         "--reason",
         "the books of tonight",
+        "--yes",
     ];
     let (code, refused) = window_as(&deployment, "lee", &ahead);
     assert_eq!(code, 20, "support does not decide on bookings: {refused}");
@@ -135,4 +146,108 @@ async fn a_window_ahead_of_time_takes_a_member_of_the_team_that_decides() {
     assert_eq!(agent.end(&lifted).await.text("/outcome"), "succeeded");
     let more = large_booking(&agent).await;
     deployment.approver("dora").await.asked(&more).await;
+}
+
+/// Bookings of any size take two of finance, beside the one that large ones take.
+const TWO_OF_FINANCE: &str = r#"
+@id("two-book")
+@because("two of finance look at bookings")
+@need("two approvals of finance")
+@ask("finance:2")
+@window("1h")
+forbid (principal, action == Action::"ledger.book", resource);
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_takes_two_people_waits_for_the_second() {
+    let deployment = Deployment::start().await;
+    let agent = deployment.agent("billing").await;
+    publish(&deployment, "policies/more.cedar", TWO_OF_FINANCE).await;
+    // sleep: a bundle is in force everywhere within this second, not before.
+    tokio::time::sleep(SWAP_MAX).await;
+    let ahead = [
+        "open",
+        "--agent",
+        "billing",
+        "--tool",
+        "ledger.book",
+        "--for",
+        "10m",
+        "--reason",
+        "the books of tonight",
+        "--yes",
+    ];
+    let (code, waits) = window(&deployment, &ahead);
+    assert_eq!((code, &waits["state"]), (21, &json!("waiting")), "{waits}");
+    let id = waits["approval_id"].as_str().expect("an approval");
+    let (code, list) = command_as(&deployment, "finn", &["approvals", "list", "--mine"]);
+    assert_eq!(code, 0, "{list}");
+    let listed = &list["approvals"][0]["asked"];
+    assert_eq!(
+        (&listed["approval_id"], &listed["kind"]),
+        (&json!(id), &json!("window")),
+        "{list}"
+    );
+    let (code, voted) = command_as(&deployment, "finn", &["approvals", "approve", id, "--yes"]);
+    assert_eq!(code, 0, "{voted}");
+    assert_eq!(voted["results"][0]["state"], "approved", "{voted}");
+    let lifted = large_booking(&agent).await;
+    assert_eq!(agent.end(&lifted).await.text("/outcome"), "succeeded");
+    let shown = uses(&deployment, 1).await;
+    assert_eq!(shown["opened_by"], json!(["dora", "finn"]), "{shown}");
+    assert_eq!(shown["window_id"], json!(id), "{shown}");
+    let (code, closed) = window(&deployment, &["close", id]);
+    assert_eq!(code, 0, "{closed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_freeze_stops_what_a_window_would_let_through_and_takes_none_of_its_uses() {
+    let deployment = Deployment::start().await;
+    let agent = deployment.agent("billing").await;
+    let operator = deployment.operator().await;
+    let ahead = [
+        "open",
+        "--agent",
+        "billing",
+        "--tool",
+        "ledger.book",
+        "--for",
+        "10m",
+        "--reason",
+        "tonight",
+        "--yes",
+    ];
+    let (code, opened) = window(&deployment, &ahead);
+    assert_eq!(code, 0, "{opened}");
+    let (code, again) = window(&deployment, &ahead);
+    assert_eq!(
+        (code, &again["window_id"]),
+        (0, &opened["window_id"]),
+        "the same again opens no second one"
+    );
+    let scope = json!({"agent": "billing"});
+    let frozen = operator.order("freeze", &scope).await;
+    operator.answer("control.done", frozen).await;
+    let stopped = large_booking(&agent).await;
+    let end = agent.end(&stopped).await;
+    assert!(end.is("tool.blocked"), "{end:?}");
+    assert_eq!(end.text("/code"), "frozen");
+    let other = ahead.map(|word| if word == "10m" { "11m" } else { word });
+    let (code, refused) = window(&deployment, &other);
+    assert_eq!(
+        (code, &refused["code"]),
+        (20, &json!("frozen")),
+        "{refused}"
+    );
+    assert_eq!(uses(&deployment, 0).await["open"], json!(true));
+    let released = operator.order("unfreeze", &scope).await;
+    operator.answer("control.done", released).await;
+    let goes_on = large_booking(&agent).await;
+    assert_eq!(agent.end(&goes_on).await.text("/outcome"), "succeeded");
+    uses(&deployment, 1).await;
+    let counts = deployment.journal().counts();
+    assert_eq!(
+        (counts.get(&stopped), counts.get(&goes_on)),
+        (None, Some(&1))
+    );
 }

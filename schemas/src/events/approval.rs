@@ -89,6 +89,24 @@ pub struct ApprovalRequested {
     /// vote, and a vote that came through one is not counted.
     #[serde(default)]
     pub view_complete: bool,
+    /// Of kind `window`: what it would open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowAsked>,
+}
+
+/// The window that people are asked to open ahead of time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowAsked {
+    /// For which tools.
+    pub tools: Vec<ToolName>,
+    /// How far it would go.
+    pub limits: WindowLimits,
+    /// Of tools that update: the fields that might change.
+    #[serde(default)]
+    pub fields: Vec<String>,
+    /// Only on behalf of this person; anybody where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<CheckedRequester>,
 }
 
 /// Limits of a window, as asked for or as granted.

@@ -289,6 +289,12 @@ fn approval_requested() -> Sample {
             message: "The lines add up to the amount.".to_owned(),
         }],
         view_complete: false,
+        window: Some(WindowAsked {
+            tools: vec![of(TOOL)],
+            limits: limits(),
+            fields: vec!["status".to_owned()],
+            requester: Some(requester()),
+        }),
     })
 }
 

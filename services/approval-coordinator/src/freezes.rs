@@ -239,6 +239,16 @@ impl Office {
                 return Ok(Some(stopped(&void)));
             }
         }
+        for (tool, requester) in approval.window_tools() {
+            let target = Target {
+                agent: approval.agent(),
+                tool,
+                requester,
+            };
+            if let Some(void) = self.freezes.covers(&target)? {
+                return Ok(Some(stopped(&void)));
+            }
+        }
         Ok(None)
     }
 

@@ -54,6 +54,14 @@ impl Judged {
             definition: checked.tool_digest,
         }
     }
+
+    fn of_window((policy, tool, definition): (Digest, &ToolName, Option<Digest>)) -> Self {
+        Self {
+            policy,
+            tool: tool.clone(),
+            definition,
+        }
+    }
 }
 
 impl Waits {
@@ -63,7 +71,11 @@ impl Waits {
         Self {
             until: approval.expires_at(),
             teams: asked.chain(later).cloned().collect(),
-            judged: approval.live_items().map(Judged::of).collect(),
+            judged: approval
+                .live_items()
+                .map(Judged::of)
+                .chain(approval.window_judged().map(Judged::of_window))
+                .collect(),
         }
     }
 }
@@ -161,6 +173,15 @@ impl Pending {
     /// Whether an approval waits for people, or its end is not told yet.
     pub(crate) fn holds(&self, id: &ApprovalId) -> bool {
         self.lock().by_id.contains_key(id)
+    }
+
+    /// How many windows of `agent` wait for people.
+    pub(crate) fn windows_of(&self, agent: &AgentId) -> usize {
+        let rows = self.lock();
+        let waits = |(id, row): &(&ApprovalId, &Row)| {
+            row.waits.is_some() && row.agent == *agent && id.as_str().starts_with("w-")
+        };
+        rows.by_id.iter().filter(waits).count()
     }
 
     /// The approvals that wait for people and ask teams, now or later, of which `wanted` holds,

@@ -42,6 +42,20 @@ impl Office {
         if !answer.changed {
             return Ok((after, answer));
         }
+        if after.window_id().is_some() {
+            let stop = self
+                .stop_of_window(&after, ballot.stored_at, people)
+                .await?;
+            return Ok(match stop {
+                Some(stop) => {
+                    tracing::info!(approval = %before.id(), code = %stop.code, "granted by people, stopped by the rules in force");
+                    let mut after = before.clone();
+                    let answer = after.vote_for_window_in_vain(ballot, people, &stop);
+                    (after, answer)
+                }
+                None => (after, answer),
+            });
+        }
         let stops = self.stops_of(&after, ballot.stored_at).await?;
         let Some((_, first)) = stops.first() else {
             return Ok((after, answer));
@@ -129,6 +143,33 @@ impl Office {
             stops.extend(stop.map(|stop| (question.intent_id, stop)));
         }
         Ok(stops)
+    }
+
+    /// What stops a window that people have just granted by a vote of `since`: the rules
+    /// about windows are judged here, by the bundle in force.
+    async fn stop_of_window(
+        &self,
+        granted: &Approval,
+        since: Timestamp,
+        people: &(dyn People + Send + Sync),
+    ) -> Result<Option<Stop>, Failure> {
+        let Some(policy) = &self.policy else {
+            return Ok(None);
+        };
+        // Asked after the approval was read, so it is not older than what judged it.
+        let by = policy.refresh().await.ok();
+        let in_force = by.as_ref().and_then(|by| by.bundle().ok());
+        if !granted.window_to_judge_again(in_force.map(Bundle::digest)) {
+            return Ok(None);
+        }
+        match in_force {
+            Some(bundle) => Ok(granted.stop_of_window(bundle, people)),
+            None if self.has_waited(since) => Ok(Some(Stop::unjudged())),
+            None => {
+                let what = "what people granted is not judged again yet: it is not known which bundle is in force";
+                Err(Failure::transient_in(what, ASK_AGAIN_IN))
+            }
+        }
     }
 
     /// After an outage the wait counts from our start.

@@ -127,6 +127,9 @@ async fn known_by(policy: &Policy) -> Result<Arc<InForce>, Failure> {
 /// Whether anything was taken out.
 fn take_out_changed(bundle: &Bundle, approval: &mut Approval, now: Timestamp) -> bool {
     let why = "the tool's definition changed after people were asked";
+    if approval.is_pending() && approval.window_tools_changed(bundle) {
+        return approval.void(BlockedCode::ToolChanged, why, now);
+    }
     let changed: Vec<IntentId> = approval
         .live_items()
         .filter(|item| is_changed(bundle, &Judged::of(item)))

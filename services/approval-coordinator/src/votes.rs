@@ -1,12 +1,13 @@
 //! Votes.
 
-use countersign_domain::approvals::{Answer, Ballot};
+use countersign_domain::approvals::{Answer, Approval, Ballot};
 use countersign_runtime::bus::{Failure, Incoming};
 use countersign_schemas::events::ApprovalVote;
 use countersign_schemas::{Address, PersonId, ServiceId};
 
 use crate::counters;
 use crate::office::{Held, Office, TRIES, decode_outside, trace_of};
+use crate::windows::PER_AGENT_MAX;
 
 /// The `via` of a vote with the approver's own key.
 const VIA_SELF: &str = countersign_runtime::identity::OWN_KEY;
@@ -75,6 +76,13 @@ impl Office {
         self.settle(held, trace_of(message).as_deref()).await
     }
 
+    /// Whether a vote asks for one window more than its agent may have.
+    fn has_too_many_windows(&self, ballot: &Ballot<'_>, approval: &Approval) -> bool {
+        let agent = approval.agent();
+        ballot.vote.window.is_some()
+            && self.windows.of_agent(agent) + self.pending.windows_of(agent) >= PER_AGENT_MAX
+    }
+
     /// Counts a vote on the newest state; `None` where there is no such approval.
     async fn count(&self, ballot: &Ballot<'_>) -> Result<Option<(Held, Answer)>, Failure> {
         let id = &ballot.vote.approval_id;
@@ -88,6 +96,10 @@ impl Office {
                 Some(why) => {
                     let approval = &held.approval;
                     approval.vote_while_frozen(ballot, people.as_ref(), &why)
+                }
+                None if self.has_too_many_windows(ballot, &held.approval) => {
+                    let approval = &held.approval;
+                    approval.vote_beyond_windows(ballot, people.as_ref(), PER_AGENT_MAX)
                 }
                 None => {
                     let voted = self.voted(&held.approval, ballot, people.as_ref());

@@ -1,6 +1,8 @@
 //! The coordinator against a real nats-server with the accounts and permissions of a
 //! deployment: each test has a server of its own.
 
+#[path = "it/ahead.rs"]
+mod ahead;
 #[path = "it/bundle_deaths.rs"]
 mod bundle_deaths;
 #[path = "it/bundle_names.rs"]
@@ -25,6 +27,8 @@ mod rejudge;
 mod rejudge_bundles;
 #[path = "it/silence.rs"]
 mod silence;
+#[path = "it/thaw.rs"]
+mod thaw;
 #[path = "it/theirs.rs"]
 mod theirs;
 #[path = "it/windows.rs"]

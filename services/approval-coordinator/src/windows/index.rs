@@ -149,7 +149,7 @@ impl Windows {
     }
 
     /// How many windows of `agent` are open.
-    pub(super) fn of_agent(&self, agent: &AgentId) -> usize {
+    pub(crate) fn of_agent(&self, agent: &AgentId) -> usize {
         let rows = self.lock();
         let open = rows
             .by_id
@@ -201,9 +201,9 @@ mod tests {
     use super::*;
     use countersign_domain::approvals::{Delegation, People};
     use countersign_domain::policy::WindowTerms;
-    use countersign_domain::windows::{Demand, Take, window_id};
+    use countersign_domain::windows::{Demand, Opening, Placed, Take};
     use countersign_schemas::events::{Verdict, WindowLimits, WindowRequested};
-    use countersign_schemas::{PersonId, TeamId};
+    use countersign_schemas::{PersonId, SeqToken, TeamId};
     use serde_json::json;
 
     struct Support(BTreeSet<PersonId>);
@@ -269,14 +269,20 @@ mod tests {
         };
         let lee = "lee".parse().unwrap();
         let demand = Demand::read(asked, lee, "self".parse().unwrap()).unwrap();
-        let id = window_id(&format!("abc-{n}")).unwrap();
         let terms = WindowTerms {
             ask: checked(0).ask.unwrap(),
             tools: BTreeMap::from([(checked(0).tool, None)]),
+            policy_digest: checked(0).policy_digest,
         };
-        demand
-            .open(id, at("10:00:00"), &terms, "x", &people())
-            .unwrap()
+        let placed = Placed {
+            message: &SeqToken::new("abc".parse().unwrap(), n),
+            at: at("10:00:00"),
+            salt: [0; 16],
+        };
+        match demand.open(&placed, &terms, "x", &people()).unwrap() {
+            Opening::Open(window) => *window,
+            Opening::Ask(approval) => panic!("{approval:?}"),
+        }
     }
 
     fn found(windows: &Windows, checked: &PolicyChecked) -> Vec<String> {

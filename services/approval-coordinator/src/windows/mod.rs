@@ -19,4 +19,4 @@ pub(crate) use winding::tend;
 pub(crate) const TIMER_KIND: &str = "window";
 
 /// Open windows of one agent: people must be able to see what it may do.
-const PER_AGENT_MAX: usize = 100;
+pub(crate) const PER_AGENT_MAX: usize = 100;

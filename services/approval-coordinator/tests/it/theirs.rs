@@ -1,5 +1,5 @@
-//! What people were asked about stays theirs, and a window that cannot be read stands in
-//! nobody's way.
+//! What people were asked about stays theirs, and a window that cannot be read or is one too
+//! many stands in nobody's way.
 
 use anyhow::{Result, ensure};
 use countersign_domain::approvals::Approval;
@@ -7,11 +7,12 @@ use countersign_domain::decision::Decision;
 use countersign_runtime::bus::layout::{APPROVALS, WINDOWS};
 use countersign_runtime::bus::{Bucket, Outgoing};
 use countersign_schemas::events::{
-    ApprovalResolved, ApprovalState, BlockedCode, ToolBlocked, Verdict,
+    ApprovalResolved, ApprovalState, ApprovalVoted, BlockedCode, ToolBlocked, Verdict, VoteChoice,
 };
 use countersign_schemas::{Address, ApprovalId, IntentId};
 use serde_json::{Value, json};
 
+use crate::vote;
 use crate::windows::{kept, liftable, lifted, limits, open, windows};
 use crate::world::{World, eventually, verdict};
 
@@ -114,6 +115,42 @@ async fn a_window_that_cannot_be_read_lifts_nothing_and_stops_nothing() -> Resul
         windows(&world).await?.is_empty(),
         "the list goes on without it"
     );
+    running.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_has_no_more_windows_than_people_can_see() -> Result<()> {
+    let world = World::start().await?;
+    let running = world.coordinator().await?;
+    let opened = open(&world, liftable(), limits(1_800, None, None)).await?;
+    let bus = world.as_coordinator().await?;
+    let (window, _) = kept(&bus, &opened.window_id).await?;
+    let bucket = Bucket::new(&bus, WINDOWS);
+    for n in 1..100 {
+        let id = format!("w-abc-{n}");
+        let mut other: Value = serde_json::to_value(&window)?;
+        other["id"] = json!(id);
+        bucket.create(&id, other.to_string().into()).await?;
+    }
+    eventually("a hundred windows", || async {
+        Ok((windows(&world).await?.len() == 100).then_some(()))
+    })
+    .await?;
+    let lee = world.person("lee").await?;
+    let mut other = liftable();
+    other["tool"] = json!("mail.draft");
+    let intent = world.judge(Verdict::Ask, other).await?;
+    let id = ApprovalId::for_intent(intent);
+    world.any(&format!("approval.requested.{id}")).await?;
+    let digest = world.digest(&lee, "lee", &id).await?;
+    let mut yes = vote(&id, digest, VoteChoice::Approve);
+    yes.window = Some(limits(60, None, None));
+    let refused: ApprovalVoted = world.vote(&lee, "lee", &yes).await?;
+    ensure!(refused.code == "window_not_permitted", "{refused:?}");
+    ensure!(refused.message.contains("100 windows"), "{refused:?}");
+    let plain = vote(&id, digest, VoteChoice::Approve);
+    let counted = world.vote(&lee, "lee", &plain).await?;
+    ensure!(counted.counted, "{counted:?}");
     running.stop().await
 }
 

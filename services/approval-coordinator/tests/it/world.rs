@@ -52,7 +52,7 @@ const PERMIT_LIFE: Duration = Duration::from_secs(300);
 const STREAM_BYTES: i64 = 64 * 1024 * 1024;
 
 /// A tool that asks support, always.
-const MAIL_TOOL: &str = r#"
+pub(crate) const MAIL_TOOL: &str = r#"
 [tools."mail.send"]
 operation = "send"
 description = "Sends a mail"
@@ -302,14 +302,24 @@ impl World {
         Ok(std::fs::rename(written, folder.join(file))?)
     }
 
-    /// Starts a coordinator as the binary does, by a bundle in which support decides on
-    /// mails, and may open windows of an hour.
+    /// Starts a coordinator as the binary does, by a bundle in which one of support decides
+    /// on mails, and may open windows of an hour.
     pub(crate) async fn coordinator_of_support(&self) -> Result<Running> {
-        self.coordinator_with_support(&["lee", "sam"]).await
+        self.coordinator_by(&["lee", "sam"], "support").await
     }
 
     /// The same where these are in support.
     pub(crate) async fn coordinator_with_support(&self, support: &[&str]) -> Result<Running> {
+        self.coordinator_by(support, "support").await
+    }
+
+    /// The same, where it takes these teams.
+    pub(crate) async fn coordinator_asking(&self, teams: &str) -> Result<Running> {
+        self.coordinator_by(&["lee", "sam"], teams).await
+    }
+
+    async fn coordinator_by(&self, support: &[&str], asked: &str) -> Result<Running> {
+        let policy = mail_policy(asked);
         let teams = |who: &str| match support.contains(&who) {
             true => vec!["support"],
             false => Vec::new(),
@@ -327,9 +337,9 @@ impl World {
         });
         self.write_policy("", "entities.json", &entities.to_string())?;
         self.write_policy("catalog", "tools.toml", MAIL_TOOL)?;
-        self.write_policy("policies", "all.cedar", MAIL_POLICY)?;
+        self.write_policy("policies", "all.cedar", &policy)?;
         self.tool_digest().context("a bundle without faults")?;
-        let (running, health) = self.coordinator_of(Some(MAIL_POLICY)).await?;
+        let (running, health) = self.coordinator_of(Some(&policy)).await?;
         eventually("the coordinator is ready", || async {
             // Before it has begun no part of it is there, and all of none are ready.
             let begun = health.report().contains_key("policy");
@@ -360,7 +370,18 @@ impl World {
     /// verdicts here.
     pub(crate) async fn publish_another_bundle(&self) -> Result<Bundle> {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/harness/bundle");
-        let found = files::policy_bundle(&dir)?;
+        self.publish(files::policy_bundle(&dir)?).await
+    }
+
+    /// Publishes the bundle of [`World::coordinator_asking`] with one file replaced.
+    pub(crate) async fn publish_with(&self, path: &str, text: &str) -> Result<Bundle> {
+        let dir = self.deployment.dir().join("policy-of-the-test");
+        let mut found = files::policy_bundle(&dir)?;
+        found.insert(path.to_owned(), text.as_bytes().to_vec());
+        self.publish(found).await
+    }
+
+    async fn publish(&self, found: BTreeMap<String, Vec<u8>>) -> Result<Bundle> {
         let bundle = Bundle::from_files(&found)?;
         let packed = pack(&found)?;
         let (digest, operator, at) = (bundle.digest(), "kim".parse()?, SystemClock.now());
@@ -374,15 +395,19 @@ impl World {
         };
         let shelf = Shelf::new(&self.checker);
         shelf.keep(&kept, &packed).await?;
+        let (revision, previous) = match shelf.current().await? {
+            Some((revision, before)) => (revision, Some(before.digest)),
+            None => (0, None),
+        };
         let published = Published {
             digest,
             parts: 1,
             bytes: packed.len(),
-            previous: None,
+            previous,
             operator: kept.operator,
             at,
         };
-        shelf.publish(&published, 0).await?;
+        shelf.publish(&published, revision).await?;
         Ok(bundle)
     }
 
@@ -670,6 +695,11 @@ impl World {
         let id = &vote.approval_id;
         self.event(&format!("approval.voted.{id}.*.{seq}")).await
     }
+}
+
+/// The policy by which these teams decide on mails.
+pub(crate) fn mail_policy(teams: &str) -> String {
+    MAIL_POLICY.replace("@ask(\"support\")", &format!("@ask(\"{teams}\")"))
 }
 
 fn is_empty(reply: &ViewReply) -> bool {

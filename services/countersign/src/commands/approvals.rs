@@ -76,7 +76,9 @@ struct ShowArgs {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "All of each approval is printed before anything is sent: on a terminal before \
-                  the question, with --yes on standard error. Exit codes: 0 it is decided so, or \
+                  the question, with --yes on standard error.\n\n\
+                  To let more of the same run for a while, say yes with `countersign window open \
+                  --with ID` instead.\n\nExit codes: 0 it is decided so, or \
                   was by you before; 2 nothing was sent, for want of a yes; 20 refused, or decided otherwise; 21 no answer yet; \
                   22 expired; 69 out of reach. The worst of several counts."
 )]
@@ -139,6 +141,15 @@ impl Person {
         let (role, name) = credential(&config, who.person.clone())?;
         let client = Client::connect(&config, role, name.as_str()).await?;
         Ok(Self { name, client })
+    }
+
+    /// What waits of one agent, as far as it fits into one answer.
+    pub(super) async fn waiting_of(&self, agent: &AgentId) -> Result<Vec<Listed>, CliError> {
+        let filter = Filter {
+            agent: Some(agent.clone()),
+            ..Filter::default()
+        };
+        Ok(self.waiting(filter).await?.0)
     }
 
     async fn waiting(&self, filter: Filter) -> Result<(Vec<Listed>, usize), CliError> {

@@ -1,5 +1,6 @@
 //! `countersign window`: time windows, opened, seen and closed by people.
 
+mod ahead;
 mod answers;
 mod show;
 
@@ -9,6 +10,7 @@ use countersign_schemas::events::{ApprovalState, WindowClosing, WindowLimits, Wi
 use countersign_schemas::{Address, AgentId, ApprovalId, RequesterId, ToolName, WindowId};
 use serde_json::json;
 
+pub(super) use self::ahead::limits_lines;
 use self::answers::{Answered, Closed, Opened, answered};
 use super::approvals::{Person, Who, ask, decide};
 use crate::exit::{CliError, Exit};
@@ -18,8 +20,11 @@ use crate::output::Output;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "A window lifts asks of one agent for a while: what people would have to \
-                  approve each time runs at once, as often and for as much as the window says.\n\n\
-                  Exit codes: 0 it is open, or closed; 20 refused; 21 nothing is answered yet."
+                  approve each time runs at once, as often and for as much as the window says. \
+                  `window open --with APPROVAL` is `approvals approve APPROVAL` and a window in \
+                  one vote.\n\n\
+                  Exit codes: 0 it is open, or closed; 2 not sent; 20 refused; 21 it waits for \
+                  others, or nothing is answered yet; 22 the ask has expired; 69 out of reach."
 )]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -32,7 +37,7 @@ enum Action {
     Open(OpenArgs),
     /// List the windows that are open
     List(ListArgs),
-    /// Close a window now: what it let through and nobody started is revoked
+    /// Close windows now: what they let through and nobody started is revoked
     Close(CloseArgs),
 }
 
@@ -86,8 +91,9 @@ struct ListArgs {
 
 #[derive(Debug, clap::Args)]
 struct CloseArgs {
-    /// Which window
-    id: WindowId,
+    /// Which windows; each gets an answer of its own
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<WindowId>,
     /// Why, in your own words
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -112,7 +118,7 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     let ended = match args.action {
         Action::Open(open) => person.open_window(open, output).await,
         Action::List(list) => person.list_windows(list.agent.as_ref(), output).await,
-        Action::Close(close) => person.close_window(close, output).await,
+        Action::Close(close) => person.close_windows(close, output).await,
     };
     person.client.bus.close().await;
     ended
@@ -143,8 +149,16 @@ impl Person {
             fields: args.field,
             requester: args.requester,
         };
+        if let Some(before) = ahead::before(self, &asked).await? {
+            return told(&before, output);
+        }
+        if !ahead::agreed(&asked, args.yes, output)? {
+            output.progress("nothing was sent");
+            return Ok(Exit::Usage);
+        }
         let bus = &self.client.bus;
-        let live = answers::live(bus, format!("window.opened.{agent}.*")).await?;
+        let opening = format!("window.opened.{agent}.*");
+        let live = answers::live(bus, [opening, "approval.voted.>".to_owned()]).await?;
         let approver = self.name.clone();
         let address = Address::WindowRequested { approver };
         let sequence = self.client.send(&address, &asked).await?;
@@ -173,6 +187,13 @@ impl Person {
             window.approval_id.as_ref() == Some(&id) && window.opened_by.contains(&self.name)
         };
         match found.iter().find(mine) {
+            Some(window) if !ahead::same_limits(&window.limits, &limits) => {
+                Err(CliError::Refused(format!(
+                    "nothing was sent: {id} opened window {} with other limits; close that one, \
+                     and open another with the next ask",
+                    window.window_id
+                )))
+            }
             Some(window) => told(&Answered::stands(window), output),
             None => Err(CliError::Refused(format!(
                 "nothing was sent: {id} is {} already, and a window is opened only with the votes \
@@ -203,31 +224,74 @@ impl Person {
         Ok(Exit::Done)
     }
 
-    async fn close_window(&self, args: CloseArgs, output: &Output) -> Result<Exit, CliError> {
-        let id = args.id;
-        let bus = &self.client.bus;
-        if let Some(before) = answers::end_of(bus, &id).await? {
-            return told(&Answered::ended(&before), output);
+    async fn close_windows(&self, args: CloseArgs, output: &Output) -> Result<Exit, CliError> {
+        let mut results = Vec::new();
+        for id in args.ids {
+            let ended = self.close_window(&id, args.reason.clone()).await;
+            // Those before it are closed: they are told whatever becomes of the next.
+            results.push(ended.unwrap_or_else(|error| Answered::failed(&id, &error)));
         }
-        let live = answers::live(bus, format!("window.closed.*.{id}")).await?;
+        output.answer(&json!({ "results": results }), || {
+            let lines: Vec<&str> = results.iter().map(|one| one.message.as_str()).collect();
+            lines.join("\n")
+        })?;
+        let exits: Vec<Exit> = results.iter().map(Answered::exit).collect();
+        let worst = [Exit::Denied, Exit::Pending];
+        let worst = worst.into_iter().find(|exit| exits.contains(exit));
+        Ok(worst.unwrap_or(Exit::Done))
+    }
+
+    async fn close_window(
+        &self,
+        id: &WindowId,
+        reason: Option<String>,
+    ) -> Result<Answered, CliError> {
+        let bus = &self.client.bus;
+        if let Some(before) = answers::end_of(bus, id).await? {
+            return Ok(Answered::ended(&before));
+        }
+        let live = answers::live(bus, [format!("window.closed.*.{id}")]).await?;
         let asked = WindowClosing {
             schema_version: 1,
             window_id: id.clone(),
-            reason: args.reason,
+            reason,
         };
         let approver = self.name.clone();
         let address = Address::WindowClosing { approver };
         let sequence = self.client.send(&address, &asked).await?;
-        let awaited = Closed {
-            bus,
-            id: &id,
-            sequence,
-        };
-        told(&answered(live, awaited).await, output)
+        let awaited = Closed { bus, id, sequence };
+        Ok(answered(live, awaited).await)
     }
 }
 
 fn told(answered: &Answered, output: &Output) -> Result<Exit, CliError> {
     output.answer(answered, || answered.message.clone())?;
     Ok(answered.exit())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use crate::cli::Cli;
+
+    fn help(path: &[&str]) -> String {
+        let mut command = Cli::command().term_width(100);
+        command.build();
+        let mut found = &mut command;
+        for name in path {
+            found = found.find_subcommand_mut(name).unwrap();
+        }
+        found.render_long_help().to_string()
+    }
+
+    #[test]
+    fn help_says_what_a_window_is_and_how_it_is_opened() {
+        let ways: [&[&str]; 4] = [&[], &["open"], &["list"], &["close"]];
+        let all: String = ways
+            .iter()
+            .map(|way| help(&[&["window"][..], way].concat()) + "\n\n")
+            .collect();
+        insta::assert_snapshot!(all);
+    }
 }

@@ -8,6 +8,7 @@ use countersign_schemas::events::{
 use countersign_schemas::{AgentId, ApprovalId, Digest, IntentId, PersonId, TeamId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::ahead::AskedWindow;
 use super::bundle::LeftOut;
 use super::format::Form;
 use super::item::Item;
@@ -75,6 +76,9 @@ pub struct Approval {
     #[serde(default)]
     pub(super) timetable: Timetable,
     pub(super) digest: Digest,
+    /// Of kind `window`: what it would open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) window: Option<Box<AskedWindow>>,
     pub(super) votes: Vec<RecordedVote>,
     pub(super) state: ApprovalState,
     pub(super) resolution: Option<Resolution>,
@@ -248,8 +252,11 @@ impl Approval {
     }
 
     /// The checker lists whoever may be the requester; the requester's own id is refused
-    /// whatever that list says.
+    /// whatever that list says. Whoever asks for a window speaks for it like the others.
     pub(super) fn excludes(&self, who: &PersonId) -> bool {
+        if self.kind == ApprovalKind::Window {
+            return self.ask.excluded.contains(who);
+        }
         let requesters = self.items.iter().map(|item| &item.checked().requester);
         self.ask.excluded.contains(who)
             || std::iter::once(&self.requester)

@@ -103,6 +103,7 @@ impl From<OneVerdict> for Approval {
             expires_at: old.expires_at,
             timetable: Timetable::default(),
             digest: old.digest,
+            window: None,
             votes: old.votes,
             state: old.state,
             resolution: old.resolution,

@@ -4,6 +4,7 @@
 //! withdrawal, and kept by the coordinator under compare-and-set. One transition leads out
 //! of `pending`, and a final state never changes.
 
+mod ahead;
 mod approval;
 mod bundle;
 mod delegation;
@@ -24,6 +25,7 @@ mod visible;
 mod vote;
 mod window_vote;
 
+pub(crate) use ahead::{AskedWindow, WindowAsk};
 pub use approval::{Approval, RecordedVote, Resolution};
 pub use bundle::{Added, BundleCourse, GATHERED_BYTES_MAX, Gathering, LeftOut, name_was_used};
 pub use delegation::Delegation;

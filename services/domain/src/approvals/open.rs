@@ -75,6 +75,7 @@ impl Approval {
             expires_at,
             timetable: Timetable::default(),
             digest: checked.input_digest,
+            window: None,
             votes: Vec::new(),
             state: ApprovalState::Pending,
             resolution: None,

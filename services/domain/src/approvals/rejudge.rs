@@ -129,6 +129,21 @@ impl Approval {
         answer
     }
 
+    /// The same for a window that people have just granted.
+    pub fn vote_for_window_in_vain(
+        &mut self,
+        ballot: &Ballot<'_>,
+        people: &(impl People + ?Sized),
+        stop: &Stop,
+    ) -> Answer {
+        let mut answer = self.vote(ballot, people);
+        if answer.changed && self.has_been_granted() {
+            self.stop(ballot.stored_at, stop, &[]);
+            answer.message = self.counted_text(ballot.vote.vote);
+        }
+        answer
+    }
+
     fn stop(&mut self, at: Timestamp, first: &Stop, stops: &[(IntentId, Stop)]) {
         if self.kind() == ApprovalKind::Bundle {
             self.strike_stopped(stops, at);

@@ -17,8 +17,9 @@ impl Approval {
     pub fn requested(&self, redact: &dyn Fn(&str) -> String) -> ApprovalRequested {
         let mut event = self.asking(redact, |checked| &checked.input_redacted);
         let all = self.asking(&str::to_owned, |checked| &checked.input_shown);
-        // Of a bundle it has neither who asked for each item and why, nor what is left out.
-        event.view_complete = self.kind() != ApprovalKind::Bundle && event == all;
+        // Of a bundle it has neither who asked for each item and why, nor what is left out;
+        // a window is more than what a chat shows at a glance.
+        event.view_complete = self.kind() == ApprovalKind::Action && event == all;
         event
     }
 
@@ -77,6 +78,7 @@ impl Approval {
             session_id: session.map(clean),
             guardrails: guardrails.map(|result| found(result, &clean)).collect(),
             view_complete: false,
+            window: self.asked_window().map(|asked| asked.written(harmless)),
         }
     }
 

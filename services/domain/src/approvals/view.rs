@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign_schemas::events::{
     ApprovalKind, Change, CheckedRequester, Escalation, GuardrailResult, Operation, Reason,
-    TeamQuorum, Verdict,
+    TeamQuorum, Verdict, WindowAsked,
 };
 use countersign_schemas::{AgentId, ApprovalId, Digest, IntentId, JsonObject, Timestamp, ToolName};
 use serde::{Deserialize, Serialize};
@@ -78,7 +78,8 @@ pub struct ApprovalView {
     pub agent: AgentId,
     /// On whose behalf.
     pub requester: CheckedRequester,
-    /// Whether that is proved: `proved by a mandate` or `claimed, not proved`.
+    /// Whether that is proved: `proved by a mandate` or `claimed, not proved`; of a window
+    /// `proved by their own key`.
     pub requester_note: String,
     /// Why, in the agent's words.
     pub purpose: String,
@@ -97,6 +98,9 @@ pub struct ApprovalView {
     /// absent none may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window_max_s: Option<u64>,
+    /// Of an approval of a window ahead of time: how far it would go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<WindowAsked>,
     /// When it was asked.
     pub created_at: Timestamp,
     /// When nobody may grant it any more.
@@ -129,11 +133,16 @@ impl ApprovalView {
     /// The view of an approval.
     pub(super) fn of(approval: &Approval) -> Self {
         let verdicts = || approval.items().iter().map(Item::checked);
-        let salts: Vec<&str> = verdicts().map(|checked| checked.salt.as_str()).collect();
+        let window = approval.asked_window();
+        let salts: Vec<&str> = verdicts()
+            .map(|checked| checked.salt.as_str())
+            .chain(window.map(|asked| asked.salt.as_str()))
+            .collect();
         let first = verdicts().next();
-        let note = match approval.requester().verified {
-            true => "proved by a mandate",
-            false => "claimed, not proved",
+        let note = match (approval.requester().verified, window) {
+            (true, Some(_)) => "proved by their own key",
+            (true, None) => "proved by a mandate",
+            (false, _) => "claimed, not proved",
         };
         Self {
             approval_id: approval.id().clone(),
@@ -155,12 +164,15 @@ impl ApprovalView {
                 ApprovalKind::Action => approval.ask().window_max_s,
                 ApprovalKind::Bundle | ApprovalKind::Window => None,
             },
+            window: window.map(|asked| asked.written(visible)),
             created_at: approval.created_at(),
             expires_at: approval.expires_at(),
             escalation: approval.escalation().to_vec(),
             reminders: approval.reminders().to_vec(),
             business_hours: approval.ask().business_hours.clone(),
-            policy_digest: first.map(|checked| checked.policy_digest),
+            policy_digest: first
+                .map(|checked| checked.policy_digest)
+                .or(window.map(|asked| asked.policy_digest)),
             salt: view_salt(approval.id(), &salts),
         }
     }

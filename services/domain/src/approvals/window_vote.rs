@@ -2,6 +2,7 @@
 
 use countersign_schemas::events::{ApprovalKind, ApprovalState, VoteChoice, WindowLimits};
 
+use super::People;
 use super::approval::Approval;
 use super::vote::{Answer, Ballot, VoteCode};
 use crate::windows::{Limits, Window, strictest};
@@ -17,7 +18,33 @@ impl Approval {
         why.map(|why| Answer::refused(VoteCode::WindowNotPermitted, why))
     }
 
+    /// The answer to a vote that asks for a window while `most` of its agent are open or
+    /// wait for people: what would count does not, and every other answer is as ever.
+    #[must_use]
+    pub fn vote_beyond_windows(
+        &self,
+        ballot: &Ballot<'_>,
+        people: &(impl People + ?Sized),
+        most: usize,
+    ) -> Answer {
+        let answer = self.clone().vote(ballot, people);
+        if !answer.changed {
+            return answer;
+        }
+        let why = format!(
+            "nothing was counted: {} has {most} windows that are open or wait for people; close \
+             one first, or vote without a window",
+            self.agent()
+        );
+        Answer::refused(VoteCode::WindowNotPermitted, why)
+    }
+
     fn unfit(&self, asked: &WindowLimits) -> Result<(), String> {
+        if self.kind() == ApprovalKind::Window {
+            let why = "this asks for a window already, with the limits that are shown; vote \
+                       without one, or say no and ask for another";
+            return Err(why.to_owned());
+        }
         let [item] = self.items() else {
             return Err("a window is opened with one action, not with several".to_owned());
         };
@@ -55,11 +82,17 @@ impl Approval {
     }
 
     /// The limits of the window that it opens: the strictest over all votes for yes, if
-    /// each of them asked for one; `None` before it is approved.
+    /// each of them asked for one, or those that were asked for ahead of time; `None` before
+    /// it is approved.
     #[must_use]
     pub fn window_limits(&self) -> Option<Limits> {
-        if self.state() != ApprovalState::Approved || self.kind() != ApprovalKind::Action {
+        if self.state() != ApprovalState::Approved {
             return None;
+        }
+        match self.kind() {
+            ApprovalKind::Action => {}
+            ApprovalKind::Bundle => return None,
+            ApprovalKind::Window => return self.asked_window().map(|asked| asked.limits.clone()),
         }
         let approving = self
             .votes
@@ -78,10 +111,15 @@ impl Approval {
 
     /// What becomes of the window that votes asked for, for the voter.
     pub(super) fn window_words(&self) -> String {
-        if self.votes.iter().all(|one| one.window.is_none()) {
+        let ahead = self.kind() == ApprovalKind::Window;
+        if !ahead && self.votes.iter().all(|one| one.window.is_none()) {
             return String::new();
         }
         match (self.state(), Window::of(self)) {
+            (ApprovalState::Pending, _) if ahead => format!(
+                "; the window opens once all of them are there, before {}",
+                self.expires_at()
+            ),
             (ApprovalState::Approved, Some(window)) => {
                 format!("; window {} is open until {}", window.id(), window.until())
             }

@@ -3,6 +3,7 @@
 
 mod stopped;
 mod text;
+mod window;
 
 use countersign_schemas::events::{
     ApprovalKind, ApprovalState, Escalation, Handoff, HandoffKind, Need, NextAction,
@@ -116,7 +117,9 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
         at: Timestamp,
         news: impl FnOnce(&mut Page<'_>),
     ) -> Option<Handoff> {
-        let checked = lead(approval)?;
+        let Some(checked) = lead(approval) else {
+            return self.window_ask(approval, team, kind, at, news);
+        };
         let again = if kind == HandoffKind::Reminder {
             "still "
         } else {
@@ -164,7 +167,7 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
             return Vec::new();
         };
         let Some(checked) = lead(approval) else {
-            return Vec::new();
+            return self.window_resolved(approval);
         };
         let state = approval.state();
         let subject = Subject {
@@ -369,7 +372,7 @@ impl<'a, P: People + ?Sized> Writer<'a, P> {
             tool: checked.tool.clone(),
             code: subject.code.clone(),
             title: text::clean(&str::to_owned, &subject.title, TITLE_CHARS_MAX).text,
-            text: page.finish(checked.intent_id, approval_id),
+            text: page.finish(Some(checked.intent_id), approval_id),
             tried: clean(&tried(
                 &checked.agent,
                 &checked.tool,

@@ -217,20 +217,26 @@ impl<'a> Page<'a> {
         });
     }
 
-    /// The last lines: what is cut and where the whole stands, and the intents.
-    pub(super) fn finish(mut self, intent: IntentId, approval: Option<&ApprovalId>) -> String {
-        if self.cut {
-            self.lines.push(match approval {
-                Some(id) => format!(
-                    "Not all of it fits here, so do not decide by this message. All of it: \
-                     countersign approvals show {id}"
-                ),
-                None => {
-                    format!("Not all of it fits here. All of it: countersign audit show {intent}")
-                }
-            });
-        }
-        self.lines.push(format!("Intent: {intent}"));
+    /// The last lines: what is cut and where the whole stands, and the intent if it is about
+    /// one.
+    pub(super) fn finish(
+        mut self,
+        intent: Option<IntentId>,
+        approval: Option<&ApprovalId>,
+    ) -> String {
+        let all = match (approval, intent) {
+            (Some(id), _) => Some(format!(
+                "Not all of it fits here, so do not decide by this message. All of it: \
+                 countersign approvals show {id}"
+            )),
+            (None, Some(intent)) => Some(format!(
+                "Not all of it fits here. All of it: countersign audit show {intent}"
+            )),
+            (None, None) => None,
+        };
+        self.lines.extend(all.filter(|_| self.cut));
+        self.lines
+            .extend(intent.map(|intent| format!("Intent: {intent}")));
         self.lines.join("\n")
     }
 }

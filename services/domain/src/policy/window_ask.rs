@@ -1,10 +1,10 @@
 //! What people must grant before a window may be opened ahead of time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use countersign_schemas::events::{Ask, Operation};
-use countersign_schemas::{AgentId, Digest, ToolName};
+use countersign_schemas::{AgentId, Digest, Timestamp, ToolName};
 
 use super::ask::AskRule;
 use super::bundle::Bundle;
@@ -17,12 +17,17 @@ pub struct WindowTerms {
     pub ask: Ask,
     /// The tools, each with its definition.
     pub tools: BTreeMap<ToolName, Option<Digest>>,
+    /// The bundle that says so.
+    pub policy_digest: Digest,
 }
 
 impl Bundle {
     /// What every rule about these tools demands together that a window of `span` may lift
-    /// for `agent`. Whoever grants all of that may open one; each use is measured again, by
-    /// the ask that it lifts.
+    /// for `agent`, as of `at`. Whoever grants all of that may open one; each use is measured
+    /// again, by the ask that it lifts.
+    ///
+    /// Nobody stands in for a team that does not answer: whoever does speaks for one action
+    /// only, so such a window would lift nothing.
     ///
     /// # Errors
     /// Why no window can be opened, in words for the person who asks.
@@ -32,6 +37,7 @@ impl Bundle {
         tools: &[ToolName],
         fields: &[String],
         span: Duration,
+        at: Timestamp,
     ) -> Result<WindowTerms, String> {
         let entry = self.directory().agent(agent);
         let entry = entry.ok_or_else(|| format!("there is no agent `{agent}`"))?;
@@ -42,7 +48,8 @@ impl Bundle {
             let tool = tool.ok_or_else(|| format!("there is no tool `{name}`"))?;
             check_fields(tool, fields)?;
             let rules = self.liftable(agent, tool, span);
-            let rule = AskRule::merge(rules).ok_or_else(|| {
+            let by_the_clock = |rule: AskRule| rule.by_the_clock(at, self.directory());
+            let rule = AskRule::merge(rules.into_iter().map(by_the_clock)).ok_or_else(|| {
                 let seconds = span.as_secs();
                 format!(
                     "no rule about `{name}` may be lifted by a window of {seconds} seconds; \
@@ -57,18 +64,14 @@ impl Bundle {
         let nobody = entry.owners.is_empty() && entry.users.is_empty();
         let more = u32::from(nobody && !rule.self_allowed);
         let ask = Ask {
-            approvers: rule.quorums(more),
-            expires_in_s: rule.expires.as_secs(),
-            chat_may_approve: rule.chat,
-            self_allowed: rule.self_allowed,
-            excluded: Vec::new(),
-            window_max_s: rule.window.map(|span| span.as_secs()),
-            remind_after_s: Vec::new(),
             escalation: Vec::new(),
-            business_hours: Vec::new(),
+            ..rule.to_ask(more, BTreeSet::new())
         };
-        let tools = defined;
-        Ok(WindowTerms { ask, tools })
+        Ok(WindowTerms {
+            ask,
+            tools: defined,
+            policy_digest: self.digest(),
+        })
     }
 
     /// The rules and guardrails that may ask about this tool and that such a window lifts.

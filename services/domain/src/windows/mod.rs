@@ -22,5 +22,5 @@ mod window;
 pub use fate::Fate;
 pub use limits::{LimitFault, Limits, Total, strictest, window_span};
 pub use listed::WindowListed;
-pub use opening::{Demand, Origin, window_id};
+pub use opening::{Demand, Opening, Origin, Placed, window_id};
 pub use window::{EndCode, Gone, Take, Use, Window, WindowEnd};

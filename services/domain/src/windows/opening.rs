@@ -4,16 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use countersign_schemas::events::{
-    Ask, CheckedRequester, CountedVote, Operation, PolicyChecked, VoteChoice, WindowRequested,
+    ApprovalVote, Ask, CheckedRequester, CountedVote, Operation, PolicyChecked, VoteChoice,
+    WindowRequested,
 };
 use countersign_schemas::ids::IdError;
 use countersign_schemas::limits::WINDOW_NAMES_MAX;
-use countersign_schemas::{ApprovalId, PersonId, ServiceId, Timestamp, ToolName, WindowId};
+use countersign_schemas::{
+    ApprovalId, PersonId, SeqToken, ServiceId, Timestamp, ToolName, WindowId,
+};
 
 use super::format::Form;
 use super::limits::Limits;
 use super::window::Window;
-use crate::approvals::{Approval, People, granted, visible};
+use crate::approvals::{
+    Approval, AskedWindow, Ballot, People, VoteCode, WindowAsk, granted, visible,
+};
+use crate::input::salt_text;
 use crate::policy::WindowTerms;
 
 /// The id of the window that the message `<incarnation>-<sequence>` opened.
@@ -40,6 +46,9 @@ impl Window {
     #[must_use]
     pub fn of(approval: &Approval) -> Option<Self> {
         let limits = approval.window_limits()?;
+        if let Some(asked) = approval.asked_window() {
+            return Self::of_asked(approval, asked, limits);
+        }
         let [item] = approval.items() else {
             return None;
         };
@@ -56,6 +65,23 @@ impl Window {
             ask,
             limits,
         ))
+    }
+
+    /// The window that people granted which one of them had asked for ahead of time.
+    fn of_asked(approval: &Approval, asked: &AskedWindow, limits: Limits) -> Option<Self> {
+        let origin = Origin {
+            id: approval.window_id()?,
+            votes: &approval.votes(),
+            at: approval.resolution()?.at,
+        };
+        Some(Self {
+            tools: asked.tools.clone(),
+            fields: asked.fields.clone(),
+            requester: asked.requester.clone(),
+            approval_id: Some(approval.id().clone()),
+            reason: Some(visible(approval.purpose())),
+            ..Self::blank(&origin, approval.agent().clone(), approval.ask(), limits)
+        })
     }
 
     /// The window that people opened together with their yes to one action. It covers that
@@ -110,6 +136,27 @@ impl Window {
             settled: None,
         }
     }
+}
+
+/// Where and when a request for a window was stored.
+#[derive(Debug, Clone, Copy)]
+pub struct Placed<'a> {
+    /// The message that asks.
+    pub message: &'a SeqToken,
+    /// When it was stored.
+    pub at: Timestamp,
+    /// Drawn at random, should people have to be asked: it keeps what they are shown from
+    /// being guessed from its digest.
+    pub salt: [u8; 16],
+}
+
+/// What comes of a request for a window.
+#[derive(Debug, Clone)]
+pub enum Opening {
+    /// It opens at once.
+    Open(Box<Window>),
+    /// The others are asked, and this request is a vote.
+    Ask(Box<Approval>),
 }
 
 /// One person's request to open a window ahead of time, checked as far as it goes without
@@ -173,30 +220,20 @@ impl Demand {
         &self.asked.fields
     }
 
-    /// The window, if this one person is all that the rules in force demand. `reason` is
-    /// the person's, redacted.
+    /// Opens the window if this one person is all that the rules in force demand, else asks
+    /// the others, with this request as the first vote. `reason` is the person's, redacted.
     ///
     /// # Errors
-    /// Why not, in words for the person.
+    /// Why neither, in words for the person.
     pub fn open(
         &self,
-        id: WindowId,
-        at: Timestamp,
+        placed: &Placed<'_>,
         terms: &WindowTerms,
         reason: &str,
         people: &(impl People + ?Sized),
-    ) -> Result<Window, String> {
-        let ask = &terms.ask;
+    ) -> Result<Opening, String> {
+        let ask = self.ask(terms);
         let reason = visible(reason);
-        let vote = CountedVote {
-            approver: self.by.clone(),
-            on_behalf_of: None,
-            via: self.via.clone(),
-            vote: VoteChoice::Approve,
-            at,
-            reason: Some(reason.clone()),
-        };
-        let votes = [vote];
         let member = ask
             .approvers
             .iter()
@@ -205,36 +242,108 @@ impl Demand {
             return Err(format!(
                 "{} is in none of the teams that decide this ({}); nothing was opened",
                 self.by,
-                names(ask)
+                names(&ask)
             ));
         }
+        let votes = [CountedVote {
+            approver: self.by.clone(),
+            on_behalf_of: None,
+            via: self.via.clone(),
+            vote: VoteChoice::Approve,
+            at: placed.at,
+            reason: Some(reason.clone()),
+        }];
+        let id = window_id(&placed.message.dashed()).map_err(|error| error.to_string())?;
         // Whom an ask excludes depends on who asks, and is looked at with each use.
         let nobody = format!("window.{id}");
-        let requester = nobody.parse().map_err(|_| "the window has no name")?;
-        if granted(&votes, ask, &requester, people).is_err() {
-            return Err(format!(
-                "it takes more people than {} ({}): open it with votes on an ask, where each of \
-                 them asks for a window",
-                self.by,
-                names(ask)
-            ));
+        let nobody = nobody.parse().map_err(|_| "the window has no name")?;
+        let requester = self.asked.requester.as_ref().unwrap_or(&nobody);
+        if granted(&votes, &ask, requester, people).is_err() {
+            let approval = self.ask_others(placed, terms, ask, reason, people)?;
+            return Ok(Opening::Ask(Box::new(approval)));
         }
         let origin = Origin {
             id,
             votes: &votes,
-            at,
+            at: placed.at,
         };
-        let proved = |id: &countersign_schemas::RequesterId| CheckedRequester {
-            id: id.clone(),
-            verified: true,
-        };
-        Ok(Window {
+        Ok(Opening::Open(Box::new(Window {
             tools: terms.tools.clone(),
             fields: self.asked.fields.iter().cloned().collect(),
-            requester: self.asked.requester.as_ref().map(proved),
+            requester: self.requester(),
             reason: Some(reason),
-            ..Window::blank(&origin, self.asked.agent.clone(), ask, self.limits.clone())
-        })
+            ..Window::blank(&origin, self.asked.agent.clone(), &ask, self.limits.clone())
+        })))
+    }
+
+    /// What it takes; a person for whom alone the window is has no say in it, unless the
+    /// rules let them.
+    fn ask(&self, terms: &WindowTerms) -> Ask {
+        let mut ask = terms.ask.clone();
+        let named = self.asked.requester.as_ref();
+        ask.excluded
+            .extend(named.and_then(|one| one.as_str().parse::<PersonId>().ok()));
+        ask
+    }
+
+    fn requester(&self) -> Option<CheckedRequester> {
+        let id = self.asked.requester.clone()?;
+        let verified = true;
+        Some(CheckedRequester { id, verified })
+    }
+
+    /// The approval by which the others are asked, with this request as a vote.
+    fn ask_others(
+        &self,
+        placed: &Placed<'_>,
+        terms: &WindowTerms,
+        ask: Ask,
+        reason: String,
+        people: &(impl People + ?Sized),
+    ) -> Result<Approval, String> {
+        let unnamed = |error: IdError| format!("the window has no name: {error}");
+        let id = format!("w-{}", placed.message.dashed());
+        let by = self.by.as_str().parse().map_err(unnamed)?;
+        let asked = WindowAsk {
+            id: id.parse().map_err(unnamed)?,
+            agent: self.asked.agent.clone(),
+            by,
+            reason: reason.clone(),
+            ask,
+            at: placed.at,
+            window: AskedWindow {
+                tools: terms.tools.clone(),
+                limits: self.limits.clone(),
+                fields: self.asked.fields.iter().cloned().collect(),
+                requester: self.requester(),
+                policy_digest: terms.policy_digest,
+                salt: salt_text(placed.salt),
+            },
+        };
+        let mut approval = Approval::of_window(asked)
+            .map_err(|error| format!("it takes more people, but {error}"))?;
+        let vote = ApprovalVote {
+            schema_version: 1,
+            approval_id: approval.id().clone(),
+            digest: approval.digest(),
+            vote: VoteChoice::Approve,
+            items: None,
+            window: None,
+            reason: None,
+        };
+        let ballot = Ballot {
+            approver: &self.by,
+            via: &self.via,
+            message: placed.message,
+            stored_at: placed.at,
+            vote: &vote,
+            reason: Some(reason),
+        };
+        let answer = approval.vote(&ballot, people);
+        match answer.code {
+            VoteCode::Counted => Ok(approval),
+            _ => Err(answer.message),
+        }
     }
 }
 

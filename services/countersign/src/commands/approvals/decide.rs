@@ -11,8 +11,9 @@ use serde_json::json;
 
 use super::vote::{self, Cast, Said};
 use super::{Person, VoteArgs, show, tables};
+use crate::commands::window::limits_lines;
 use crate::exit::{CliError, Exit};
-use crate::output::Output;
+use crate::output::{Output, pairs};
 
 /// Approvals in one call: more than anybody reads before deciding.
 const IDS_MAX: usize = 500;
@@ -67,7 +68,7 @@ pub(in crate::commands) async fn say(
     let open: Vec<&Shown> = all
         .filter(|shown| vote::already(&person.name, shown, said.choice).is_none())
         .collect();
-    if !open.is_empty() && !agreed(&open, said.choice, yes, output)? {
+    if !open.is_empty() && !agreed(&open, said, yes, output)? {
         output.progress("nothing was sent");
         return Ok(Exit::Usage);
     }
@@ -216,24 +217,26 @@ fn ids(given: &[String], stdin: impl BufRead) -> Result<Vec<ApprovalId>, CliErro
 
 /// Shows everything that is about to be decided, and asks once unless that was answered on
 /// the command line.
-fn agreed(
-    open: &[&Shown],
-    choice: VoteChoice,
-    yes: bool,
-    output: &Output,
-) -> Result<bool, CliError> {
+fn agreed(open: &[&Shown], said: &Said, yes: bool, output: &Output) -> Result<bool, CliError> {
     if !yes && !output.is_interactive() {
         return Err(CliError::usage(
             "nothing was sent: look with `approvals show`, then add --yes",
         ));
     }
-    let text = whole(open, output);
+    let mut text = whole(open, output);
+    if let Some(window) = &said.window {
+        text.push_str(
+            "With the yes a window is asked for, for the same agent, tool and requester:\n",
+        );
+        text.push_str(&pairs(&limits_lines(window)));
+        text.push('\n');
+    }
     if yes {
         output.progress(text.trim_end());
         return Ok(true);
     }
     print(&text, open, output)?;
-    output.confirmed(&format!("{choice} {} approval(s)?", open.len()))
+    output.confirmed(&format!("{} {} approval(s)?", said.choice, open.len()))
 }
 
 /// A table of several things, then all of each.
@@ -310,7 +313,13 @@ mod tests {
     #[test]
     fn without_a_terminal_a_vote_needs_yes() {
         let output = Output::new(true);
-        let error = agreed(&[], VoteChoice::Approve, false, &output).unwrap_err();
+        let said = Said {
+            choice: VoteChoice::Approve,
+            reason: None,
+            without: Vec::new(),
+            window: None,
+        };
+        let error = agreed(&[], &said, false, &output).unwrap_err();
         assert_eq!(error.exit(), Exit::Usage);
         assert!(error.to_string().contains("--yes"));
     }

@@ -1,8 +1,10 @@
 //! One approval as a person reads it: everything that its digest covers.
 
+use std::time::Duration;
+
 use countersign_domain::approvals::{ApprovalView, Shown};
 use countersign_schemas::Timestamp;
-use countersign_schemas::events::{ApprovalItem, ApprovalState, CountedVote};
+use countersign_schemas::events::{ApprovalItem, ApprovalKind, ApprovalState, CountedVote};
 use serde_json::Value;
 
 use super::fields::{Fields, indented};
@@ -51,6 +53,8 @@ fn seen(view: &ApprovalView, shown: &Shown, now: Timestamp) -> String {
         ("expires", expiry(&fields.text("expires_at"), shown, now)),
         ("policy", fields.text("policy_digest")),
     ];
+    lines.extend(window(&mut fields));
+    lines.extend(with_a_window(&mut fields, shown));
     lines.extend(silence(&mut fields));
     lines.extend(
         fields
@@ -225,6 +229,60 @@ fn voter(vote: &CountedVote) -> String {
     }
 }
 
+/// How far a window would go that people are asked for.
+fn window(fields: &mut Fields) -> Vec<(&'static str, String)> {
+    let Some(asked) = fields.take("window") else {
+        return Vec::new();
+    };
+    let mut asked = Fields::from(asked);
+    let mut limits = Fields::from(asked.take("limits").unwrap_or_default());
+    let seconds = limits.take("seconds").and_then(|value| value.as_u64());
+    let lasts = span(Duration::from_secs(seconds.unwrap_or_default()));
+    let uses = limits.text("max_uses");
+    let total = match limits.text("max_total").as_str() {
+        "" => "no limit".to_owned(),
+        total => format!("at most {total} together"),
+    };
+    let same_input = limits.take("same_input_only") == Some(Value::Bool(true));
+    let mut lines = vec![
+        ("window for", asked.words("tools")),
+        (
+            "lasts",
+            with_rest(format!("{lasts} from the approval on"), limits),
+        ),
+        ("uses", format!("at most {uses}")),
+        ("total", total),
+        ("may change", asked.words("fields")),
+    ];
+    let mut only = Fields::from(asked.take("requester").unwrap_or_default());
+    let for_whom = match only.text("id").as_str() {
+        "" => "anybody".to_owned(),
+        id => with_rest(id.to_owned(), only),
+    };
+    lines.push(("on behalf of", for_whom));
+    if same_input {
+        lines.push(("input", "only exactly the same".to_owned()));
+    }
+    let rest = asked.inline();
+    if !rest.is_empty() {
+        lines.push(("also", rest));
+    }
+    lines
+}
+
+/// That a window may be opened with a yes, and how.
+fn with_a_window(fields: &mut Fields, shown: &Shown) -> Option<(&'static str, String)> {
+    let most = fields.take("window_max_s")?.as_u64()?;
+    let (most, id) = (
+        span(Duration::from_secs(most)),
+        &shown.listed.asked.approval_id,
+    );
+    let text = format!(
+        "a yes may open one of {most} at most: countersign window open --with {id} --for TIME"
+    );
+    Some(("window", text))
+}
+
 /// What comes if nobody decides, and which hours count.
 fn silence(fields: &mut Fields) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
@@ -260,12 +318,15 @@ fn unseen(shown: &Shown, now: Timestamp) -> String {
         ("since", asked.created_at.to_string()),
         ("expires", expiry(&asked.expires_at.to_string(), shown, now)),
     ];
+    if asked.kind == ApprovalKind::Window {
+        lines.extend(window(&mut Fields::of(asked)));
+    }
     lines.extend(silence(&mut Fields::of(asked)));
     lines.extend(asked.reasons.iter().map(|one| ("why", one.message.clone())));
     lines.extend(votes(shown));
     let mut text = pairs(&lines);
     text.extend(asked.items.iter().map(unseen_item));
-    if shown.listed.state == ApprovalState::Pending {
+    if shown.listed.state == ApprovalState::Pending && asked.kind != ApprovalKind::Window {
         text.push_str("\nThis is not all: only members of the teams asked see the input.\n");
     }
     text

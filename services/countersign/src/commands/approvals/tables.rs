@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use countersign_domain::approvals::{Listed, NoVote, Shown};
-use countersign_schemas::events::{ApprovalItem, ApprovalState, TeamQuorum};
-use countersign_schemas::{PersonId, Timestamp};
+use countersign_schemas::events::{
+    ApprovalItem, ApprovalKind, ApprovalRequested, ApprovalState, TeamQuorum, WindowAsked,
+};
+use countersign_schemas::{PersonId, Timestamp, ToolName};
 
 use super::vote::Cast;
 use crate::output::Output;
@@ -39,8 +41,8 @@ fn row(listed: &Listed, me: &PersonId, now: Timestamp) -> Vec<String> {
     vec![
         asked.approval_id.to_string(),
         asked.agent.to_string(),
-        tools(&asked.items),
-        what(&asked.items),
+        tools(asked),
+        what(asked),
         wanted(listed, now).1,
         span(now.since(asked.created_at)),
         span(asked.expires_at.since(now)),
@@ -90,6 +92,10 @@ fn things(shown: &Shown, now: Timestamp) -> Vec<Vec<String>> {
         ]
     };
     let (left, needs) = wanted(&shown.listed, now);
+    if let Some(window) = window_of(asked) {
+        let amount = window.limits.max_total.as_deref().unwrap_or_default();
+        return vec![row(tools(asked), &what(asked), amount, &left, needs)];
+    }
     let item = |item: &ApprovalItem| {
         let mut struck = shown.listed.struck.iter();
         let struck = struck.find(|one| one.intent_id == item.intent_id);
@@ -126,6 +132,12 @@ fn wanted(listed: &Listed, now: Timestamp) -> (String, String) {
     (left, needs)
 }
 
+/// The window that it is about, if it is about one.
+fn window_of(asked: &ApprovalRequested) -> Option<&WindowAsked> {
+    let of_window = asked.kind == ApprovalKind::Window;
+    asked.window.as_ref().filter(|_| of_window)
+}
+
 /// What became of each vote.
 pub(super) fn results(cast: &[Cast], output: &Output) -> String {
     let rows: Vec<_> = cast
@@ -144,13 +156,21 @@ pub(super) fn results(cast: &[Cast], output: &Output) -> String {
     output.table(&["ID", "VOTE", "RESULT", "STATE", ""], &rows)
 }
 
-fn tools(items: &[ApprovalItem]) -> String {
-    let mut tools: Vec<&str> = items.iter().map(|item| item.tool.as_str()).collect();
+fn tools(asked: &ApprovalRequested) -> String {
+    let mut tools: Vec<&str> = match window_of(asked) {
+        Some(window) => window.tools.iter().map(ToolName::as_str).collect(),
+        None => asked.items.iter().map(|item| item.tool.as_str()).collect(),
+    };
     tools.dedup();
     tools.join(", ")
 }
 
-fn what(items: &[ApprovalItem]) -> String {
+fn what(asked: &ApprovalRequested) -> String {
+    if let Some(window) = window_of(asked) {
+        let lasts = span(Duration::from_secs(window.limits.seconds));
+        return format!("a window of {lasts}: {}", asked.purpose);
+    }
+    let items = &asked.items;
     let first = items.first();
     let summary = first.map(|item| item.summary.clone()).unwrap_or_default();
     match items.len().saturating_sub(1) {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use countersign_domain::approvals::Listed;
 use countersign_domain::windows::WindowListed;
 use countersign_runtime::bus::Bus;
-use countersign_schemas::events::{ControlRefused, WindowClosed, WindowOpened};
-use countersign_schemas::{Address, AgentId, WindowId};
+use countersign_schemas::events::{ApprovalVoted, ControlRefused, WindowClosed, WindowOpened};
+use countersign_schemas::{Address, AgentId, ApprovalId, PersonId, WindowId};
 use serde::Serialize;
 
 use crate::client::{Awaited, Live, Received, last_by_subject, listen, until};
@@ -19,7 +20,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Answered {
     pub(super) window_id: Option<WindowId>,
-    /// `open`, `closed`, `refused`, or `stored` where no answer came in time.
+    /// Of a window that waits for others: what they are asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) approval_id: Option<ApprovalId>,
+    /// `open`, `waiting`, `closed`, `refused`, or `stored` where no answer came in time.
     pub(super) state: &'static str,
     /// As in the event that answers.
     pub(super) code: Option<String>,
@@ -42,8 +46,40 @@ impl Answered {
                 event.window_id, event.expires_at
             ),
             window_id: Some(event.window_id.clone()),
+            approval_id: None,
             state: "open",
             code: None,
+        }
+    }
+
+    /// Others must approve too; the request was the first vote.
+    fn waits(event: &ApprovalVoted) -> Self {
+        let id = &event.approval_id;
+        Self {
+            window_id: None,
+            approval_id: Some(id.clone()),
+            state: "waiting",
+            code: Some(event.code.clone()),
+            message: format!(
+                "it takes more people, who are asked now as approval {id}; your vote is \
+                 {}\nlook: countersign approvals show {id}",
+                event.message
+            ),
+        }
+    }
+
+    /// Others are asked already, since the same was wanted before.
+    pub(super) fn waits_still(listed: &Listed) -> Self {
+        let id = &listed.asked.approval_id;
+        Self {
+            window_id: None,
+            approval_id: Some(id.clone()),
+            state: "waiting",
+            code: None,
+            message: format!(
+                "the same waits for others already as approval {id}; nothing was sent\n\
+                 look: countersign approvals show {id}"
+            ),
         }
     }
 
@@ -55,8 +91,23 @@ impl Answered {
                 window.window_id, window.expires_at
             ),
             window_id: Some(window.window_id.clone()),
+            approval_id: None,
             state: "open",
             code: None,
+        }
+    }
+
+    /// What became of a window that could not even be closed.
+    pub(super) fn failed(id: &WindowId, error: &CliError) -> Self {
+        Self {
+            window_id: Some(id.clone()),
+            approval_id: None,
+            state: match error {
+                CliError::Unreachable(_) => "stored",
+                _ => "refused",
+            },
+            code: None,
+            message: error.to_string(),
         }
     }
 
@@ -76,6 +127,7 @@ impl Answered {
                 event.window_id, event.closed_at, event.uses
             ),
             window_id: Some(event.window_id.clone()),
+            approval_id: None,
             state: "closed",
             code: Some(event.code.clone()),
         }
@@ -84,6 +136,7 @@ impl Answered {
     fn refused(event: &ControlRefused) -> Self {
         Self {
             window_id: None,
+            approval_id: None,
             state: "refused",
             code: Some(event.code.clone()),
             message: event.message.clone(),
@@ -93,6 +146,7 @@ impl Answered {
     fn stored() -> Self {
         Self {
             window_id: None,
+            approval_id: None,
             state: "stored",
             code: None,
             message: "it is stored, but nobody has answered it yet; look again with `window list`"
@@ -102,8 +156,12 @@ impl Answered {
 }
 
 /// Messages that may be the answer, from now on.
-pub(super) async fn live(bus: &Bus, answer: String) -> Result<Live, CliError> {
-    listen(bus, [answer, "control.refused.>".to_owned()]).await
+pub(super) async fn live(
+    bus: &Bus,
+    answers: impl IntoIterator<Item = String>,
+) -> Result<Live, CliError> {
+    let refused = "control.refused.>".to_owned();
+    listen(bus, answers.into_iter().chain([refused])).await
 }
 
 /// What became of the message that is waited for.
@@ -127,15 +185,20 @@ impl Awaited for Opened<'_> {
 
     fn hears(&mut self, message: &Received) -> Option<Answered> {
         let opened = read_opened(message, self.agent, self.sequence);
-        opened.or_else(|| read_refused(message, self.sequence))
+        opened
+            .or_else(|| read_waits(message, &self.person.name, self.sequence))
+            .or_else(|| read_refused(message, self.sequence))
     }
 
     async fn look(&mut self) -> Option<Answered> {
         let found = self.person.windows(Some(self.agent)).await;
         let (windows, _) = found.unwrap_or_default();
         let mut windows = windows.iter();
-        match windows.find(|window| is_of(&window.window_id, self.sequence)) {
-            Some(window) => Some(Answered::stands(window)),
+        if let Some(window) = windows.find(|window| is_of(&window.window_id, self.sequence)) {
+            return Some(Answered::stands(window));
+        }
+        match vote_of(self.person, self.sequence).await {
+            Some(waits) => Some(waits),
             None => refusal_of(&self.person.client.bus, self.sequence).await,
         }
     }
@@ -176,9 +239,29 @@ async fn refusal_of(bus: &Bus, sequence: u64) -> Option<Answered> {
     read_refused(&found, sequence)
 }
 
+/// The answer to the vote that the request at `sequence` is.
+async fn vote_of(person: &Person, sequence: u64) -> Option<Answered> {
+    let filter = format!("approval.voted.*.*.{sequence}");
+    let found = last_by_subject(&person.client.bus, &filter).await;
+    read_waits(&found.unwrap_or_default()?, &person.name, sequence)
+}
+
 /// Whether a window was opened by the message at `sequence`.
 fn is_of(id: &WindowId, sequence: u64) -> bool {
     id.as_str().ends_with(&format!("-{sequence}"))
+}
+
+/// That others are asked about one's own request.
+fn read_waits(received: &Received, person: &PersonId, sequence: u64) -> Option<Answered> {
+    let Address::ApprovalVoted { approval, seq } = &received.address else {
+        return None;
+    };
+    let event = received.event::<ApprovalVoted>()?;
+    let own = seq.seq == sequence
+        && event.approval_id == *approval
+        && event.approver == *person
+        && approval.as_str() == format!("w-{}", seq.dashed());
+    own.then(|| Answered::waits(&event))
 }
 
 fn read_opened(received: &Received, agent: &AgentId, sequence: u64) -> Option<Answered> {

@@ -54,9 +54,11 @@ fn row(window: &WindowListed, now: Timestamp) -> Vec<String> {
         requester(window),
         format!("{} of {most}", window.uses),
         total,
-        match window.open {
-            true => span(window.expires_at.since(now)),
-            false => "ending".to_owned(),
+        match (window.open, window.uses_left) {
+            // It may be used again if a use comes back.
+            (true, 0) => format!("{}, used up", span(window.expires_at.since(now))),
+            (true, _) => span(window.expires_at.since(now)),
+            (false, _) => "ending".to_owned(),
         },
         names.join(", "),
         why,
@@ -84,11 +86,11 @@ fn requester(window: &WindowListed) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use countersign_schemas::events::{CheckedRequester, WindowLimits};
 
-    fn window(n: u32) -> WindowListed {
+    pub(in super::super) fn window(n: u32) -> WindowListed {
         WindowListed {
             window_id: format!("w-313jn9k2h8a4e-{n}").parse().unwrap(),
             open: true,
@@ -154,6 +156,12 @@ mod tests {
             [tools, "anybody", "3 of 20", "no limit", "ending"]
         );
         assert_eq!(ending[8], "a-019aab6e-5c00-7a10-8000-00000000c0de");
+        let used_up = WindowListed {
+            uses: 20,
+            uses_left: 0,
+            ..window(9)
+        };
+        assert_eq!(row(&used_up, now)[6], "25m 29s, used up");
         let output = Output::new(false);
         let text = list(&[window(7), any], 2, now, &output);
         assert!(!text.contains('\u{202e}'), "{text:?}");

@@ -38,6 +38,7 @@ impl Approval {
             expires_at: expires_at(bundle),
             timetable: Timetable::default(),
             digest: first.input_digest,
+            window: None,
             votes: Vec::new(),
             state: ApprovalState::Pending,
             resolution: None,

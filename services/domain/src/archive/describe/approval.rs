@@ -34,6 +34,9 @@ impl Describe for ApprovalRequested {
         }
         draft.reasons(&self.reasons);
         draft.changed(self.changes);
+        if let Some(window) = &self.window {
+            draft.row.tool_name = joined(&window.tools);
+        }
         if let [item] = self.items.as_slice() {
             draft.row.tool_name = Some(item.tool.to_string());
             draft.row.operation = Some(item.operation.to_string());

@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
-use countersign_schemas::events::Ask;
+use countersign_schemas::SeqToken;
+use countersign_schemas::events::{
+    ApprovalVote, Ask, BlockedCode, VoteChoice, WindowLimits, WindowRequested,
+};
 use serde_json::{Value, json};
 
-use super::support::{POLICIES, bundle, check, files, with_policies};
+use super::support::{CATALOG, POLICIES, bundle, check, files, with_policies};
+use crate::approvals::{Approval, Ballot};
 use crate::policy::Bundle;
+use crate::windows::{Demand, Opening, Placed};
 
 fn tools_of(names: &[&str]) -> Vec<countersign_schemas::ToolName> {
     names.iter().map(|name| name.parse().unwrap()).collect()
@@ -26,7 +31,9 @@ fn demanded(
     let tools = tools_of(tools);
     let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
     let span = Duration::from_secs(seconds);
-    let terms = bundle.window_terms(&agent_of(agent), &tools, &fields, span)?;
+    let at = "2026-11-22T10:00:00Z".parse().unwrap();
+    let terms = bundle.window_terms(&agent_of(agent), &tools, &fields, span, at)?;
+    assert_eq!(terms.policy_digest, bundle.digest());
     for tool in &tools {
         let defined = bundle.catalog().tool(tool).map(crate::policy::Tool::digest);
         assert_eq!(terms.tools.get(tool), Some(&defined));
@@ -193,4 +200,105 @@ fn a_currency_that_cannot_be_read_is_a_fault_of_the_catalog() {
     files.insert("catalog/all.toml".to_owned(), catalog.into_bytes());
     let error = Bundle::from_files(&files).unwrap_err().to_string();
     assert!(error.contains("`currency` but no `amount`"), "{error}");
+}
+
+/// A window of half an hour over the e-mail addresses of contacts, granted by `voters`.
+fn granted_window(bundle: &Bundle, voters: &[&str]) -> Approval {
+    let (bot, tools) = (agent_of("bot"), tools_of(&["contact.update"]));
+    let fields = ["email".to_owned()];
+    let (at, span) = (
+        "2026-11-22T10:00:00Z".parse().unwrap(),
+        Duration::from_secs(1_800),
+    );
+    let terms = bundle
+        .window_terms(&bot, &tools, &fields, span, at)
+        .unwrap();
+    let asked = WindowRequested {
+        schema_version: 1,
+        agent: bot,
+        tools,
+        limits: WindowLimits {
+            seconds: 1_800,
+            max_uses: None,
+            max_total: None,
+            same_input_only: None,
+        },
+        reason: "the move".to_owned(),
+        fields: fields.to_vec(),
+        requester: None,
+    };
+    let via = "self".parse().unwrap();
+    let message = |seq| SeqToken::new("abc".parse().unwrap(), seq);
+    let mut voters = voters.iter().zip(9..);
+    let (first, place) = voters.next().unwrap();
+    let demand = Demand::read(asked, first.parse().unwrap(), "self".parse().unwrap()).unwrap();
+    let placed = Placed {
+        message: &message(place),
+        at,
+        salt: [7; 16],
+    };
+    let opening = demand.open(&placed, &terms, "the move", bundle.directory());
+    let Opening::Ask(mut approval) = opening.unwrap() else {
+        panic!("it takes three people");
+    };
+    for (who, seq) in voters {
+        let vote = ApprovalVote {
+            schema_version: 1,
+            approval_id: approval.id().clone(),
+            digest: approval.digest(),
+            vote: VoteChoice::Approve,
+            items: None,
+            window: None,
+            reason: None,
+        };
+        let ballot = Ballot {
+            approver: &who.parse().unwrap(),
+            via: &via,
+            message: &message(seq),
+            stored_at: at,
+            vote: &vote,
+            reason: None,
+        };
+        assert!(approval.vote(&ballot, bundle.directory()).changed, "{who}");
+    }
+    *approval
+}
+
+#[test]
+fn a_window_that_people_granted_is_judged_again_by_the_rules_in_force() {
+    let before = bundle();
+    let granted = granted_window(&before, &["lee", "jo", "mara"]);
+    assert!(!granted.window_to_judge_again(Some(before.digest())));
+    let stopped = |bundle: &Bundle| {
+        assert!(granted.window_to_judge_again(Some(bundle.digest())));
+        let stop = granted.stop_of_window(bundle, bundle.directory());
+        stop.map(|stop| (stop.code, stop.message))
+    };
+    let note = with_policies(&format!("{POLICIES}\n// another bundle\n"));
+    assert_eq!(stopped(&note), None);
+    let fewer = with_policies(&POLICIES.replace("leads:2 & money", "leads:1 & money"));
+    assert_eq!(stopped(&fewer), None, "more people than it takes now");
+    let mut files = files();
+    let catalog = CATALOG.replace("Updates.", "Updates, also abroad.");
+    files.insert("catalog/all.toml".to_owned(), catalog.into_bytes());
+    let other_tool = Bundle::from_files(&files).unwrap();
+    for (bundle, code, words) in [
+        (
+            with_policies(&POLICIES.replace("leads:2 & money", "leads:3 & money")),
+            BlockedCode::PolicyDenied,
+            "others than those who approved",
+        ),
+        (
+            with_policies(&POLICIES.replace("@window(\"1h\")", "")),
+            BlockedCode::PolicyDenied,
+            "no rule about `contact.update`",
+        ),
+        (other_tool, BlockedCode::ToolChanged, "defined anew"),
+    ] {
+        let (stop, why) = stopped(&bundle).unwrap();
+        assert_eq!(stop, code, "{why}");
+        assert!(why.contains(words), "{why}");
+    }
+    let waits = granted_window(&before, &["lee", "jo"]);
+    assert!(!waits.window_to_judge_again(None), "nobody has granted it");
 }

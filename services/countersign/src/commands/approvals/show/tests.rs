@@ -185,3 +185,43 @@ fn a_long_line_cannot_look_like_one_of_ours() {
     let folded = text.lines().find(|line| line.contains("approved"));
     assert!(folded.unwrap().starts_with("  ↳ "), "{text}");
 }
+
+#[test]
+fn a_window_that_others_are_asked_for_is_told_whole() {
+    let mut asked = view();
+    asked["kind"] = json!("window");
+    asked["items"] = json!([]);
+    asked["requester"]["verified"] = json!(true);
+    asked["requester_note"] = json!("proved by their own key");
+    asked["window"] = json!({
+        "tools": ["billing.refund"], "fields": ["status\u{202e}"],
+        "limits": {"seconds": 1_800, "max_uses": 20, "max_total": "1500 EUR",
+            "same_input_only": false},
+        "requester": {"id": "maria@example.com", "verified": true},
+    });
+    let text = one(&shown(Some(asked)), now(), None);
+    for part in [
+        "billing.refund",
+        "30m 0s from the approval on",
+        "at most 20",
+        "at most 1500 EUR together",
+        "maria@example.com (verified true)",
+        "proved by their own key",
+    ] {
+        assert!(text.contains(part), "`{part}` in {text}");
+    }
+    assert!(
+        !text.contains('\u{202e}') && !text.contains("limits:"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_yes_that_may_open_a_window_says_how() {
+    let mut asked = view();
+    asked["window_max_s"] = json!(3_600);
+    let text = one(&shown(Some(asked)), now(), None);
+    let how = "countersign window open --with a-019aab6e-5c00-7a10-8000-00000000c0de";
+    assert!(text.contains(how) && text.contains("1h 0m"), "{text}");
+    assert!(!text.contains("window_max_s"), "{text}");
+}
