@@ -46,7 +46,7 @@ async fn a_status_names_what_is_silent_or_not_ready_and_why() {
     let silent = "no_answer";
     assert_eq!(states, ["not_ready", silent, silent, silent, silent]);
     assert_eq!(told.json["services"][0]["why"][0], "policy: there is none");
-    assert_eq!(told.json["streams"][2]["behind"], 12);
+    assert_eq!(told.json["streams"][3]["behind"], 12);
     assert_eq!(told.json["pending"], 1);
     assert_eq!(told.json["freezes"], serde_json::json!([]));
 
