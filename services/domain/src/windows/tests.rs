@@ -474,6 +474,10 @@ fn an_ask() -> countersign_schemas::events::Ask {
     checked().ask.unwrap()
 }
 
+fn ninth() -> SeqToken {
+    SeqToken::new("abc".parse().unwrap(), 9)
+}
+
 /// The window where it opens at once, else the approval by which others are asked.
 fn demanded(who: &str, asked: WindowRequested, people: &[(&str, u32)]) -> Result<Opening, String> {
     let demand = Demand::read(asked, person(who), own_key())?;
@@ -491,7 +495,7 @@ fn demanded(who: &str, asked: WindowRequested, people: &[(&str, u32)]) -> Result
         policy_digest: checked().policy_digest,
     };
     let placed = Placed {
-        message: &SeqToken::new("abc".parse().unwrap(), 9),
+        message: &ninth(),
         at: at("10:00:00"),
         salt: [7; 16],
     };

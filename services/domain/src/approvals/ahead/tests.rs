@@ -45,14 +45,17 @@ fn terms(approvers: &[(&str, u32)]) -> WindowTerms {
     }
 }
 
+fn own_key() -> countersign_schemas::ServiceId {
+    "self".parse().unwrap()
+}
+
 fn open(
     who: &str,
     requester: Option<&str>,
     approvers: &[(&str, u32)],
     salt: u8,
 ) -> Result<Opening, String> {
-    let via = "self".parse().unwrap();
-    let demand = Demand::read(request(requester), person(who), via)?;
+    let demand = Demand::read(request(requester), person(who), own_key())?;
     let placed = Placed {
         message: &message(9),
         at: at("10:00:00"),

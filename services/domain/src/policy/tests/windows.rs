@@ -21,6 +21,10 @@ fn agent_of(name: &str) -> countersign_schemas::AgentId {
     name.parse().unwrap()
 }
 
+fn ten_o_clock() -> countersign_schemas::Timestamp {
+    "2026-11-22T10:00:00Z".parse().unwrap()
+}
+
 fn demanded(
     bundle: &Bundle,
     agent: &str,
@@ -31,8 +35,7 @@ fn demanded(
     let tools = tools_of(tools);
     let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
     let span = Duration::from_secs(seconds);
-    let at = "2026-11-22T10:00:00Z".parse().unwrap();
-    let terms = bundle.window_terms(&agent_of(agent), &tools, &fields, span, at)?;
+    let terms = bundle.window_terms(&agent_of(agent), &tools, &fields, span, ten_o_clock())?;
     assert_eq!(terms.policy_digest, bundle.digest());
     for tool in &tools {
         let defined = bundle.catalog().tool(tool).map(crate::policy::Tool::digest);
