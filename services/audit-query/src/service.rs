@@ -103,7 +103,8 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
         .queue_subscribe(SUBJECT, crate::NAME.to_owned())
         .await
         .map_err(|error| ServiceError::Unreachable(format!("cannot answer queries: {error}")))?;
-    // Ready means that the server knows of it: a question before that has no responder.
+    // Ready means that the subscription is on its way to the server: a question that comes
+    // there before it has no responder, and the asker is told so.
     let flushed = context.bus.client().flush().await;
     flushed
         .map_err(|error| ServiceError::Unreachable(format!("cannot answer queries: {error}")))?;

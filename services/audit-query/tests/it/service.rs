@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use async_nats::Message;
+use async_nats::{Message, RequestErrorKind};
 use bytes::Bytes;
 use countersign_audit_query::{QueryLimits, Settings, run};
 use countersign_runtime::bus::layout::{self, LayoutOptions};
@@ -83,6 +83,19 @@ impl Fixture {
         })
         .await
         .context("the service did not get ready")?;
+        // Its subscription is on the way to the server then, and ours is another connection.
+        tokio::time::timeout(PATIENCE, async {
+            let asked = || {
+                bus.client()
+                    .request("cs.audit.query.lee", Bytes::from("{}"))
+            };
+            while let Err(error) = asked().await {
+                ensure!(error.kind() == RequestErrorKind::NoResponders, "{error}");
+            }
+            Ok(())
+        })
+        .await
+        .context("nobody answers queries")??;
         Ok(Self {
             _server: server,
             bus,
