@@ -180,26 +180,45 @@ impl Fixture {
         .await
     }
 
-    /// The ledger that a verdict relies on, and its pages.
+    /// The ledger that a verdict relies on, its pages, and its revision. A checker at work may
+    /// write a newer ledger, and remove the pages of this one, between the reads: they are
+    /// read anew then.
     pub(crate) async fn ledger(&self, key: &str) -> Result<(Ledger, Pages, u64)> {
+        eventually("every page of the ledger is there", async || {
+            let (ledger, revision) = self.head(key).await?;
+            let Some(pages) = self.pages(key, &ledger).await? else {
+                let (_, now) = self.head(key).await?;
+                ensure!(now != revision, "a page of the ledger in force is missing");
+                return Ok(None);
+            };
+            Ok(Some((ledger, pages, revision)))
+        })
+        .await
+    }
+
+    async fn head(&self, key: &str) -> Result<(Ledger, u64)> {
+        let entry = Bucket::new(&self.bus, LEDGERS).get(key).await?;
+        let entry = entry.context("there is no ledger")?;
+        Ok((Ledger::read(&entry.value)?, entry.revision))
+    }
+
+    /// All pages that a ledger names; nothing if one is gone.
+    async fn pages(&self, key: &str, ledger: &Ledger) -> Result<Option<Pages>> {
         let bucket = Bucket::new(&self.bus, LEDGERS);
-        let entry = bucket.get(key).await?.context("there is no ledger")?;
-        let ledger = Ledger::read(&entry.value)?;
         let mut pages = Pages::new();
         for page in ledger.pages() {
-            let stored = bucket.get(&format!("{key}.{}", page.as_str())).await?;
-            let stored = stored.context("a page is missing")?;
-            pages.insert(
-                page.clone(),
-                Arc::new(serde_json::from_slice(&stored.value)?),
-            );
+            let Some(stored) = bucket.get(&format!("{key}.{}", page.as_str())).await? else {
+                return Ok(None);
+            };
+            let read = Arc::new(serde_json::from_slice(&stored.value)?);
+            pages.insert(page.clone(), read);
         }
-        Ok((ledger, pages, entry.revision))
+        Ok(Some(pages))
     }
 
     /// What the ledger has taken in all, as text.
     pub(crate) async fn total(&self, key: &str) -> Result<String> {
-        Ok(self.ledger(key).await?.0.total().normalize().to_string())
+        Ok(self.head(key).await?.0.total().normalize().to_string())
     }
 
     /// Stores an event of the coordinator or executor on the chain of an intent: the golden
