@@ -15,8 +15,8 @@ use forger::{Forger, copy};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Enough for a full tile and one that is not.
-const INTENTS: u64 = 270;
+/// Four times this is enough for a full tile and one that is not.
+const QUARTER: u64 = 68;
 
 /// An archive as it was at one moment, with what is known about it elsewhere.
 struct Archive {
@@ -33,16 +33,19 @@ impl Archive {
         let mut deployment = Deployment::without_services(&[]).await;
         deployment.launch(ARCHIVER);
         let copies = tempfile::tempdir().expect("a directory");
-        publish(&deployment, INTENTS / 2).await;
-        archived(&deployment, INTENTS / 2).await;
+        // Each quarter is committed before the next is published: no batch takes two of them.
+        for quarter in 1..=2 {
+            publish(&deployment, QUARTER).await;
+            archived(&deployment, quarter * QUARTER).await;
+        }
         deployment.service(ARCHIVER).kill();
         let early = copies.path().join("early");
         copy(&deployment.archive(), &early);
         deployment.service(ARCHIVER).restart();
-        for _ in 0..2 {
-            publish(&deployment, INTENTS / 4).await;
+        for quarter in 3..=4 {
+            publish(&deployment, QUARTER).await;
+            archived(&deployment, quarter * QUARTER).await;
         }
-        archived(&deployment, INTENTS / 2 + 2 * (INTENTS / 4)).await;
         deployment.service(ARCHIVER).kill();
         Self {
             deployment,
