@@ -31,7 +31,7 @@ pub struct ServiceHealth {
     pub version: String,
     /// When it was started.
     pub since: Timestamp,
-    /// Whether every part is ready.
+    /// Whether it has parts, and every one is ready.
     pub ready: bool,
     /// Its parts.
     pub parts: BTreeMap<String, Health>,
@@ -54,7 +54,7 @@ pub struct HealthHandle {
 }
 
 impl HealthHandle {
-    /// Without any part: ready.
+    /// Without any part, so not ready yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -97,11 +97,10 @@ impl HealthHandle {
         }
     }
 
-    /// Whether every part is ready.
+    /// Whether there are parts, and every one is ready.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let state = self.lock();
-        state.parts.values().all(|health| *health == Health::Ready)
+        all_ready(&self.lock().parts)
     }
 
     /// Every part with its state.
@@ -119,7 +118,7 @@ impl HealthHandle {
             service: service.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since,
-            ready: parts.values().all(|health| *health == Health::Ready),
+            ready: all_ready(&parts),
             parts,
             numbers: self.own(&state.numbers),
         }
@@ -152,6 +151,12 @@ impl HealthHandle {
         // them.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A service that has begun nothing yet has no part, and is no more ready than one that has
+/// begun.
+fn all_ready(parts: &BTreeMap<String, Health>) -> bool {
+    !parts.is_empty() && parts.values().all(|health| *health == Health::Ready)
 }
 
 /// One part of a service, which reports its own state.
@@ -200,7 +205,8 @@ mod tests {
     #[test]
     fn one_part_that_is_not_ready_makes_the_whole_not_ready() {
         let health = HealthHandle::new();
-        assert!(health.is_ready());
+        assert!(!health.is_ready(), "nothing has begun");
+        assert!(!health.tell("x", Timestamp::EPOCH).ready);
         let bus = health.part("bus");
         let policy = health.part("policy");
         assert!(!health.is_ready());

@@ -77,7 +77,7 @@ impl Fixture {
         };
         let task = tokio::spawn(run(context, settings));
         tokio::time::timeout(PATIENCE, async {
-            while !health.is_ready() || health.report().is_empty() {
+            while !health.is_ready() {
                 tokio::task::yield_now().await;
             }
         })
