@@ -10,10 +10,12 @@ pub mod journal;
 pub mod operator;
 pub mod process;
 pub mod raw;
+pub mod relay;
 pub mod wait;
 pub mod worker;
 
 pub use client::{Agent, Approver, Operator, PATIENCE};
 pub use deployment::Deployment;
 pub use events::{Event, Observer};
+pub use relay::Relay;
 pub use wait::eventually;
