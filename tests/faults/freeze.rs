@@ -29,12 +29,12 @@ const STOP_PAUSE_MAX_MS: u64 = 20;
 /// Times that the executor is stopped until it is met between a claim and its call.
 const STOPS_MAX: usize = 200;
 
-fn everything() -> Value {
+pub(crate) fn everything() -> Value {
     json!({})
 }
 
 /// One intent in flow.
-fn nth(agent: &Agent, n: usize) -> Value {
+pub(crate) fn nth(agent: &Agent, n: usize) -> Value {
     let input = json!({"account": format!("{n}"), "amount": 10});
     agent.intent("ledger.book", input)
 }
@@ -49,7 +49,7 @@ async fn flow(agent: &Agent, count: usize) -> Vec<String> {
 }
 
 /// Waits until `count` intents were approved.
-async fn approved(deployment: &Deployment, count: usize) {
+pub(crate) async fn approved(deployment: &Deployment, count: usize) {
     let observer = deployment.observer().await;
     eventually(load::END, "intents are approved", async || {
         let found = observer.read("CS_EVENTS", "tool.approved.>").await;
@@ -66,15 +66,15 @@ fn intents(event: &Event, list: &str) -> BTreeSet<String> {
 
 /// What the log says of one intent.
 #[derive(Default)]
-struct Chain {
+pub(crate) struct Chain {
     decided: u64,
-    claimed: u64,
+    pub(crate) claimed: u64,
     ended: u64,
     end: String,
     code: String,
 }
 
-fn chains(events: &[Event]) -> BTreeMap<String, Chain> {
+pub(crate) fn chains(events: &[Event]) -> BTreeMap<String, Chain> {
     let mut chains: BTreeMap<String, Chain> = BTreeMap::new();
     for event in events {
         let chain = chains
@@ -101,7 +101,7 @@ fn chains(events: &[Event]) -> BTreeMap<String, Chain> {
 
 /// Checks a freeze of everything against the log and the journal: nothing ran whose claim
 /// lies behind it, and the counts are those of the log.
-async fn holds(deployment: &Deployment, operator: &Operator, order: u64) {
+pub(crate) async fn holds(deployment: &Deployment, operator: &Operator, order: u64) {
     let applied = operator.answer("control.applied", order).await;
     let done = operator.answer("control.done", order).await;
     let observer = deployment.observer().await;

@@ -5,6 +5,7 @@ mod freeze;
 mod invariants;
 mod kills;
 mod load;
+mod old_freeze;
 mod quota;
 mod rotation;
 mod server;
