@@ -5,7 +5,7 @@
 //! files anew; the difference belongs into review.
 
 #[cfg(test)]
-#[path = "golden/samples.rs"]
+#[path = "golden/samples/mod.rs"]
 mod samples;
 
 #[cfg(test)]

@@ -12,8 +12,9 @@ use countersign_schemas::events::{
 use countersign_schemas::{Address, ApprovalId, IntentId};
 use serde_json::{Value, json};
 
+use super::ends::withdraw;
+use super::vote;
 use super::world::{World, verdict};
-use super::{vote, withdraw};
 
 use Verdict::{Allow, Ask, Deny};
 

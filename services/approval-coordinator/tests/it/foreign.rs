@@ -11,8 +11,8 @@ use countersign_schemas::events::{
 use countersign_schemas::{Address, IntentId};
 use serde_json::json;
 
+use super::ends::{claim, withdraw};
 use super::world::World;
-use super::{claim, withdraw};
 
 /// Lays bytes on a chain that say nothing of themselves.
 async fn foreign(world: &World, event: &str, intent: IntentId) -> Result<()> {

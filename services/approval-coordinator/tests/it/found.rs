@@ -12,7 +12,7 @@ use countersign_schemas::events::{
 use countersign_schemas::{Address, IntentId};
 use serde_json::json;
 
-use super::claim;
+use super::ends::claim;
 use super::world::World;
 
 /// An intent that was claimed and never heard of again.

@@ -15,8 +15,9 @@ use countersign_schemas::events::{
 use countersign_schemas::{Address, ApprovalId, IntentId, SeqToken, Stream};
 use serde_json::{Value, json};
 
+use super::ends::claim;
+use super::vote;
 use super::world::World;
-use super::{claim, vote};
 
 /// Publishes an order of olga; its sequence in `CS_ORDERS`.
 pub(crate) async fn order(olga: &Bus, what: &str, body: &Value) -> Result<u64> {

@@ -15,8 +15,9 @@ use countersign_schemas::events::{
 use countersign_schemas::{Address, ApprovalId, IntentId};
 use serde_json::{Value, json};
 
+use crate::ends::withdraw;
+use crate::vote;
 use crate::world::{Running, World, eventually};
-use crate::{vote, withdraw};
 
 /// An ask of `team` with more of its fields.
 fn ask(team: &str, more: Value) -> Value {
