@@ -8,7 +8,8 @@ use countersign_schemas::events::{BlockedCode, PolicyChecked};
 use countersign_schemas::limits::PENDING_APPROVALS_PER_AGENT_MAX;
 use countersign_schemas::{Address, AgentId, ApprovalId, IntentId, Timestamp};
 
-use crate::office::{Held, Office};
+use crate::kept::{Held, written};
+use crate::office::Office;
 
 /// The kind of our timers.
 pub(crate) const TIMER_KIND: &str = "approval";
@@ -35,9 +36,9 @@ impl Office {
             }
         };
         match self.open(approval, trace).await? {
-            Some(held) if held.approval.is_pending() => {
+            Some(held) if held.value.is_pending() => {
                 match self.head(&checked.agent, checked.intent_id).await? {
-                    Head::None | Head::NotOurs { .. } => self.announce(&held.approval, trace).await,
+                    Head::None | Head::NotOurs { .. } => self.announce(&held.value, trace).await,
                     Head::Decided { .. } | Head::Claimed { .. } | Head::Ended { .. } => {
                         self.close_decided(held, trace).await
                     }
@@ -58,7 +59,7 @@ impl Office {
         &self,
         approval: Approval,
         trace: Option<&str>,
-    ) -> Result<Option<Held>, Failure> {
+    ) -> Result<Option<Held<Approval>>, Failure> {
         let id = approval.id().clone();
         if self.waiting_of(approval.agent()) >= PENDING_APPROVALS_PER_AGENT_MAX {
             return self.held(&id).await;
@@ -76,14 +77,14 @@ impl Office {
         &self,
         approval: Approval,
         trace: Option<&str>,
-    ) -> Result<Held, Failure> {
+    ) -> Result<Held<Approval>, Failure> {
         let id = approval.id().clone();
-        let value = serde_json::to_vec(&approval)
-            .map_err(|error| Failure::fatal(format!("cannot write an approval: {error}")))?;
-        match self.approvals.create(id.as_str(), value.into()).await? {
+        let value = written(id.as_str(), &approval)?;
+        match self.approvals.create(id.as_str(), value).await? {
             Cas::Stored(revision) => {
                 tracing::info!(approval = %id, trace, "people are asked");
-                Ok(Held { approval, revision })
+                let value = approval;
+                Ok(Held { value, revision })
             }
             Cas::Conflict => match self.held(&id).await? {
                 Some(held) => Ok(held),
@@ -100,15 +101,19 @@ impl Office {
         trace: Option<&str>,
     ) -> Result<(), Failure> {
         match self.held(&ApprovalId::for_intent(intent)).await? {
-            Some(held) if held.approval.is_pending() => self.close_decided(held, trace).await,
+            Some(held) if held.value.is_pending() => self.close_decided(held, trace).await,
             Some(_) | None => Ok(()),
         }
     }
 
     /// Ends an approval whose intent has its decision already, such as one that was blocked
     /// on an earlier delivery: nobody is asked about what is decided.
-    async fn close_decided(&self, mut held: Held, trace: Option<&str>) -> Result<(), Failure> {
-        held.approval
+    async fn close_decided(
+        &self,
+        mut held: Held<Approval>,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
+        held.value
             .cancel("the intent was already decided", self.clock.now());
         match self.keep(&held).await? {
             Some(revision) => {

@@ -3,21 +3,19 @@
 //! the value that stands there, so that a redelivery, a timer or another coordinator
 //! completes it.
 
-use std::time::Duration;
-
 use countersign_domain::approvals::{
     Added, Approval, BundleCourse, Gathering, Item, LeftOut, name_was_used,
 };
 use countersign_domain::chain::{End, Head};
 use countersign_domain::decision::{Course, Decision, blocked, overruled};
 use countersign_domain::freeze::{Target, stopped};
-use countersign_runtime::bus::{Cas, Failure, layout::COORDINATOR_EVENTS};
+use countersign_runtime::bus::{Failure, layout::COORDINATOR_EVENTS};
 use countersign_schemas::events::{BlockedCode, BundleRef, PolicyChecked, Verdict};
 use countersign_schemas::limits::PENDING_APPROVALS_PER_AGENT_MAX;
 use countersign_schemas::{ApprovalId, BundleId, Timestamp};
 
 use crate::asking::{code_of, too_many};
-use crate::kept::known;
+use crate::kept::{Held, known};
 use crate::office::{Office, TRIES};
 
 /// The kind of the timers of bundles.
@@ -25,19 +23,13 @@ pub(crate) const TIMER_KIND: &str = "bundle";
 /// What the key of a gathering begins with; an approval's is its id.
 pub(crate) const KEY_PREFIX: &str = "g-";
 
-/// A bundle and the revision to expect when changing it.
-pub(crate) struct HeldBundle {
-    pub(crate) bundle: Gathering,
-    pub(crate) revision: u64,
-}
-
 /// An item that is no part of its bundle, and why.
 type Refused = (BlockedCode, String);
 
 /// Where an item of a bundle is.
 pub(crate) enum Taken {
     /// In the bundle that is gathered under its name.
-    In(HeldBundle),
+    In(Held<Gathering>),
     /// In the one that people were asked about, whose gathering is forgotten; left out of
     /// it where that is said.
     Before(Option<LeftOut>),
@@ -70,10 +62,10 @@ impl Office {
                     .await;
             }
         };
-        let out = held.bundle.left_out(checked.intent_id);
+        let out = held.value.left_out(checked.intent_id);
         self.decide_alone(checked, out, trace).await?;
-        match held.bundle.is_open() {
-            true => self.set_bundle_timer(&held.bundle).await,
+        match held.value.is_open() {
+            true => self.set_bundle_timer(&held.value).await,
             false => self.finish(held, trace).await,
         }
     }
@@ -91,10 +83,7 @@ impl Office {
                 None => match self.of_used_name(checked, &place.id, &id).await? {
                     Some(taken) => return Ok(taken),
                     None => match self.first_of(checked, place, stored_at) {
-                        Ok(bundle) => HeldBundle {
-                            bundle,
-                            revision: 0,
-                        },
+                        Ok(value) => Held { value, revision: 0 },
                         Err(refused) => return Ok(Taken::Not(refused)),
                     },
                 },
@@ -103,7 +92,7 @@ impl Office {
                 Some(ended) => Some(ended),
                 None => self.frozen_item(checked)?,
             };
-            match held.bundle.add(checked, place, stored_at, ended) {
+            match held.value.add(checked, place, stored_at, ended) {
                 Added::Known => return Ok(Taken::In(held)),
                 Added::Refused(code, why) => return Ok(Taken::Not((code, why))),
                 Added::Taken => {}
@@ -192,14 +181,14 @@ impl Office {
     /// notes that it is done. Does nothing while it is gathered or once it is settled.
     pub(crate) async fn finish(
         &self,
-        held: HeldBundle,
+        held: Held<Gathering>,
         trace: Option<&str>,
     ) -> Result<(), Failure> {
         let mut held = self.up_to_date(held).await?;
-        match held.bundle.course() {
+        match held.value.course() {
             BundleCourse::Done | BundleCourse::Wait(_) => return Ok(()),
             BundleCourse::Incomplete(items, why) => {
-                tracing::info!(bundle = %held.bundle.id(), trace, "a bundle never became whole");
+                tracing::info!(bundle = %held.value.id(), trace, "a bundle never became whole");
                 let code = BlockedCode::BundleIncomplete;
                 self.block_each(&items, code, &why, trace).await?;
             }
@@ -216,16 +205,16 @@ impl Office {
                     }
                 }
                 self.decide_all(decisions, trace).await?;
-                for (checked, stop) in held.bundle.stopped() {
+                for (checked, stop) in held.value.stopped() {
                     let decision = overruled(checked, stop);
                     self.decide_at_once(&decision, checked, trace).await?;
                 }
             }
             BundleCourse::Ask(approval) => {
-                self.ask_about(held.bundle.name(), *approval, trace).await?
+                self.ask_about(held.value.name(), *approval, trace).await?
             }
         }
-        held.bundle.settle();
+        held.value.settle();
         // Lost only to another coordinator that settles the same end.
         self.keep_bundle(&held).await.map(drop)
     }
@@ -253,19 +242,19 @@ impl Office {
         trace: Option<&str>,
     ) -> Result<(), Failure> {
         let held = self.create(approval.clone(), trace).await?;
-        if !held.approval.asks_the_same(&approval) {
+        if !held.value.asks_the_same(&approval) {
             // What people were asked under this name is another bundle, and stays so.
             let items: Vec<_> = approval.items().iter().map(Item::checked).collect();
             let (code, why) = name_was_used(name);
             return self.block_each(&items, code, &why, trace).await;
         }
-        if !held.approval.is_pending() {
+        if !held.value.is_pending() {
             return self.settle(held, trace).await;
         }
-        self.announce(&held.approval, trace).await?;
+        self.announce(&held.value, trace).await?;
         // A bundle may have been gathered for longer than it is looked for changed tools.
         match &self.policy {
-            Some(policy) => self.void_if_changed(held.approval.id(), policy).await,
+            Some(policy) => self.void_if_changed(held.value.id(), policy).await,
             None => Ok(()),
         }
     }
@@ -281,14 +270,14 @@ impl Office {
             let Some(mut held) = self.bundle(id).await? else {
                 return Ok(());
             };
-            if held.bundle.is_open() {
-                let due = held.bundle.deadline();
+            if held.value.is_open() {
+                let due = held.value.deadline();
                 if now < due {
-                    return self.set_bundle_timer(&held.bundle).await;
+                    return self.set_bundle_timer(&held.value).await;
                 }
                 let what = "verdicts are waiting that may be of a bundle";
                 self.is_caught_up(COORDINATOR_EVENTS, due, what).await?;
-                held.bundle.close(now);
+                held.value.close(now);
                 match self.keep_bundle(&held).await? {
                     Some(revision) => held.revision = revision,
                     None => continue,
@@ -306,36 +295,19 @@ impl Office {
     }
 
     /// A bundle, from the leader.
-    pub(crate) async fn bundle(&self, id: &ApprovalId) -> Result<Option<HeldBundle>, Failure> {
+    pub(crate) async fn bundle(&self, id: &ApprovalId) -> Result<Option<Held<Gathering>>, Failure> {
         let Some(entry) = self.approvals.get(&key(id)).await? else {
             return Ok(None);
         };
-        let bundle = known(&format!("bundle {id}"), Gathering::read(&entry.value))?;
-        Ok(Some(HeldBundle {
-            bundle,
-            revision: entry.revision,
-        }))
+        let value = known(&format!("bundle {id}"), Gathering::read(&entry.value))?;
+        let revision = entry.revision;
+        Ok(Some(Held { value, revision }))
     }
 
     /// Stores a changed bundle; `None` if somebody else changed it first.
-    pub(crate) async fn keep_bundle(&self, held: &HeldBundle) -> Result<Option<u64>, Failure> {
-        let value = serde_json::to_vec(&held.bundle)
-            .map_err(|error| Failure::fatal(format!("cannot write a bundle: {error}")))?;
-        let (key, revision) = (key(&held.bundle.id()), held.revision);
-        let life: Option<Duration> = held.bundle.is_settled().then_some(self.settled_life);
-        let kept = match life {
-            Some(life) => {
-                let approvals = &self.approvals;
-                approvals
-                    .update_for(&key, value.into(), revision, life)
-                    .await
-            }
-            None => self.approvals.update(&key, value.into(), revision).await,
-        };
-        match kept? {
-            Cas::Stored(revision) => Ok(Some(revision)),
-            Cas::Conflict => Ok(None),
-        }
+    pub(crate) async fn keep_bundle(&self, held: &Held<Gathering>) -> Result<Option<u64>, Failure> {
+        let (key, settled) = (key(&held.value.id()), held.value.is_settled());
+        self.store(&self.approvals, &key, held, settled).await
     }
 }
 

@@ -15,7 +15,8 @@ use countersign_schemas::{Address, ApprovalId, Timestamp, WindowId};
 use crate::asking::TIMER_KIND;
 use crate::bundles;
 use crate::counters;
-use crate::office::{Held, Office, TRIES};
+use crate::kept::Held;
+use crate::office::{Office, TRIES};
 use crate::windows;
 
 /// How long an overdue approval waits for votes, and an overdue bundle for verdicts, that
@@ -70,10 +71,10 @@ impl Office {
             let Some(mut held) = self.held(id).await? else {
                 return Ok(());
             };
-            if !held.approval.is_pending() {
+            if !held.value.is_pending() {
                 return self.settle(held, None).await;
             }
-            let due = held.approval.expires_at();
+            let due = held.value.expires_at();
             if now < due {
                 match self.pass_time(held, now).await? {
                     Some(next) => return self.set_timer(id, next).await,
@@ -82,7 +83,7 @@ impl Office {
             }
             let what = "votes are waiting that may have come in time";
             self.is_caught_up(COORDINATOR_CONTROL, due, what).await?;
-            held.approval.expire(now);
+            held.value.expire(now);
             match self.keep(&held).await? {
                 Some(revision) => held.revision = revision,
                 None => continue,
@@ -99,25 +100,25 @@ impl Office {
     /// crash is told again then, which changes nothing: each has a subject of its own.
     async fn pass_time(
         &self,
-        mut held: Held,
+        mut held: Held<Approval>,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Failure> {
-        if held.approval.advance(now) {
+        if held.value.advance(now) {
             match self.keep(&held).await? {
                 Some(revision) => held.revision = revision,
                 None => return Ok(None),
             }
         }
-        let notices = held.approval.untold();
+        let notices = held.value.untold();
         if notices.is_empty() {
-            return Ok(Some(held.approval.next_due()));
+            return Ok(Some(held.value.next_due()));
         }
         for notice in &notices {
-            self.give_notice(&held.approval, notice).await?;
+            self.give_notice(&held.value, notice).await?;
         }
-        held.approval.note_told();
+        held.value.note_told();
         let kept = self.keep(&held).await?;
-        Ok(kept.map(|_| held.approval.next_due()))
+        Ok(kept.map(|_| held.value.next_due()))
     }
 
     async fn give_notice(&self, approval: &Approval, notice: &Notice) -> Result<(), Failure> {

@@ -8,7 +8,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use countersign_domain::approvals::Approval;
-use countersign_domain::chain::Last;
 use countersign_domain::decision::Decision;
 use countersign_domain::freeze::{
     Again, Effect, Freeze, FreezeView, Freezes, Placed, Target, Void, frozen, read, stopped,
@@ -19,7 +18,7 @@ use countersign_runtime::bus::{
 };
 use countersign_runtime::health::HealthPart;
 use countersign_schemas::events::{FreezeScope, PolicyChecked};
-use countersign_schemas::{ApprovalId, Stream, Timestamp, headers};
+use countersign_schemas::{ApprovalId, Stream, Timestamp};
 use futures::StreamExt as _;
 
 use crate::counters;
@@ -140,12 +139,7 @@ fn publish(office: &Office, freezes: &Freezes, part: &HealthPart) {
 
 /// Takes one message in, with an alarm where it is none that can be read.
 pub(crate) fn take_in(freezes: &mut Freezes, message: &StoredMessage) -> Effect {
-    let read = read(&Last {
-        subject: &message.subject,
-        seq: message.seq,
-        ce_type: message.header(headers::CE_TYPE),
-        body: &message.payload,
-    });
+    let read = read(&message.as_last());
     let effect = freezes.apply(&Placed {
         seq: message.seq,
         stored_at: message.stored_at,
@@ -225,7 +219,7 @@ impl Office {
         ids.extend(bundle.map(|bundle| ApprovalId::for_bundle(&checked.agent, &bundle.id)));
         for id in ids {
             let held = self.held(&id).await?;
-            if held.is_some_and(|held| held.approval.item(checked.intent_id).is_some()) {
+            if held.is_some_and(|held| held.value.item(checked.intent_id).is_some()) {
                 return Ok(true);
             }
         }

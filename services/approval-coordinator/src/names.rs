@@ -22,7 +22,7 @@ impl Office {
         // it is not, it was forgotten, and every intent of it has its decision.
         let told = self.was_told(id).await?;
         if let Some(held) = self.held(id).await? {
-            let approval = held.approval;
+            let approval = held.value;
             return Ok(Some(match approval.is_of(checked.intent_id) {
                 true => Taken::Before(approval.left_out_item(checked.intent_id).cloned()),
                 false => Taken::Not(name_was_used(name)),

@@ -10,7 +10,7 @@ use countersign_domain::decision::Desk;
 use countersign_domain::handoff::Writer;
 use countersign_runtime::bus::layout::{APPROVALS, WINDOWS};
 use countersign_runtime::bus::{
-    Append, Bucket, Bus, Cas, Failure, Incoming, Meta, Outgoing, StoredMessage, metrics,
+    Append, Bucket, Bus, Failure, Incoming, Meta, Outgoing, StoredMessage, metrics,
 };
 use countersign_runtime::clock::Clock;
 use countersign_runtime::health::HealthHandle;
@@ -25,7 +25,7 @@ use countersign_schemas::{
 use tokio_util::sync::CancellationToken;
 
 use crate::freezes::Board;
-use crate::kept::known;
+use crate::kept::{Held, known};
 use crate::pending::Pending;
 use crate::settings::{Companies, Company, Equipment, Redact};
 use crate::windows::Windows;
@@ -68,12 +68,6 @@ pub(crate) struct Office {
     link_base: Option<String>,
     source: ServiceId,
     encoding: Encoding,
-}
-
-/// An approval and the revision to expect when changing it.
-pub(crate) struct Held {
-    pub(crate) approval: Approval,
-    pub(crate) revision: u64,
 }
 
 impl Office {
@@ -212,12 +206,7 @@ impl Office {
                 Append::Stored(_) => return Ok(Extended::Stored),
                 Append::Lost(found) => found,
             };
-            readable(
-                &found.subject,
-                found.seq,
-                found.header(headers::CE_TYPE),
-                &found.payload,
-            )?;
+            readable(&found.as_last())?;
             match read_head(Some(&found), link.agent, link.intent) {
                 Head::NotOurs { seq } => {
                     metrics::alarm("foreign_message", &filter);
@@ -251,34 +240,21 @@ impl Office {
     }
 
     /// An approval, from the leader.
-    pub(crate) async fn held(&self, id: &ApprovalId) -> Result<Option<Held>, Failure> {
+    pub(crate) async fn held(&self, id: &ApprovalId) -> Result<Option<Held<Approval>>, Failure> {
         let Some(entry) = self.approvals.get(id.as_str()).await? else {
             return Ok(None);
         };
-        let approval = known(&format!("approval {id}"), Approval::read(&entry.value))?;
-        Ok(Some(Held {
-            approval,
-            revision: entry.revision,
-        }))
+        let value = known(&format!("approval {id}"), Approval::read(&entry.value))?;
+        let revision = entry.revision;
+        Ok(Some(Held { value, revision }))
     }
 
     /// Stores a changed approval; `None` if somebody else changed it first.
-    pub(crate) async fn keep(&self, held: &Held) -> Result<Option<u64>, Failure> {
-        let value = serde_json::to_vec(&held.approval)
-            .map_err(|error| Failure::fatal(format!("cannot write an approval: {error}")))?;
-        let (id, revision) = (held.approval.id().as_str(), held.revision);
-        let kept = match held.approval.is_settled() {
-            true => {
-                let life = self.settled_life;
-                let approvals = &self.approvals;
-                approvals.update_for(id, value.into(), revision, life).await
-            }
-            false => self.approvals.update(id, value.into(), revision).await,
-        };
-        match kept? {
-            Cas::Stored(revision) => Ok(Some(revision)),
-            Cas::Conflict => Ok(None),
-        }
+    pub(crate) async fn keep(&self, held: &Held<Approval>) -> Result<Option<u64>, Failure> {
+        let (approval, bucket) = (&held.value, &self.approvals);
+        let settled = approval.is_settled();
+        self.store(bucket, approval.id().as_str(), held, settled)
+            .await
     }
 
     /// Refuses to go on while our clock is not known to agree with the server's: a permit
@@ -347,21 +323,11 @@ const UNREADABLE_RETRY: std::time::Duration = std::time::Duration::from_secs(30)
 
 /// Gives the input back, with an alarm, where a message is one of ours that this version
 /// cannot read: a newer service wrote it. It is neither foreign nor poison.
-pub(crate) fn readable(
-    subject: &str,
-    seq: u64,
-    ce_type: Option<&str>,
-    body: &[u8],
-) -> Result<(), Failure> {
-    let last = Last {
-        subject,
-        seq,
-        ce_type,
-        body,
-    };
-    if !is_unreadable(&last) {
+pub(crate) fn readable(last: &Last<'_>) -> Result<(), Failure> {
+    if !is_unreadable(last) {
         return Ok(());
     }
+    let (seq, subject) = (last.seq, last.subject);
     let what = format!("this version cannot read message {seq} on `{subject}`");
     metrics::alarm("unreadable_message", &what);
     Err(Failure::transient_in(what, UNREADABLE_RETRY))
@@ -373,11 +339,5 @@ pub(crate) fn is_type<E: Event>(found: &StoredMessage) -> bool {
 }
 
 pub(crate) fn read_head(found: Option<&StoredMessage>, agent: &AgentId, intent: IntentId) -> Head {
-    let last = found.map(|found| Last {
-        subject: &found.subject,
-        seq: found.seq,
-        ce_type: found.header(headers::CE_TYPE),
-        body: &found.payload,
-    });
-    Head::read(last, agent, intent)
+    Head::read(found.map(StoredMessage::as_last), agent, intent)
 }

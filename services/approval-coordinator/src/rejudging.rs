@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use countersign_domain::approvals::{Answer, Approval, Ballot, People, Stop};
+use countersign_domain::approvals::{Answer, Approval, Ballot, Gathering, People, Stop};
 use countersign_domain::policy::Bundle;
 use countersign_domain::policy::protocol::{RecheckReply, RecheckRequest};
 use countersign_runtime::bus::Failure;
@@ -14,7 +14,7 @@ use countersign_runtime::recheck::{self, Unanswered};
 use countersign_schemas::{Digest, IntentId, Timestamp};
 use futures::future::join_all;
 
-use crate::bundles::HeldBundle;
+use crate::kept::Held;
 use crate::office::{Office, TRIES};
 
 /// How long a vote waits for a policy checker. As long as a deadline waits for votes, so
@@ -87,28 +87,31 @@ impl Office {
     /// A whole bundle of which nobody is asked, with what the rules in force say of it:
     /// they may have changed while it was gathered. That is stored first, so that all who
     /// emit it emit the same.
-    pub(crate) async fn up_to_date(&self, mut held: HeldBundle) -> Result<HeldBundle, Failure> {
+    pub(crate) async fn up_to_date(
+        &self,
+        mut held: Held<Gathering>,
+    ) -> Result<Held<Gathering>, Failure> {
         let Some(policy) = &self.policy else {
             return Ok(held);
         };
-        let id = held.bundle.id();
+        let id = held.value.id();
         for _ in 0..TRIES {
             // Asked after the bundle was read, so it is not older than what judged it.
             let in_force = in_force(policy).await;
-            let again = held.bundle.to_judge_again(in_force);
+            let again = held.value.to_judge_again(in_force);
             if again.is_empty() {
                 return Ok(held);
             }
             let question = |intent_id| RecheckRequest {
-                agent: held.bundle.agent().clone(),
+                agent: held.value.agent().clone(),
                 intent_id,
                 approval: None,
             };
             let questions = again.into_iter().map(question).collect();
-            let since = held.bundle.complete_at();
+            let since = held.value.complete_at();
             let stops = self.judge_again(questions, in_force, since).await?;
             tracing::info!(bundle = %id, stopped = stops.len(), "judged again before it is emitted");
-            held.bundle.judge_again(stops);
+            held.value.judge_again(stops);
             match self.keep_bundle(&held).await? {
                 Some(revision) => held.revision = revision,
                 None => {

@@ -2,6 +2,7 @@
 //! it, the decision, and a handoff to those who were asked. The end itself is stored before
 //! any of it.
 
+use countersign_domain::approvals::Approval;
 use countersign_domain::decision::{Decision, taken_out};
 use countersign_domain::windows::Window;
 use countersign_runtime::bus::Failure;
@@ -9,13 +10,18 @@ use countersign_schemas::Address;
 use countersign_schemas::events::{ApprovalState, BlockedCode};
 
 use crate::counters;
-use crate::office::{Held, Office};
+use crate::kept::Held;
+use crate::office::Office;
 
 impl Office {
     /// Stores everything that follows from the end of `held`, then notes that it is done.
     /// Does nothing for an approval that is pending or settled.
-    pub(crate) async fn settle(&self, mut held: Held, trace: Option<&str>) -> Result<(), Failure> {
-        let approval = &held.approval;
+    pub(crate) async fn settle(
+        &self,
+        mut held: Held<Approval>,
+        trace: Option<&str>,
+    ) -> Result<(), Failure> {
+        let approval = &held.value;
         if approval.is_settled() {
             return Ok(());
         }
@@ -65,7 +71,7 @@ impl Office {
         }
         counters::resolved(approval.state().as_str());
         tracing::info!(approval = %id, state = %approval.state(), trace, "approval ended");
-        held.approval.settle();
+        held.value.settle();
         // Lost only to another coordinator that settles the same end.
         self.keep(&held).await.map(drop)
     }
@@ -75,13 +81,13 @@ impl Office {
     /// of it.
     pub(crate) async fn settle_taken_out(
         &self,
-        held: Held,
+        held: Held<Approval>,
         trace: Option<&str>,
     ) -> Result<(), Failure> {
-        if !held.approval.is_pending() {
+        if !held.value.is_pending() {
             return self.settle(held, trace).await;
         }
-        let approval = &held.approval;
+        let approval = &held.value;
         for item in approval.items() {
             // What a person left out is told when the others are decided.
             let Some(struck) = item.struck().filter(|struck| struck.by.is_none()) else {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use countersign_domain::chain::Head;
 use countersign_domain::decision::Decision;
 use countersign_runtime::bus::{Failure, Outgoing, Together, metrics};
-use countersign_schemas::{Address, Stream, headers};
+use countersign_schemas::{Address, Stream};
 
 use crate::deciding::count;
 use crate::office::{Office, TRIES, read_head, readable};
@@ -100,8 +100,7 @@ impl Office {
             let filter = Address::chain_filter(agent, intent);
             let found = self.bus.last_by_subject(Stream::Events, &filter).await?;
             if let Some(found) = &found {
-                let said = found.header(headers::CE_TYPE);
-                readable(&found.subject, found.seq, said, &found.payload)?;
+                readable(&found.as_last())?;
             }
             let expected = match read_head(found.as_ref(), agent, intent) {
                 Head::None => 0,

@@ -15,8 +15,7 @@ pub(crate) struct Verdicts(pub(crate) Arc<Office>);
 impl Handler for Verdicts {
     async fn handle(&self, message: Incoming) -> Result<(), Failure> {
         let checked = read(&message).or_else(|why| {
-            let said = message.header(headers::CE_TYPE);
-            readable(&message.subject, message.seq, said, &message.payload)?;
+            readable(&message.as_last())?;
             Err(Failure::poison(why))
         })?;
         let office = &self.0;

@@ -119,7 +119,7 @@ impl Office {
             return Ok(None);
         };
         let redact = |text: &str| self.redact(text);
-        let approval = &held.approval;
+        let approval = &held.value;
         let mut shown =
             approval.shown_to(person, self.people().as_ref(), self.clock.now(), &redact);
         shown.listed.frozen = self.frozen_now(approval);

@@ -103,7 +103,7 @@ impl Office {
             let Some(mut held) = self.held(id).await? else {
                 return Ok(());
             };
-            if !take_out_changed(bundle, &mut held.approval, self.clock.now()) {
+            if !take_out_changed(bundle, &mut held.value, self.clock.now()) {
                 return Ok(());
             }
             if let Some(revision) = self.keep(&held).await? {

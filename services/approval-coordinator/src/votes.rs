@@ -6,7 +6,8 @@ use countersign_schemas::events::ApprovalVote;
 use countersign_schemas::{Address, PersonId, ServiceId};
 
 use crate::counters;
-use crate::office::{Held, Office, TRIES, decode_outside, trace_of};
+use crate::kept::Held;
+use crate::office::{Office, TRIES, decode_outside, trace_of};
 use crate::windows::PER_AGENT_MAX;
 
 /// The `via` of a vote with the approver's own key.
@@ -66,10 +67,10 @@ impl Office {
             return self.refuse(message, approver, "unknown", why).await;
         };
         let address = Address::ApprovalVoted {
-            approval: held.approval.id().clone(),
+            approval: held.value.id().clone(),
             seq: message.token.clone(),
         };
-        let event = answer.event(&held.approval, &ballot);
+        let event = answer.event(&held.value, &ballot);
         self.say(&address, &event, trace_of(message).as_deref())
             .await?;
         counters::voted(answer.code.as_str());
@@ -84,7 +85,10 @@ impl Office {
     }
 
     /// Counts a vote on the newest state; `None` where there is no such approval.
-    async fn count(&self, ballot: &Ballot<'_>) -> Result<Option<(Held, Answer)>, Failure> {
+    async fn count(
+        &self,
+        ballot: &Ballot<'_>,
+    ) -> Result<Option<(Held<Approval>, Answer)>, Failure> {
         let id = &ballot.vote.approval_id;
         self.rules_known().await?;
         let people = self.people();
@@ -92,23 +96,23 @@ impl Office {
             let Some(mut held) = self.held(id).await? else {
                 return Ok(None);
             };
-            let answer = match self.frozen_votes(&held.approval)? {
+            let answer = match self.frozen_votes(&held.value)? {
                 Some(why) => {
-                    let approval = &held.approval;
+                    let approval = &held.value;
                     approval.vote_while_frozen(ballot, people.as_ref(), &why)
                 }
-                None if self.has_too_many_windows(ballot, &held.approval) => {
-                    let approval = &held.approval;
+                None if self.has_too_many_windows(ballot, &held.value) => {
+                    let approval = &held.value;
                     approval.vote_beyond_windows(ballot, people.as_ref(), PER_AGENT_MAX)
                 }
                 None => {
-                    let voted = self.voted(&held.approval, ballot, people.as_ref());
+                    let voted = self.voted(&held.value, ballot, people.as_ref());
                     let (after, answer) = voted.await?;
                     // A freeze that came while it was judged again comes first.
-                    if self.frozen_votes(&held.approval)?.is_some() {
+                    if self.frozen_votes(&held.value)?.is_some() {
                         continue;
                     }
-                    held.approval = after;
+                    held.value = after;
                     answer
                 }
             };

@@ -183,7 +183,7 @@ impl Office {
         let why = format!("{} withdrew it", checked.agent);
         for _ in 0..TRIES {
             if let Some(mut held) = self.bundle(&id).await? {
-                if held.bundle.leave_out(intent, code, &why) {
+                if held.value.leave_out(intent, code, &why) {
                     match self.keep_bundle(&held).await? {
                         Some(_) => return Ok(()),
                         None => continue,
@@ -194,7 +194,7 @@ impl Office {
             let Some(mut held) = self.held(&id).await? else {
                 return Ok(());
             };
-            if !held.approval.take_out(intent, code, &why, self.clock.now()) {
+            if !held.value.take_out(intent, code, &why, self.clock.now()) {
                 return self.settle_taken_out(held, trace).await;
             }
             if let Some(revision) = self.keep(&held).await? {
@@ -217,11 +217,11 @@ impl Office {
             let Some(mut held) = self.held(&id).await? else {
                 return Ok(false);
             };
-            if held.approval.agent() != agent {
+            if held.value.agent() != agent {
                 return Ok(false);
             }
             let why = format!("{agent} withdrew it");
-            if !held.approval.cancel(&why, self.clock.now()) {
+            if !held.value.cancel(&why, self.clock.now()) {
                 self.settle(held, trace).await?;
                 return self.revoke_if_approved(agent, intent, trace).await;
             }

@@ -10,7 +10,6 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::Info as ConsumerInfo;
 use async_nats::jetstream::stream::{Info, Stream as Handle};
 use countersign_domain::archive::{Entry, Gates, Keep, OpenWork};
-use countersign_domain::chain::Last;
 use countersign_domain::keys::HmacKey;
 use countersign_runtime::bus::layout::{CHECKER_INTENTS, DURABLES, Durable};
 use countersign_runtime::bus::metrics::alarm;
@@ -21,9 +20,7 @@ use countersign_runtime::health::HealthPart;
 use countersign_runtime::service::ServiceContext;
 use countersign_schemas::events::ArchivePurged;
 use countersign_schemas::ids::IdError;
-use countersign_schemas::{
-    Address, Digest, Incarnation, ServiceId, Stream, Timestamp, codec, headers,
-};
+use countersign_schemas::{Address, Digest, Incarnation, ServiceId, Stream, Timestamp, codec};
 use futures::StreamExt as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -107,13 +104,7 @@ pub(crate) async fn run(
 }
 
 fn take(open: &mut OpenWork, message: &StoredMessage) {
-    let last = Last {
-        subject: &message.subject,
-        seq: message.seq,
-        ce_type: message.header(headers::CE_TYPE),
-        body: &message.payload,
-    };
-    open.take(&last, message.stored_at);
+    open.take(&message.as_last(), message.stored_at);
 }
 
 struct Janitor {

@@ -71,6 +71,19 @@ pub(crate) enum Command {
     Completions(completions::Args),
 }
 
+/// The long help of a command, on a terminal of 100 columns.
+#[cfg(test)]
+pub(crate) fn help(path: &[&str]) -> String {
+    use clap::CommandFactory as _;
+    let mut command = Cli::command().term_width(100);
+    command.build();
+    let mut found = &mut command;
+    for name in path {
+        found = found.find_subcommand_mut(name).unwrap();
+    }
+    found.render_long_help().to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,7 @@ pub mod guardrails;
 pub mod handoff;
 mod hours;
 pub mod input;
+pub mod kept;
 pub mod keys;
 pub mod ledger;
 pub mod mandate;

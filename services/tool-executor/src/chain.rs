@@ -1,6 +1,6 @@
 //! Storing on the chain of an intent, where one writer wins.
 
-use countersign_domain::chain::{Head, Last};
+use countersign_domain::chain::Head;
 use countersign_runtime::bus::{Append, Bus, Failure, Meta, Outgoing, StoredMessage, metrics};
 use countersign_schemas::{Address, AgentId, Event, IntentId, headers};
 
@@ -82,11 +82,5 @@ pub(crate) async fn store<E: Event>(
 }
 
 fn read<E>(head: &StoredMessage, link: &Link<'_, E>) -> Head {
-    let last = Last {
-        subject: &head.subject,
-        seq: head.seq,
-        ce_type: head.header(headers::CE_TYPE),
-        body: &head.payload,
-    };
-    Head::read(Some(last), link.agent, link.intent)
+    Head::read(Some(head.as_last()), link.agent, link.intent)
 }

@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use countersign_domain::chain::Last;
 use countersign_domain::freeze::{
     BEGIN_WITHIN, Claim, Effect, Freezes, Placed, Stop, Target, Void, may_begin, read, stopped,
 };
@@ -222,12 +221,7 @@ impl State {
     }
 
     fn applied(&mut self, message: &StoredMessage) {
-        let found = read(&Last {
-            subject: &message.subject,
-            seq: message.seq,
-            ce_type: message.header(headers::CE_TYPE),
-            body: &message.payload,
-        });
+        let found = read(&message.as_last());
         let effect = self.freezes.apply(&Placed {
             seq: message.seq,
             stored_at: message.stored_at,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use countersign_domain::chain::{Head, Last};
+use countersign_domain::chain::Head;
 use countersign_domain::decision::unknown;
 use countersign_runtime::bus::{Failure, StoredMessage, metrics};
 use countersign_schemas::events::{
@@ -13,7 +13,7 @@ use countersign_schemas::{Address, AgentId, ApprovalId, IntentId, Stream, Timest
 use super::index::Open;
 use super::{ENDED_AGAIN, Looked, NOT_OURS_AGAIN, RETRY_AFTER, SKEW};
 use crate::counters;
-use crate::office::{Extended, Link, Office, TRIES, decode, trace_in};
+use crate::office::{Extended, Link, Office, TRIES, decode, read_head, trace_in};
 
 /// Ends `intent` if its permit or lease is over.
 pub(super) async fn look(office: Arc<Office>, intent: IntentId, open: Open) -> Looked {
@@ -95,13 +95,7 @@ impl Office {
         let chain = Address::chain_filter(agent, intent);
         metrics::alarm("foreign_message", &format!("{chain} at {foreign}"));
         let known = self.bus.by_seq(Stream::Events, open.seq).await?;
-        let last = known.as_ref().map(|known| Last {
-            subject: &known.subject,
-            seq: known.seq,
-            ce_type: known.header(headers::CE_TYPE),
-            body: &known.payload,
-        });
-        Ok(Head::read(last, agent, intent))
+        Ok(read_head(known.as_ref(), agent, intent))
     }
 
     async fn expire_permit(&self, approved: &ToolApproved, seq: u64) -> Result<bool, Failure> {
@@ -163,10 +157,7 @@ impl Office {
         };
         let people = self.people();
         let trace = trace_in(&message.headers);
-        for handoff in self
-            .writer(people.as_ref())
-            .revoked(&revoked, &held.approval)
-        {
+        for handoff in self.writer(people.as_ref()).revoked(&revoked, &held.value) {
             self.hand_off(handoff, &intent.to_string(), trace.as_deref())
                 .await?;
         }

@@ -8,17 +8,17 @@ mod stops;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_domain::chain::{End, Head, Last, is_unreadable};
+use countersign_domain::chain::{End, Head, is_unreadable};
 use countersign_domain::handoff;
 use countersign_runtime::bus::{BusError, Followed, ReplayFrom, Source, StoredMessage};
 use countersign_schemas::events::{Outcome, ToolApproved};
-use countersign_schemas::{Address, Event, IntentId, Stream, Timestamp, headers, limits};
+use countersign_schemas::{Address, IntentId, Stream, Timestamp, limits};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 
 use crate::counters;
-use crate::office::Office;
+use crate::office::{Office, is_type};
 use index::Index;
 use stops::Stops;
 
@@ -145,12 +145,12 @@ fn take_in(office: &Arc<Office>, index: &mut Index, work: &mut Work, message: St
         office.windows.stir(*intent);
     }
     match address {
-        Some(Address::ToolApproved { agent, intent }) if says::<ToolApproved>(&message) => {
+        Some(Address::ToolApproved { agent, intent }) if is_type::<ToolApproved>(&message) => {
             let due = stored_at.plus(office.permit_life).plus(SKEW);
             index.put(&agent, intent, seq, stored_at, due);
         }
         Some(Address::ToolStarted { agent, intent }) => {
-            let last = last_of(&message);
+            let last = message.as_last();
             let lease = match Head::read(Some(last), &agent, intent) {
                 Head::Claimed { started, .. } => started.lease_until,
                 // A newer service's claim: it is looked at, and left alone until an update.
@@ -161,7 +161,7 @@ fn take_in(office: &Arc<Office>, index: &mut Index, work: &mut Work, message: St
             index.claimed(intent);
         }
         Some(Address::ToolRevoked { agent, intent } | Address::ToolCompleted { agent, intent }) => {
-            let last = last_of(&message);
+            let last = message.as_last();
             let end = match Head::read(Some(last), &agent, intent) {
                 Head::Ended { end, .. } => Some(end),
                 _ if is_unreadable(&last) => None,
@@ -173,19 +173,6 @@ fn take_in(office: &Arc<Office>, index: &mut Index, work: &mut Work, message: St
             }
         }
         _ => {}
-    }
-}
-
-fn says<E: Event>(message: &StoredMessage) -> bool {
-    message.header(headers::CE_TYPE) == Some(headers::ce_type::<E>().as_str())
-}
-
-fn last_of(message: &StoredMessage) -> Last<'_> {
-    Last {
-        subject: &message.subject,
-        seq: message.seq,
-        ce_type: message.header(headers::CE_TYPE),
-        body: &message.payload,
     }
 }
 

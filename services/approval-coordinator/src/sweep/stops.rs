@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_domain::chain::{Head, Last};
+use countersign_domain::chain::Head;
 use countersign_domain::freeze::{
-    Effect, Fate, Freezes, Read, Tally, Target, Void, covers, fate, read, stopped,
+    Effect, Freezes, IntentFate, Read, Tally, Target, Void, covers, fate, read, stopped,
 };
 use countersign_runtime::bus::{Failure, StoredMessage};
 use countersign_schemas::events::{
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use super::index::{Index, Open};
 use crate::freezes;
-use crate::office::{Office, TRIES, decode, trace_in};
+use crate::office::{Office, TRIES, decode, is_type, read_head, trace_in};
 
 /// Intents looked at at once: each is a read and a write.
 const RUNNING_MAX: usize = 64;
@@ -54,7 +54,7 @@ impl Stops {
             Some(Address::ControlReapplied { .. }) => {
                 freezes::take_in(&mut self.freezes, message);
             }
-            Some(Address::ControlDone { seq }) if says_done(message) => {
+            Some(Address::ControlDone { seq }) if is_type::<ControlDone>(message) => {
                 self.waiting.remove(&seq);
             }
             _ => {}
@@ -63,7 +63,7 @@ impl Stops {
 
     fn applied(&mut self, order: SeqToken, message: &StoredMessage, index: &Index) {
         let effect = freezes::take_in(&mut self.freezes, message);
-        let Read::Applied(applied) = read(&last_of(message)) else {
+        let Read::Applied(applied) = read(&message.as_last()) else {
             return;
         };
         let event = applied.event;
@@ -89,19 +89,6 @@ impl Stops {
             self.running.spawn(carry_out(Arc::clone(office), stop));
         }
     }
-}
-
-fn last_of(message: &StoredMessage) -> Last<'_> {
-    Last {
-        subject: &message.subject,
-        seq: message.seq,
-        ce_type: message.header(headers::CE_TYPE),
-        body: &message.payload,
-    }
-}
-
-fn says_done(message: &StoredMessage) -> bool {
-    message.header(headers::CE_TYPE) == Some(headers::ce_type::<ControlDone>().as_str())
 }
 
 /// Carries a freeze out, however often it takes.
@@ -172,14 +159,14 @@ impl Office {
             let head = self.head(open.agent.as_ref(), intent).await?;
             let expected = head.seq();
             let found = match fate(head) {
-                Fate::NotOurs => fate(self.known(intent, open).await?),
+                IntentFate::NotOurs => fate(self.known(intent, open).await?),
                 found => found,
             };
             let (counted, approved) = match found {
-                Fate::Revoke(approved, _) => (None, Some(approved)),
-                Fate::Revoked => (Some(Found::Revoked), None),
-                Fate::Stopped => (Some(Found::Stopped), None),
-                Fate::Over | Fate::NotOurs => return Ok(Found::Nothing),
+                IntentFate::Revoke(approved, _) => (None, Some(approved)),
+                IntentFate::Revoked => (Some(Found::Revoked), None),
+                IntentFate::Stopped => (Some(Found::Stopped), None),
+                IntentFate::Over | IntentFate::NotOurs => return Ok(Found::Nothing),
             };
             let approved = match approved {
                 Some(approved) => approved,
@@ -218,11 +205,7 @@ impl Office {
     /// The last message of ours where the freeze took effect.
     async fn known(&self, intent: IntentId, open: &Open) -> Result<Head, Failure> {
         let known = self.bus.by_seq(Stream::Events, open.seq).await?;
-        Ok(Head::read(
-            known.as_ref().map(last_of),
-            open.agent.as_ref(),
-            intent,
-        ))
+        Ok(read_head(known.as_ref(), open.agent.as_ref(), intent))
     }
 
     /// A claim names no requester: that is asked of the verdict.

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use countersign_domain::approvals::visible;
+use countersign_domain::approvals::{Approval, visible};
 use countersign_domain::freeze::{Target, stopped};
 use countersign_domain::policy::WindowTerms;
-use countersign_domain::windows::{Demand, Opening, Placed, window_id};
+use countersign_domain::windows::{Demand, Opening, Placed, Window, window_id};
 use countersign_runtime::bus::{Failure, Incoming};
 use countersign_schemas::events::{WindowClosing, WindowRequested};
 use countersign_schemas::limits::{PENDING_APPROVALS_PER_AGENT_MAX, PURPOSE_CHARS_MAX};
 use countersign_schemas::{Address, ApprovalId, PersonId, RequesterId, Timestamp, WindowId};
 
 use super::PER_AGENT_MAX;
-use super::book::HeldWindow;
 use crate::counters;
-use crate::office::{Held, Office, TRIES, decode_outside, trace_of};
+use crate::kept::Held;
+use crate::office::{Office, TRIES, decode_outside, trace_of};
 
 /// Why a request is refused, as a code and in words.
 type Refused = (&'static str, String);
@@ -40,7 +40,7 @@ impl Office {
         // A redelivery tells of the window that stands, whatever the rules say by now.
         if let Some(held) = self.window(&id).await? {
             let trace = trace_of(message);
-            return self.open_window(held.window, trace.as_deref()).await;
+            return self.open_window(held.value, trace.as_deref()).await;
         }
         if let Some(held) = self.held(&approval_of(&id)?).await? {
             return self.ask_for_window(held, message).await;
@@ -72,15 +72,19 @@ impl Office {
 
     /// Asks the others, and answers the request as the vote that it is. Whatever ended the
     /// approval meanwhile is completed.
-    async fn ask_for_window(&self, held: Held, message: &Incoming) -> Result<(), Failure> {
+    async fn ask_for_window(
+        &self,
+        held: Held<Approval>,
+        message: &Incoming,
+    ) -> Result<(), Failure> {
         let trace = trace_of(message);
         let trace = trace.as_deref();
-        if held.approval.is_pending() {
-            self.announce(&held.approval, trace).await?;
+        if held.value.is_pending() {
+            self.announce(&held.value, trace).await?;
         }
-        if let Some(voted) = held.approval.voted_with(&message.token) {
+        if let Some(voted) = held.value.voted_with(&message.token) {
             let address = Address::ApprovalVoted {
-                approval: held.approval.id().clone(),
+                approval: held.value.id().clone(),
                 seq: message.token.clone(),
             };
             self.say(&address, &voted, trace).await?;
@@ -184,7 +188,7 @@ impl Office {
             let (code, why) = self.not_there(&id).await?;
             return self.refuse(message, approver, code, why).await;
         };
-        if held.window.is_settled() || self.wind_up(&id).await? {
+        if held.value.is_settled() || self.wind_up(&id).await? {
             return Ok(());
         }
         Err(Failure::transient(format!(
@@ -198,7 +202,7 @@ impl Office {
             Ok(approval) => self.held(&approval).await?,
             Err(_) => None,
         };
-        let waits = waiting.is_some_and(|held| held.approval.is_pending());
+        let waits = waiting.is_some_and(|held| held.value.is_pending());
         Ok(match waits {
             true => (
                 "not_open",
@@ -220,12 +224,12 @@ impl Office {
         by: &PersonId,
         reason: Option<String>,
         message: &Incoming,
-    ) -> Result<Option<HeldWindow>, Failure> {
+    ) -> Result<Option<Held<Window>>, Failure> {
         for _ in 0..TRIES {
             let Some(mut held) = self.window(id).await? else {
                 return Ok(None);
             };
-            if !held.window.close(by, reason.clone(), message.stored_at) {
+            if !held.value.close(by, reason.clone(), message.stored_at) {
                 return Ok(Some(held));
             }
             if self.keep_window(&mut held).await? {

@@ -1,13 +1,12 @@
 //! Reading and storing windows, and telling that one is open.
 
-use countersign_domain::approvals::KeptError;
 use countersign_domain::windows::{Window, WindowListed};
 use countersign_runtime::bus::{Cas, Entry, Failure};
 use countersign_schemas::{Address, AgentId, WindowId};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::TIMER_KIND;
-use crate::kept::{known, unreadable_value};
+use crate::kept::{Held, known, unreadable_value, written};
 use crate::office::Office;
 
 /// Windows of a list that are read at once.
@@ -15,22 +14,15 @@ const READS_MAX: usize = 32;
 /// Windows of a list: more than a person reads at once.
 const LIST_MAX: usize = 500;
 
-/// A window and the revision to expect when changing it.
-pub(super) struct HeldWindow {
-    pub(super) window: Window,
-    pub(super) revision: u64,
-}
-
 impl Office {
     /// A window, from the leader.
-    pub(super) async fn window(&self, id: &WindowId) -> Result<Option<HeldWindow>, Failure> {
+    pub(super) async fn window(&self, id: &WindowId) -> Result<Option<Held<Window>>, Failure> {
         let Some(entry) = self.windows_bucket.get(id.as_str()).await? else {
             return Ok(None);
         };
-        let read = serde_json::from_slice(&entry.value).map_err(KeptError::from);
-        let window = known(&format!("window {id}"), read)?;
+        let value = known(&format!("window {id}"), Window::read(&entry.value))?;
         let revision = entry.revision;
-        Ok(Some(HeldWindow { window, revision }))
+        Ok(Some(Held { value, revision }))
     }
 
     /// A window, or none where it cannot be read: one that is damaged, or that a newer version
@@ -38,14 +30,14 @@ impl Office {
     pub(super) async fn readable_window(
         &self,
         id: &WindowId,
-    ) -> Result<Option<HeldWindow>, Failure> {
+    ) -> Result<Option<Held<Window>>, Failure> {
         let Some(entry) = self.windows_bucket.get(id.as_str()).await? else {
             return Ok(None);
         };
-        match serde_json::from_slice(&entry.value).map_err(KeptError::from) {
-            Ok(window) => {
+        match Window::read(&entry.value) {
+            Ok(value) => {
                 let revision = entry.revision;
-                Ok(Some(HeldWindow { window, revision }))
+                Ok(Some(Held { value, revision }))
             }
             Err(error) => {
                 unreadable_value(&format!("window {id}"), &error);
@@ -55,25 +47,15 @@ impl Office {
     }
 
     /// Stores a changed window; `false` if somebody else changed it first.
-    pub(super) async fn keep_window(&self, held: &mut HeldWindow) -> Result<bool, Failure> {
-        let value = written(&held.window)?;
-        let (id, revision) = (held.window.id().as_str(), held.revision);
-        let bucket = &self.windows_bucket;
-        let kept = match held.window.is_settled() {
-            true => {
-                let life = self.settled_life;
-                bucket.update_for(id, value, revision, life).await?
-            }
-            false => bucket.update(id, value, revision).await?,
+    pub(super) async fn keep_window(&self, held: &mut Held<Window>) -> Result<bool, Failure> {
+        let (window, bucket) = (&held.value, &self.windows_bucket);
+        let (id, settled) = (window.id().as_str(), window.is_settled());
+        let Some(revision) = self.store(bucket, id, held, settled).await? else {
+            return Ok(false);
         };
-        match kept {
-            Cas::Stored(revision) => {
-                held.revision = revision;
-                self.windows.note(&held.window, revision);
-                Ok(true)
-            }
-            Cas::Conflict => Ok(false),
-        }
+        held.revision = revision;
+        self.windows.note(&held.value, revision);
+        Ok(true)
     }
 
     /// Stores a new window, or finds the one that is there; then tells that it is open.
@@ -84,7 +66,10 @@ impl Office {
     ) -> Result<(), Failure> {
         let id = window.id().clone();
         let bucket = &self.windows_bucket;
-        let window = match bucket.create(id.as_str(), written(&window)?).await? {
+        let window = match bucket
+            .create(id.as_str(), written(id.as_str(), &window)?)
+            .await?
+        {
             Cas::Stored(revision) => {
                 self.windows.note(&window, revision);
                 tracing::info!(window = %id, trace, "a window is open");
@@ -93,7 +78,7 @@ impl Office {
             Cas::Conflict => {
                 let found = self.window(&id).await?;
                 let missing = || Failure::transient(format!("cannot find window {id}"));
-                found.ok_or_else(missing)?.window
+                found.ok_or_else(missing)?.value
             }
         };
         if !window.is_settled() {
@@ -126,21 +111,15 @@ impl Office {
         let mut listed = Vec::with_capacity(entries.len());
         for entry in entries.into_iter().flatten() {
             // One that a newer coordinator keeps hides none of the others.
-            match serde_json::from_slice::<Window>(&entry.value) {
+            match Window::read(&entry.value) {
                 Ok(window) if window.is_settled() => {}
                 Ok(window) => listed.push(window.listed(now)),
                 Err(error) => {
-                    unreadable_value(&format!("window {}", entry.key), &KeptError::from(error));
+                    unreadable_value(&format!("window {}", entry.key), &error);
                     more += 1;
                 }
             }
         }
         Ok((listed, more))
     }
-}
-
-fn written(window: &Window) -> Result<bytes::Bytes, Failure> {
-    let value = serde_json::to_vec(window)
-        .map_err(|error| Failure::fatal(format!("cannot write a window: {error}")))?;
-    Ok(value.into())
 }

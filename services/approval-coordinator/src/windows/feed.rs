@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use countersign_domain::approvals::KeptError;
 use countersign_domain::windows::Window;
 use countersign_runtime::bus::layout::WINDOWS;
 use countersign_runtime::bus::{BusError, Followed, Source, StoredMessage};
@@ -43,10 +42,10 @@ fn take_in(office: &Office, message: &StoredMessage) {
     if !message.is_value() {
         return;
     }
-    match serde_json::from_slice::<Window>(&message.payload) {
+    match Window::read(&message.payload) {
         Ok(window) => office.windows.note(&window, message.seq),
         Err(error) => {
-            unreadable_value(&message.subject, &KeptError::from(error));
+            unreadable_value(&message.subject, &error);
         }
     }
 }

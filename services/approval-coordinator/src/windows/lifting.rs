@@ -77,20 +77,20 @@ impl Office {
             let Some(mut held) = self.readable_window(id).await? else {
                 return Ok(None);
             };
-            if asked && !held.window.holds(checked.intent_id) {
+            if asked && !held.value.holds(checked.intent_id) {
                 return Ok(None);
             }
             self.trust_clock()?;
             let now = self.clock.now().max(message.stored_at);
-            match held.window.take(checked, now, people.as_ref()) {
+            match held.value.take(checked, now, people.as_ref()) {
                 Take::Refused(gone) => {
                     tracing::debug!(window = %id, intent = %checked.intent_id, %gone, "not lifted");
                     return Ok(None);
                 }
-                Take::AlreadyTaken | Take::Stranded => return Ok(Some(held.window)),
+                Take::AlreadyTaken | Take::Stranded => return Ok(Some(held.value)),
                 Take::Taken if self.keep_window(&mut held).await? => {
                     counters::window("used");
-                    return Ok(Some(held.window));
+                    return Ok(Some(held.value));
                 }
                 Take::Taken => {}
             }

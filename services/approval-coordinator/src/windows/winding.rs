@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_domain::chain::{End, Head};
-use countersign_domain::windows::{Fate, Window};
+use countersign_domain::windows::{UseFate, Window};
 use countersign_runtime::bus::{BusError, Failure, metrics};
 use countersign_schemas::events::{Basis, RevokedCode, ToolApproved};
 use countersign_schemas::{Address, ApprovalId, IntentId, Stream, Timestamp, WindowId, headers};
@@ -63,11 +63,11 @@ impl Office {
             let Some(mut held) = self.window(id).await? else {
                 return Ok(());
             };
-            if held.window.expire(now) && !self.keep_window(&mut held).await? {
+            if held.value.expire(now) && !self.keep_window(&mut held).await? {
                 continue;
             }
-            if held.window.end().is_none() {
-                self.set_timer_of(TIMER_KIND, id.as_str(), held.window.until())
+            if held.value.end().is_none() {
+                self.set_timer_of(TIMER_KIND, id.as_str(), held.value.until())
                     .await?;
             }
             return self.wind_up(id).await.map(drop);
@@ -82,22 +82,22 @@ impl Office {
             let Some(mut held) = self.window(id).await? else {
                 return Ok(true);
             };
-            self.windows.note(&held.window, held.revision);
-            if held.window.is_settled() {
+            self.windows.note(&held.value, held.revision);
+            if held.value.is_settled() {
                 return Ok(true);
             }
-            if self.settle_uses(&mut held.window).await? && !self.keep_window(&mut held).await? {
+            if self.settle_uses(&mut held.value).await? && !self.keep_window(&mut held).await? {
                 continue;
             }
-            let Some(closed) = held.window.closed() else {
+            let Some(closed) = held.value.closed() else {
                 return Ok(false);
             };
             let address = Address::WindowClosed {
-                agent: held.window.agent().clone(),
+                agent: held.value.agent().clone(),
                 window: id.clone(),
             };
             self.say(&address, &closed, None).await?;
-            held.window.settle();
+            held.value.settle();
             // Lost only to another coordinator that tells the same end.
             if self.keep_window(&mut held).await? {
                 counters::window(match closed.code.as_str() {
@@ -115,7 +115,7 @@ impl Office {
     async fn settle_uses(&self, window: &mut Window) -> Result<bool, Failure> {
         let open: Vec<IntentId> = window.open_uses().collect();
         let of: &Window = window;
-        let fates: Vec<(IntentId, Fate)> = stream::iter(open)
+        let fates: Vec<(IntentId, UseFate)> = stream::iter(open)
             .map(|intent| async move {
                 let fate = self.use_fate(of, intent).await?;
                 Ok::<_, Failure>((intent, fate))
@@ -126,34 +126,34 @@ impl Office {
         let mut changed = false;
         for (intent, fate) in fates {
             changed |= match fate {
-                Fate::Keep => window.keep(intent),
-                Fate::GiveBack => {
+                UseFate::Keep => window.keep(intent),
+                UseFate::GiveBack => {
                     counters::window("given_back");
                     window.give_back(intent)
                 }
-                Fate::Wait | Fate::Revoke | Fate::Block => false,
+                UseFate::Wait | UseFate::Revoke | UseFate::Block => false,
             };
         }
         Ok(changed)
     }
 
     /// What becomes of the use of `intent`, after what must happen first has happened.
-    async fn use_fate(&self, window: &Window, intent: IntentId) -> Result<Fate, Failure> {
+    async fn use_fate(&self, window: &Window, intent: IntentId) -> Result<UseFate, Failure> {
         let agent = window.agent();
         for _ in 0..TRIES {
             let head = self.head(agent, intent).await?;
             let basis = self.basis(&head, window, intent).await?;
             self.nobody_is_asked(&head, intent).await?;
             match window.fate(&head, basis.as_ref(), self.clock.now()) {
-                Fate::Revoke => {
+                UseFate::Revoke => {
                     if let Head::Decided { seq, approved } = &head {
                         self.revoke_under(window, approved, *seq).await?;
                     }
                 }
-                Fate::Block => {
+                UseFate::Block => {
                     let Some((checked, _)) = self.verdict(agent, intent).await? else {
                         // Nothing can decide it any more.
-                        return Ok(Fate::GiveBack);
+                        return Ok(UseFate::GiveBack);
                     };
                     self.decide_under(window, &checked, None).await?;
                 }

@@ -171,19 +171,7 @@ impl Person {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
-    use crate::cli::Cli;
-
-    fn help(path: &[&str]) -> String {
-        let mut command = Cli::command().term_width(100);
-        command.build();
-        let mut found = &mut command;
-        for name in path {
-            found = found.find_subcommand_mut(name).unwrap();
-        }
-        found.render_long_help().to_string()
-    }
+    use crate::cli::help;
 
     #[test]
     fn the_help_of_each_way_to_decide() {

@@ -271,19 +271,7 @@ fn told(answered: &Answered, output: &Output) -> Result<Exit, CliError> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
-    use crate::cli::Cli;
-
-    fn help(path: &[&str]) -> String {
-        let mut command = Cli::command().term_width(100);
-        command.build();
-        let mut found = &mut command;
-        for name in path {
-            found = found.find_subcommand_mut(name).unwrap();
-        }
-        found.render_long_help().to_string()
-    }
+    use crate::cli::help;
 
     #[test]
     fn help_says_what_a_window_is_and_how_it_is_opened() {

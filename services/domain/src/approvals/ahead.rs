@@ -67,7 +67,7 @@ impl Approval {
     pub(crate) fn of_window(asked: WindowAsk) -> Result<Self, OpenError> {
         let life = Duration::from_secs(asked.ask.expires_in_s).min(ASK_LIFE_MAX);
         let approval = Self {
-            schema_version: Form,
+            schema_version: Form::default(),
             id: asked.id,
             kind: ApprovalKind::Window,
             agent: asked.agent,

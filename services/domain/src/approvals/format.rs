@@ -1,74 +1,23 @@
-//! The number of the form in which approvals are kept, so that a value of another form is
-//! never read wrongly: an older one is read as what it means now, and one that a newer
-//! version wrote is said to be that.
+//! The form in which approvals and bundles are kept. A value of an older form is read as
+//! what it means now.
 
 use countersign_schemas::events::{ApprovalKind, ApprovalState, Ask, Operation, PolicyChecked};
 use countersign_schemas::{ApprovalId, Digest, Timestamp};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::approval::{Approval, RecordedVote, Resolution};
 use super::bundle::Gathering;
 use super::item::Item;
 use super::schedule::Timetable;
+use crate::kept::{self, KeptError};
 
 /// The form that this version writes. Form 1 held one verdict instead of items.
 const FORM: u16 = 2;
 /// The form before bundles.
 const ONE_VERDICT: u16 = 1;
 
-/// Stands first in every kept value; another number is an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "u16", into = "u16")]
-pub(super) struct Form;
-
-impl From<Form> for u16 {
-    fn from(_: Form) -> Self {
-        FORM
-    }
-}
-
-impl TryFrom<u16> for Form {
-    type Error = String;
-
-    fn try_from(number: u16) -> Result<Self, String> {
-        match number {
-            FORM => Ok(Self),
-            other => Err(format!("it is kept in form {other}, not {FORM}")),
-        }
-    }
-}
-
-/// A kept value that this version cannot read. It is neither lost nor at fault: the version
-/// that wrote it goes on with it.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum KeptError {
-    /// Another version wrote it.
-    #[error(
-        "it is kept in form {0}, and this version reads forms up to {FORM}; a newer coordinator \
-         goes on with it"
-    )]
-    OtherForm(u16),
-    /// It has our form, and something in it that this version does not know. What that is
-    /// stays unsaid: it may be of an input.
-    #[error("what stands at byte {at} of it is nothing that this version knows")]
-    Unreadable {
-        /// Where.
-        at: usize,
-    },
-}
-
-impl From<serde_json::Error> for KeptError {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Unreadable { at: error.column() }
-    }
-}
-
-#[derive(Deserialize)]
-struct Numbered {
-    schema_version: u16,
-}
+/// Stands first in every kept approval and bundle.
+pub(super) type Form = kept::Form<FORM>;
 
 /// Form 1: one intent, before there were bundles, timetables and windows.
 #[derive(Deserialize)]
@@ -90,7 +39,7 @@ impl From<OneVerdict> for Approval {
     /// A vote names the digest of what was shown then, so that stays.
     fn from(old: OneVerdict) -> Self {
         Self {
-            schema_version: Form,
+            schema_version: Form::default(),
             id: old.id,
             kind: ApprovalKind::Action,
             agent: old.checked.agent.clone(),
@@ -118,10 +67,10 @@ impl Approval {
     /// # Errors
     /// When another version wrote it, in a form that this one does not know.
     pub fn read(value: &[u8]) -> Result<Self, KeptError> {
-        match read(value) {
-            Err(KeptError::OtherForm(ONE_VERDICT)) => {
-                Ok(serde_json::from_slice::<OneVerdict>(value)?.into())
-            }
+        match kept::read(value, FORM) {
+            Err(KeptError::OtherForm {
+                found: ONE_VERDICT, ..
+            }) => Ok(serde_json::from_slice::<OneVerdict>(value)?.into()),
             read => read,
         }
     }
@@ -133,17 +82,8 @@ impl Gathering {
     /// # Errors
     /// When another version wrote it, in a form that this one does not know.
     pub fn read(value: &[u8]) -> Result<Self, KeptError> {
-        read(value)
+        kept::read(value, FORM)
     }
-}
-
-fn read<T: DeserializeOwned>(value: &[u8]) -> Result<T, KeptError> {
-    serde_json::from_slice(value).map_err(|error| match serde_json::from_slice::<Numbered>(value) {
-        Ok(Numbered { schema_version }) if schema_version != FORM => {
-            KeptError::OtherForm(schema_version)
-        }
-        Ok(_) | Err(_) => error.into(),
-    })
 }
 
 #[cfg(test)]
@@ -197,7 +137,9 @@ mod tests {
         let mut newer = serde_json::to_value(&approval).unwrap();
         for other in [0, 3] {
             newer["schema_version"] = json!(other);
-            assert!(matches!(read(&newer), Err(KeptError::OtherForm(form)) if form == other));
+            assert!(
+                matches!(read(&newer), Err(KeptError::OtherForm { found, .. }) if found == other)
+            );
         }
         newer["items"] = json!({"other": "shape"});
         let why = read(&newer).unwrap_err().to_string();
@@ -207,6 +149,9 @@ mod tests {
         assert!(matches!(read(&unknown), Err(KeptError::Unreadable { .. })));
         let gathered = json!({"schema_version": 3});
         let gathered = Gathering::read(gathered.to_string().as_bytes());
-        assert!(matches!(gathered, Err(KeptError::OtherForm(3))));
+        assert!(matches!(
+            gathered,
+            Err(KeptError::OtherForm { found: 3, .. })
+        ));
     }
 }

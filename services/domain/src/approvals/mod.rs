@@ -29,7 +29,6 @@ pub(crate) use ahead::{AskedWindow, WindowAsk};
 pub use approval::{Approval, RecordedVote, Resolution};
 pub use bundle::{Added, BundleCourse, GATHERED_BYTES_MAX, Gathering, LeftOut, name_was_used};
 pub use delegation::Delegation;
-pub use format::KeptError;
 pub use harmless::harmless;
 pub use item::Item;
 pub use open::{ASK_LIFE_MAX, OpenError};

@@ -62,7 +62,7 @@ impl Approval {
             .expires_at
             .map_or(asked_until, |own| own.min(asked_until));
         let approval = Self {
-            schema_version: Form,
+            schema_version: Form::default(),
             id: ApprovalId::for_intent(checked.intent_id),
             kind: ApprovalKind::Action,
             agent: checked.agent.clone(),

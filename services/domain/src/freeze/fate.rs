@@ -11,7 +11,7 @@ const RUNNING_MAX: usize = 100;
 /// What became of an intent that was approved, not claimed and open where the freeze took
 /// effect.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Fate {
+pub enum IntentFate {
     /// It must be revoked, expecting this sequence.
     Revoke(Box<ToolApproved>, u64),
     /// It was revoked for a freeze.
@@ -26,19 +26,19 @@ pub enum Fate {
 
 /// What became of an intent, by the last message of its chain.
 #[must_use]
-pub fn fate(head: Head) -> Fate {
+pub fn fate(head: Head) -> IntentFate {
     match head {
-        Head::Decided { seq, approved } => Fate::Revoke(approved, seq),
-        Head::Claimed { .. } => Fate::Stopped,
+        Head::Decided { seq, approved } => IntentFate::Revoke(approved, seq),
+        Head::Claimed { .. } => IntentFate::Stopped,
         Head::Ended { end, .. } => match end {
-            End::Revoked(revoked) if revoked.code == RevokedCode::Frozen => Fate::Revoked,
+            End::Revoked(revoked) if revoked.code == RevokedCode::Frozen => IntentFate::Revoked,
             // Its claim lies behind the freeze, so the worker was never called, also where
             // an executor died and the outcome reads unknown.
-            End::Completed(_) => Fate::Stopped,
-            End::Blocked(_) | End::Revoked(_) => Fate::Over,
+            End::Completed(_) => IntentFate::Stopped,
+            End::Blocked(_) | End::Revoked(_) => IntentFate::Over,
         },
-        Head::None => Fate::Over,
-        Head::NotOurs { .. } => Fate::NotOurs,
+        Head::None => IntentFate::Over,
+        Head::NotOurs { .. } => IntentFate::NotOurs,
     }
 }
 

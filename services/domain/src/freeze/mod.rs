@@ -15,7 +15,7 @@ mod scope;
 mod told;
 mod view;
 
-pub use fate::{Fate, Tally, fate};
+pub use fate::{IntentFate, Tally, fate};
 pub use freezes::{Again, Effect, Freeze, Freezes, Placed, Void};
 pub use gate::{BEGIN_WITHIN, Claim, Stop, may_begin};
 pub use order::{InvalidOrder, Order};

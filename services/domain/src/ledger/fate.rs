@@ -7,7 +7,7 @@ use crate::chain::{End, Head};
 
 /// What becomes of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum EntryFate {
     /// It stays open: its intent may still run.
     Open,
     /// It is used up.
@@ -33,12 +33,17 @@ pub fn relies_on(checked: &PolicyChecked, ledger: &str, mark: u64) -> bool {
 /// Without a verdict it stays: whoever charged it may be about to store one, and a message
 /// that was not acknowledged is delivered again.
 #[must_use]
-pub fn fate(ledger: &LedgerKey, mark: u64, checked: Option<&PolicyChecked>, head: &Head) -> Fate {
+pub fn fate(
+    ledger: &LedgerKey,
+    mark: u64,
+    checked: Option<&PolicyChecked>,
+    head: &Head,
+) -> EntryFate {
     let Some(checked) = checked else {
-        return Fate::Open;
+        return EntryFate::Open;
     };
     if !relies_on(checked, ledger.as_str(), mark) {
-        return Fate::GivenBack;
+        return EntryFate::GivenBack;
     }
     fate_of_relied(head)
 }
@@ -46,15 +51,15 @@ pub fn fate(ledger: &LedgerKey, mark: u64, checked: Option<&PolicyChecked>, head
 /// The fate of an entry that the stored verdict on its intent relies on, which never
 /// changes, by the head of its chain.
 #[must_use]
-pub fn fate_of_relied(head: &Head) -> Fate {
+pub fn fate_of_relied(head: &Head) -> EntryFate {
     match head {
         Head::None | Head::Decided { .. } | Head::Claimed { .. } | Head::NotOurs { .. } => {
-            Fate::Open
+            EntryFate::Open
         }
         Head::Ended { end, .. } => match end {
-            End::Blocked(_) | End::Revoked(_) => Fate::GivenBack,
+            End::Blocked(_) | End::Revoked(_) => EntryFate::GivenBack,
             // Whatever the outcome: its code may be the worker's own word.
-            End::Completed(_) => Fate::Kept,
+            End::Completed(_) => EntryFate::Kept,
         },
     }
 }

@@ -20,7 +20,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 pub use book::{Charged, Ending, Ledger, LedgerError, Page, PageKey, Pages, Terms};
-pub use fate::{Fate, fate, fate_of_relied, relies_on};
+pub use fate::{EntryFate, fate, fate_of_relied, relies_on};
 pub use key::{Counted, Dimension, LedgerKey};
 
 /// What a judgement wants to take.

@@ -321,24 +321,27 @@ fn the_fate_of_an_entry_is_what_is_stored_of_its_intent() {
     let fate_of = |mark, checked: Option<&_>, head: &Head| fate(&key, mark, checked, head);
     assert_eq!(
         fate_of(7, None, &Head::None),
-        Fate::Open,
+        EntryFate::Open,
         "somebody may be about to store a verdict"
     );
-    assert_eq!(fate_of(7, Some(&relying), &Head::None), Fate::Open);
+    assert_eq!(fate_of(7, Some(&relying), &Head::None), EntryFate::Open);
     assert_eq!(
         fate_of(8, Some(&relying), &Head::None),
-        Fate::GivenBack,
+        EntryFate::GivenBack,
         "a double"
     );
-    assert_eq!(fate_of(7, Some(&denied()), &Head::None), Fate::GivenBack);
+    assert_eq!(
+        fate_of(7, Some(&denied()), &Head::None),
+        EntryFate::GivenBack
+    );
     assert_eq!(
         fate_of(7, Some(&checked()), &Head::None),
-        Fate::GivenBack,
+        EntryFate::GivenBack,
         "it took from another window"
     );
     assert_eq!(
         fate_of(7, Some(&relying), &Head::NotOurs { seq: 9 }),
-        Fate::Open
+        EntryFate::Open
     );
 }
 

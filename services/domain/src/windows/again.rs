@@ -29,7 +29,7 @@ impl Window {
         let limits = Limits::read(&opened.limits).map_err(|_| Gone::NotForThis)?;
         let tools = opened.tools.iter().cloned();
         let window = Self {
-            schema_version: Form,
+            schema_version: Form::default(),
             id: opened.window_id.clone(),
             agent: opened.agent.clone(),
             tools: tools.map(|tool| (tool, again.tool_digest)).collect(),

@@ -8,7 +8,7 @@ use crate::chain::{End, Head};
 
 /// What must happen to a use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum UseFate {
     /// Nothing yet.
     Wait,
     /// It stays: the intent was claimed, whatever came of it.
@@ -26,23 +26,23 @@ impl Window {
     /// What becomes of the use of an intent whose chain ends at `head`. `basis` is that of
     /// its approval, where it has one.
     #[must_use]
-    pub fn fate(&self, head: &Head, basis: Option<&Basis>, now: Timestamp) -> Fate {
+    pub fn fate(&self, head: &Head, basis: Option<&Basis>, now: Timestamp) -> UseFate {
         // What approved it cannot always be read any more; then the use counts.
         let ours = basis.is_none_or(|basis| basis.window_id.as_ref() == Some(&self.id));
         match head {
-            Head::NotOurs { .. } => Fate::Wait,
-            Head::None if self.is_open(now) => Fate::Wait,
-            Head::None => Fate::Block,
+            Head::NotOurs { .. } => UseFate::Wait,
+            Head::None if self.is_open(now) => UseFate::Wait,
+            Head::None => UseFate::Block,
             Head::Ended {
                 end: End::Blocked(_) | End::Revoked(_),
                 ..
-            } => Fate::GiveBack,
+            } => UseFate::GiveBack,
             Head::Decided { .. } | Head::Claimed { .. } | Head::Ended { .. } if !ours => {
-                Fate::GiveBack
+                UseFate::GiveBack
             }
-            Head::Decided { .. } if self.is_open(now) => Fate::Wait,
-            Head::Decided { .. } => Fate::Revoke,
-            Head::Claimed { .. } | Head::Ended { .. } => Fate::Keep,
+            Head::Decided { .. } if self.is_open(now) => UseFate::Wait,
+            Head::Decided { .. } => UseFate::Revoke,
+            Head::Claimed { .. } | Head::Ended { .. } => UseFate::Keep,
         }
     }
 }

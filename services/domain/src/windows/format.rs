@@ -1,32 +1,34 @@
-//! The number of the form in which windows are kept, so that a value of another form is
-//! refused in words instead of being read wrongly.
+//! The form in which windows are kept.
 
-use serde::{Deserialize, Serialize};
+use super::window::Window;
+use crate::kept::{self, KeptError};
 
 /// The form that this version writes and reads.
 const FORM: u16 = 1;
 
-/// Stands first in every kept value; another number is an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "u16", into = "u16")]
-pub(super) struct Form;
+/// Stands first in every kept window.
+pub(super) type Form = kept::Form<FORM>;
 
-impl From<Form> for u16 {
-    fn from(_: Form) -> Self {
-        FORM
+impl Window {
+    /// Reads a kept window.
+    ///
+    /// # Errors
+    /// When another version wrote it, in a form that this one does not know.
+    pub fn read(value: &[u8]) -> Result<Self, KeptError> {
+        kept::read(value, FORM)
     }
 }
 
-impl TryFrom<u16> for Form {
-    type Error = String;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn try_from(number: u16) -> Result<Self, String> {
-        match number {
-            FORM => Ok(Self),
-            other => Err(format!(
-                "it is kept in form {other}, and this version reads form {FORM}; let the \
-                 version that wrote it end it"
-            )),
-        }
+    #[test]
+    fn a_window_of_another_form_is_said_to_be_that() {
+        let newer = br#"{"schema_version":2,"id":"of another shape"}"#;
+        let found = Window::read(newer).unwrap_err();
+        assert!(matches!(found, KeptError::OtherForm { found: 2, .. }));
+        let ours = Window::read(br#"{"schema_version":1}"#).unwrap_err();
+        assert!(matches!(ours, KeptError::Unreadable { .. }));
     }
 }

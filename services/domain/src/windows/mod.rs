@@ -19,7 +19,7 @@ mod opening;
 mod tests;
 mod window;
 
-pub use fate::Fate;
+pub use fate::UseFate;
 pub use limits::{LimitFault, Limits, Total, strictest, window_span};
 pub use listed::WindowListed;
 pub use opening::{Demand, Opening, Origin, Placed, window_id};

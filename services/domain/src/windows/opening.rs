@@ -117,7 +117,7 @@ impl Window {
     ) -> Self {
         let approving = |vote: &&CountedVote| vote.vote == VoteChoice::Approve;
         Self {
-            schema_version: Form,
+            schema_version: Form::default(),
             id: origin.id.clone(),
             agent,
             tools: BTreeMap::new(),

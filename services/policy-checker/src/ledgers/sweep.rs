@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_domain::chain::{Head, Last};
-use countersign_domain::ledger::{Ending, Fate, fate, fate_of_relied, relies_on};
-use countersign_runtime::bus::{BusError, Failure};
+use countersign_domain::chain::Head;
+use countersign_domain::ledger::{Ending, EntryFate, fate, fate_of_relied, relies_on};
+use countersign_runtime::bus::{BusError, Failure, StoredMessage};
 use countersign_schemas::events::PolicyChecked;
-use countersign_schemas::headers::CE_TYPE;
 use countersign_schemas::{Address, AgentId, IntentId, Stream};
 use futures::StreamExt as _;
 use futures::future::join_all;
@@ -111,7 +110,12 @@ impl Ledgers {
         Ok(())
     }
 
-    async fn look(&self, account: &Account, intent: IntentId, mark: u64) -> Result<Fate, Failure> {
+    async fn look(
+        &self,
+        account: &Account,
+        intent: IntentId,
+        mark: u64,
+    ) -> Result<EntryFate, Failure> {
         let relied = lock(&account.watch).relied(intent, mark);
         if let Some(agent) = relied {
             return Ok(fate_of_relied(&self.head(&agent, intent).await?));
@@ -135,13 +139,11 @@ impl Ledgers {
     async fn head(&self, agent: &AgentId, intent: IntentId) -> Result<Head, Failure> {
         let filter = Address::chain_filter(agent, intent);
         let last = self.bus.last_by_subject(Stream::Events, &filter).await?;
-        let last = last.as_ref().map(|last| Last {
-            subject: &last.subject,
-            seq: last.seq,
-            ce_type: last.header(CE_TYPE),
-            body: &last.payload,
-        });
-        Ok(Head::read(last, agent, intent))
+        Ok(Head::read(
+            last.as_ref().map(StoredMessage::as_last),
+            agent,
+            intent,
+        ))
     }
 
     /// Forgets the ledgers that nobody needs, and tells the others.
@@ -164,11 +166,11 @@ impl Ledgers {
 }
 
 /// Ends an entry by what was found, or leaves it for a later look.
-async fn end(account: &Account, intent: IntentId, mark: u64, found: Result<Fate, Failure>) {
+async fn end(account: &Account, intent: IntentId, mark: u64, found: Result<EntryFate, Failure>) {
     let ending = match found {
-        Ok(Fate::Kept) => Ending::Kept,
-        Ok(Fate::GivenBack) => Ending::GivenBack,
-        Ok(Fate::Open) => return lock(&account.watch).stays(intent, Instant::now()),
+        Ok(EntryFate::Kept) => Ending::Kept,
+        Ok(EntryFate::GivenBack) => Ending::GivenBack,
+        Ok(EntryFate::Open) => return lock(&account.watch).stays(intent, Instant::now()),
         Err(error) => return tracing::debug!(%intent, %error, "looked at later"),
     };
     if account.end(intent, mark, ending).await {

@@ -13,8 +13,11 @@ use async_nats::jetstream::consumer::{Consumer, pull};
 use async_nats::jetstream::message::Acker;
 use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
+use countersign_domain::chain::Last;
 use countersign_schemas::events::DeadLetter;
-use countersign_schemas::{Address, Digest, Incarnation, SeqToken, ServiceId, Stream, Timestamp};
+use countersign_schemas::{
+    Address, Digest, Incarnation, SeqToken, ServiceId, Stream, Timestamp, headers,
+};
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::task::{JoinError, JoinSet};
@@ -62,6 +65,17 @@ impl Incoming {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(async_nats::HeaderValue::as_str)
+    }
+
+    /// What a reader of chains goes by.
+    #[must_use]
+    pub fn as_last(&self) -> Last<'_> {
+        Last {
+            subject: &self.subject,
+            seq: self.seq,
+            ce_type: self.header(headers::CE_TYPE),
+            body: &self.payload,
+        }
     }
 }
 

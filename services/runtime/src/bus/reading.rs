@@ -5,7 +5,8 @@ use async_nats::HeaderMap;
 use base64::Engine as _;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use countersign_schemas::{Address, Stream, Timestamp};
+use countersign_domain::chain::Last;
+use countersign_schemas::{Address, Stream, Timestamp, headers};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -52,6 +53,17 @@ impl StoredMessage {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(async_nats::HeaderValue::as_str)
+    }
+
+    /// What a reader of chains and freezes goes by.
+    #[must_use]
+    pub fn as_last(&self) -> Last<'_> {
+        Last {
+            subject: &self.subject,
+            seq: self.seq,
+            ce_type: self.header(headers::CE_TYPE),
+            body: &self.payload,
+        }
     }
 }
 

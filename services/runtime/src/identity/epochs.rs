@@ -188,28 +188,9 @@ fn unknown(dir: &Path, marks: &str, epoch: &str) -> Result<EpochError, EpochErro
 mod tests {
     use super::*;
     use crate::fingerprints::{all, redactor};
-    use crate::identity::{InitOptions, init};
-    use std::path::PathBuf;
-
-    struct Place {
-        _dir: tempfile::TempDir,
-        deployment: Deployment,
-        keys: PathBuf,
-    }
+    use crate::identity::place::Place;
 
     impl Place {
-        fn new() -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            let options = InitOptions::local("acme", "127.0.0.1:4222");
-            let deployment = init(&dir.path().join("d"), &options).unwrap().deployment;
-            let keys = deployment.dir().join("keys");
-            Self {
-                _dir: dir,
-                deployment,
-                keys,
-            }
-        }
-
         fn begin(&self) -> EpochBegun {
             begin_epoch(&self.deployment, &self.keys).unwrap()
         }

@@ -17,6 +17,8 @@ mod files;
 mod init;
 mod keys;
 mod permissions;
+#[cfg(test)]
+mod place;
 mod principal;
 mod registry;
 mod server_conf;

@@ -260,29 +260,11 @@ impl Keys<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{InitOptions, init};
+    use crate::identity::place::Place;
     use std::fs;
     use std::os::unix::fs::MetadataExt as _;
 
-    struct Place {
-        _dir: tempfile::TempDir,
-        deployment: Deployment,
-        keys: PathBuf,
-    }
-
     impl Place {
-        fn new() -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            let options = InitOptions::local("acme", "127.0.0.1:4222");
-            let deployment = init(&dir.path().join("d"), &options).unwrap().deployment;
-            let keys = deployment.dir().join("keys");
-            Self {
-                _dir: dir,
-                deployment,
-                keys,
-            }
-        }
-
         fn change(&self, step: KeyStep, now: Timestamp) -> Result<KeyChange, SigningError> {
             change_key(&self.deployment, &self.keys, Signing::Permit, step, now)
         }

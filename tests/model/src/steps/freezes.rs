@@ -48,7 +48,7 @@ impl Steps {
     pub(crate) fn is_revoked_by_a_freeze(&self, said: Said, intent: u8) -> bool {
         self.stopped.of(said.body(), || {
             let head = self.read(said.body(), intent);
-            matches!(freeze::fate(head), freeze::Fate::Revoke(..))
+            matches!(freeze::fate(head), freeze::IntentFate::Revoke(..))
         })
     }
 

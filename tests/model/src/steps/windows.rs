@@ -1,7 +1,7 @@
 //! The steps of time windows.
 
 use countersign_domain::chain::Head;
-use countersign_domain::windows::{Fate, Take, Window};
+use countersign_domain::windows::{Take, UseFate, Window};
 use countersign_schemas::events::RevokedCode;
 
 use super::Steps;
@@ -86,19 +86,19 @@ impl Steps {
                 _ => None,
             });
             match (after.fate(&head, basis.as_ref(), at(now)), head) {
-                (Fate::Revoke, Head::Decided { approved, .. }) => {
+                (UseFate::Revoke, Head::Decided { approved, .. }) => {
                     Held::First(self.revoked(&approved, RevokedCode::WindowClosed))
                 }
-                (Fate::Block, _) => Held::First(self.under_window(window, intent, now)),
-                (Fate::Keep, _) => {
+                (UseFate::Block, _) => Held::First(self.under_window(window, intent, now)),
+                (UseFate::Keep, _) => {
                     after.keep(id);
                     Held::Settled(self.keep_window(after))
                 }
-                (Fate::GiveBack, _) => {
+                (UseFate::GiveBack, _) => {
                     after.give_back(id);
                     Held::Settled(self.keep_window(after))
                 }
-                (Fate::Wait | Fate::Revoke, _) => Held::Settled(window),
+                (UseFate::Wait | UseFate::Revoke, _) => Held::Settled(window),
             }
         })
     }

@@ -136,7 +136,7 @@ impl Gathering {
             return Err((BlockedCode::InvalidInput, why));
         }
         Ok(Self {
-            schema_version: Form,
+            schema_version: Form::default(),
             agent: checked.agent.clone(),
             bundle: place.id.clone(),
             size: place.size,

@@ -25,7 +25,7 @@ impl Approval {
             .map(|(_, checked, _)| Item::new(checked))
             .collect();
         let approval = Self {
-            schema_version: Form,
+            schema_version: Form::default(),
             id: bundle.id(),
             kind: ApprovalKind::Bundle,
             agent: bundle.agent().clone(),

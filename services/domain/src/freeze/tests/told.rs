@@ -28,15 +28,15 @@ fn what_a_freeze_finds_of_an_open_intent_is_counted_once() {
         started: started.clone(),
     };
     for (head, expected) in [
-        (stopped_by(RevokedCode::Frozen), Fate::Revoked),
-        (stopped_by(RevokedCode::Withdrawn), Fate::Over),
-        (claimed, Fate::Stopped),
-        (completed("frozen"), Fate::Stopped),
-        (completed("not_begun"), Fate::Stopped),
-        (completed("http_409"), Fate::Stopped),
-        (lost, Fate::Stopped),
-        (Head::None, Fate::Over),
-        (Head::NotOurs { seq: 9 }, Fate::NotOurs),
+        (stopped_by(RevokedCode::Frozen), IntentFate::Revoked),
+        (stopped_by(RevokedCode::Withdrawn), IntentFate::Over),
+        (claimed, IntentFate::Stopped),
+        (completed("frozen"), IntentFate::Stopped),
+        (completed("not_begun"), IntentFate::Stopped),
+        (completed("http_409"), IntentFate::Stopped),
+        (lost, IntentFate::Stopped),
+        (Head::None, IntentFate::Over),
+        (Head::NotOurs { seq: 9 }, IntentFate::NotOurs),
     ] {
         assert_eq!(fate(head.clone()), expected, "{head:?}");
     }
@@ -44,7 +44,7 @@ fn what_a_freeze_finds_of_an_open_intent_is_counted_once() {
         seq: 4,
         approved: approved.clone(),
     };
-    assert_eq!(fate(open), Fate::Revoke(approved, 4));
+    assert_eq!(fate(open), IntentFate::Revoke(approved, 4));
 }
 
 #[test]

@@ -123,22 +123,22 @@ fn a_use_is_given_back_only_when_no_decision_by_its_window_can_follow() {
     };
     let own = Some(&ours.basis);
     for (head, basis, while_open, after) in [
-        (Head::None, None, Fate::Wait, Fate::Block),
-        (Head::NotOurs { seq: 1 }, None, Fate::Wait, Fate::Wait),
-        (decided(&ours), own, Fate::Wait, Fate::Revoke),
+        (Head::None, None, UseFate::Wait, UseFate::Block),
+        (Head::NotOurs { seq: 1 }, None, UseFate::Wait, UseFate::Wait),
+        (decided(&ours), own, UseFate::Wait, UseFate::Revoke),
         (
             decided(&ours),
             Some(&theirs),
-            Fate::GiveBack,
-            Fate::GiveBack,
+            UseFate::GiveBack,
+            UseFate::GiveBack,
         ),
         (
             decided(&ours),
             Some(&people),
-            Fate::GiveBack,
-            Fate::GiveBack,
+            UseFate::GiveBack,
+            UseFate::GiveBack,
         ),
-        (gone, None, Fate::GiveBack, Fate::GiveBack),
+        (gone, None, UseFate::GiveBack, UseFate::GiveBack),
     ] {
         assert_eq!(open.fate(&head, basis, now), while_open, "{head:?}");
         assert_eq!(ended.fate(&head, basis, now), after, "{head:?}");
