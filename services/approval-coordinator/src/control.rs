@@ -25,6 +25,10 @@ impl Handler for Control {
             // of the log takes orders and ends.
             office.bus.require_room(&[Stream::Events]).await?;
         }
+        // Whoever was told that nothing was done has done something else since.
+        if message.deliveries > 1 && office.was_refused(&message).await? {
+            return Ok(());
+        }
         match message.address.clone() {
             Address::Vote { approver } => office.own_vote(&message, &approver).await,
             Address::VoteVia { approver, via } => {
@@ -52,6 +56,13 @@ impl Handler for Control {
 }
 
 impl Office {
+    /// Whether a message that came before was refused then.
+    async fn was_refused(&self, message: &Incoming) -> Result<bool, Failure> {
+        let seq = message.token.clone();
+        self.stands::<ControlRefused>(&Address::ControlRefused { seq })
+            .await
+    }
+
     /// Answers a message that changes nothing and gets no other answer, with a stable code
     /// and a sentence that says why and what to do.
     pub(crate) async fn refuse(

@@ -4,10 +4,10 @@
 use countersign_domain::approvals::name_was_used;
 use countersign_runtime::bus::Failure;
 use countersign_schemas::events::{ApprovalRequested, ApprovalResolved, PolicyChecked};
-use countersign_schemas::{Address, ApprovalId, BundleId, Event, Stream};
+use countersign_schemas::{Address, ApprovalId, BundleId};
 
 use crate::bundles::Taken;
-use crate::office::{Office, is_type};
+use crate::office::Office;
 
 impl Office {
     /// What becomes of an item whose bundle is not gathered, where people were asked about
@@ -42,15 +42,5 @@ impl Office {
         let approval = id.clone();
         let ended = Address::ApprovalResolved { approval };
         self.stands::<ApprovalResolved>(&ended).await
-    }
-
-    /// Whether the last message of a subject says that it is one of ours.
-    async fn stands<E: Event>(&self, address: &Address) -> Result<bool, Failure> {
-        let subject = address.subject();
-        let last = self
-            .bus
-            .last_by_subject(Stream::Events, subject.as_str())
-            .await?;
-        Ok(last.as_ref().is_some_and(is_type::<E>))
     }
 }

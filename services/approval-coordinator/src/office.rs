@@ -169,6 +169,26 @@ impl Office {
         Err(Failure::transient(format!("cannot store `{subject}`")))
     }
 
+    /// What was said there, if that is one of ours.
+    pub(crate) async fn said<E: Event>(&self, address: &Address) -> Result<Option<E>, Failure> {
+        let subject = address.subject();
+        let last = self
+            .bus
+            .last_by_subject(Stream::Events, subject.as_str())
+            .await?;
+        Ok(last.and_then(|last| decode(last.header(headers::CE_TYPE), &last.payload).ok()))
+    }
+
+    /// Whether the last message of a subject says that it is one of ours.
+    pub(crate) async fn stands<E: Event>(&self, address: &Address) -> Result<bool, Failure> {
+        let subject = address.subject();
+        let last = self
+            .bus
+            .last_by_subject(Stream::Events, subject.as_str())
+            .await?;
+        Ok(last.as_ref().is_some_and(is_type::<E>))
+    }
+
     /// Stores a handoff about `id`, once.
     pub(crate) async fn hand_off(
         &self,

@@ -2,7 +2,7 @@
 
 use countersign_domain::approvals::{Answer, Approval, Ballot};
 use countersign_runtime::bus::{Failure, Incoming};
-use countersign_schemas::events::ApprovalVote;
+use countersign_schemas::events::{ApprovalVote, ApprovalVoted};
 use countersign_schemas::{Address, PersonId, ServiceId};
 
 use crate::counters;
@@ -51,6 +51,18 @@ impl Office {
             Ok(vote) => vote,
             Err(why) => return self.refuse(message, approver, "unreadable", why).await,
         };
+        let trace = trace_of(message);
+        let trace = trace.as_deref();
+        let address = Address::ApprovalVoted {
+            approval: vote.approval_id.clone(),
+            seq: message.token.clone(),
+        };
+        if message.deliveries > 1 && self.was_not_counted(&address).await? {
+            return match self.held(&vote.approval_id).await? {
+                Some(held) => self.settle(held, trace).await,
+                None => Ok(()),
+            };
+        }
         let ballot = Ballot {
             approver,
             via,
@@ -66,15 +78,17 @@ impl Office {
             );
             return self.refuse(message, approver, "unknown", why).await;
         };
-        let address = Address::ApprovalVoted {
-            approval: held.value.id().clone(),
-            seq: message.token.clone(),
-        };
         let event = answer.event(&held.value, &ballot);
-        self.say(&address, &event, trace_of(message).as_deref())
-            .await?;
+        self.say(&address, &event, trace).await?;
         counters::voted(answer.code.as_str());
-        self.settle(held, trace_of(message).as_deref()).await
+        self.settle(held, trace).await
+    }
+
+    /// Whether the voter was told that this vote, which comes again, does not count. That
+    /// stands, whatever has changed since: they may have voted anew, or let it be.
+    async fn was_not_counted(&self, answer: &Address) -> Result<bool, Failure> {
+        let said = self.said::<ApprovalVoted>(answer).await?;
+        Ok(said.is_some_and(|said| !said.counted))
     }
 
     /// Whether a vote asks for one window more than its agent may have.

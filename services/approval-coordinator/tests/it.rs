@@ -31,6 +31,8 @@ mod refusals;
 mod rejudge;
 #[path = "it/rejudge_bundles.rs"]
 mod rejudge_bundles;
+#[path = "it/repeats.rs"]
+mod repeats;
 #[path = "it/silence.rs"]
 mod silence;
 #[path = "it/thaw.rs"]

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use countersign_domain::approvals::{Approval, visible};
+use countersign_domain::approvals::{Approval, spoken};
 use countersign_domain::freeze::{Target, stopped};
 use countersign_domain::policy::WindowTerms;
 use countersign_domain::windows::{Demand, Opening, Placed, Window, window_id};
 use countersign_runtime::bus::{Failure, Incoming};
 use countersign_schemas::events::{WindowClosing, WindowRequested};
-use countersign_schemas::limits::{PENDING_APPROVALS_PER_AGENT_MAX, PURPOSE_CHARS_MAX};
+use countersign_schemas::limits::PENDING_APPROVALS_PER_AGENT_MAX;
 use countersign_schemas::{Address, ApprovalId, PersonId, RequesterId, Timestamp, WindowId};
 
 use super::PER_AGENT_MAX;
@@ -242,7 +242,6 @@ impl Office {
 
     /// A person's words as others may read them.
     fn words(&self, text: &str) -> String {
-        let cut: String = text.chars().take(PURPOSE_CHARS_MAX).collect();
-        visible(&self.redact(&cut))
+        spoken(text, &|words| self.redact(words))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign_domain::approvals::Approval;
 use countersign_domain::chain::{End, Head};
 use countersign_domain::freeze::Target;
 use countersign_domain::windows::{Take, Window};
@@ -35,7 +36,14 @@ impl Office {
         let candidates = self.windows.candidates(checked);
         // What people are asked about, or have answered, is theirs: no window that opens
         // meanwhile overrules them.
-        let asked = !candidates.is_empty() && self.was_asked(checked.intent_id).await?;
+        let asked = match candidates.is_empty() {
+            true => None,
+            false => self.asked_alone(checked.intent_id).await?,
+        };
+        if asked.as_ref().is_some_and(|asked| !asked.is_pending()) {
+            return Ok(false);
+        }
+        let asked = asked.is_some();
         for (id, turn) in candidates {
             let window = {
                 let _turn = turn.lock().await;
@@ -58,9 +66,10 @@ impl Office {
         }
     }
 
-    /// Whether people were ever asked about an intent alone.
-    async fn was_asked(&self, intent: IntentId) -> Result<bool, Failure> {
-        Ok(self.held(&ApprovalId::for_intent(intent)).await?.is_some())
+    /// The approval of an intent alone, if people were ever asked about it.
+    async fn asked_alone(&self, intent: IntentId) -> Result<Option<Approval>, Failure> {
+        let held = self.held(&ApprovalId::for_intent(intent)).await?;
+        Ok(held.map(|held| held.value))
     }
 
     /// Stores a use of the window for this intent; `None` where it does not lift it. What
@@ -130,7 +139,7 @@ impl Office {
             } => Some(blocked),
             Head::Decided { .. } | Head::Claimed { .. } | Head::Ended { .. } => None,
         };
-        if self.was_asked(intent).await? {
+        if self.asked_alone(intent).await?.is_some() {
             return Ok(false);
         }
         if let Some(blocked) = blocked {

@@ -13,7 +13,7 @@ use countersign_schemas::{Address, ApprovalId, IntentId};
 use serde_json::{Value, json};
 
 use crate::vote;
-use crate::windows::{kept, liftable, lifted, limits, open, windows};
+use crate::windows::{kept, liftable, lifted, limits, open, take_and_die, windows};
 use crate::world::{World, eventually, verdict};
 
 /// Leaves behind what a coordinator does that dies after it asked people about an ask that
@@ -39,11 +39,21 @@ async fn no_window_overrules_people_who_were_asked_before_it_opened() -> Result<
     running.stop().await?;
     let waits = ask_and_die(&world, None).await?;
     let denied = ask_and_die(&world, Some(ApprovalState::Denied)).await?;
+    // A use that is stored, and not decided by, changes nothing of what people answered.
+    let both = ask_and_die(&world, Some(ApprovalState::Denied)).await?;
+    take_and_die(&world, &opened.window_id, both).await?;
     let running = world.coordinator().await?;
-    let blocked: ToolBlocked = world
-        .event(&format!("tool.blocked.billing.{denied}"))
-        .await?;
-    ensure!(blocked.code == BlockedCode::DeniedByPerson, "{blocked:?}");
+    for intent in [denied, both] {
+        let blocked: ToolBlocked = world
+            .event(&format!("tool.blocked.billing.{intent}"))
+            .await?;
+        ensure!(blocked.code == BlockedCode::DeniedByPerson, "{blocked:?}");
+    }
+    eventually("the use is given back", || async {
+        let (window, _) = kept(&world.as_coordinator().await?, &opened.window_id).await?;
+        Ok((!window.holds(both)).then_some(()))
+    })
+    .await?;
     ensure!(!lifted(&world, waits).await?, "people decide on it");
     let next = world.judge(Verdict::Ask, liftable()).await?;
     ensure!(lifted(&world, next).await?, "what came later is lifted");

@@ -109,7 +109,7 @@ pub(crate) async fn kept(bus: &Bus, id: &WindowId) -> Result<(Window, u64)> {
 }
 
 /// Leaves behind what a coordinator does that dies between the use and the decision.
-async fn take_and_die(world: &World, id: &WindowId, intent: IntentId) -> Result<Window> {
+pub(crate) async fn take_and_die(world: &World, id: &WindowId, intent: IntentId) -> Result<Window> {
     let bus = world.as_coordinator().await?;
     let (mut window, revision) = kept(&bus, id).await?;
     let checked = verdict(Verdict::Ask, intent, liftable())?;

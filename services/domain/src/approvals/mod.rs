@@ -41,7 +41,7 @@ pub use schedule::Notice;
 pub use strike::Struck;
 pub use view::{ApprovalView, InBundle, ViewItem};
 pub use visible::visible;
-pub use vote::{Answer, Ballot, VoteCode};
+pub use vote::{Answer, Ballot, VoteCode, spoken};
 
 use std::collections::BTreeSet;
 

@@ -352,9 +352,35 @@ fn each_once(named: &[IntentId]) -> Vec<IntentId> {
 /// The approver's reason, cut to what a person reads.
 fn own_words(ballot: &Ballot<'_>) -> Option<String> {
     let reason = ballot.reason.as_deref()?;
-    let mut said: String = reason.chars().take(limits::PURPOSE_CHARS_MAX).collect();
-    if said.len() < reason.len() {
+    Some(readable(reason)).filter(|text| !text.is_empty())
+}
+
+/// A person's own words as others may read them: redacted as a whole, so that no cut leaves
+/// a part of what must not be seen, then cut to what a person reads.
+#[must_use]
+pub fn spoken(words: &str, redact: &dyn Fn(&str) -> String) -> String {
+    readable(&redact(words))
+}
+
+fn readable(redacted: &str) -> String {
+    let mut said: String = redacted.chars().take(limits::PURPOSE_CHARS_MAX).collect();
+    if said.len() < redacted.len() {
         said.push('…');
     }
-    Some(visible(&said)).filter(|text| !text.is_empty())
+    visible(&said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_redacted_before_they_are_cut() {
+        let hidden = "hidden-word";
+        let redact = |text: &str| text.replace(hidden, "[gone]");
+        let filler = "a".repeat(limits::PURPOSE_CHARS_MAX - 4);
+        let said = spoken(&format!("{filler}{hidden}"), &redact);
+        assert_eq!(said, format!("{filler}[gon…"));
+        assert_eq!(spoken("short\u{202e}", &redact), "short⟨U+202E⟩");
+    }
 }
