@@ -4,6 +4,7 @@ mod archive;
 mod bundles;
 mod deciding;
 mod dictionary;
+mod exports;
 mod fingerprints;
 mod freeze;
 mod leaks;

@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use countersign_domain::archive::{ChainState, ManifestPublicKeys};
 use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
@@ -109,6 +110,25 @@ impl Answer {
     }
 }
 
+/// An answer that is being made, batch after batch.
+pub struct Rows {
+    /// Its columns.
+    pub schema: SchemaRef,
+    stream: SendableRecordBatchStream,
+    limits: QueryLimits,
+}
+
+impl Rows {
+    /// The next rows; `None` at the end.
+    ///
+    /// # Errors
+    /// When a file cannot be read or the memory does not suffice.
+    pub async fn next(&mut self) -> Result<Option<RecordBatch>, QueryError> {
+        let next = self.stream.next().await.transpose();
+        next.map_err(|error| failed(error, self.limits))
+    }
+}
+
 /// An opened archive. A clone is cheap and stays as it is.
 #[derive(Debug, Clone)]
 pub struct Archive {
@@ -154,9 +174,6 @@ impl Archive {
     /// # Errors
     /// When the statement does anything but read, is wrong, or passes a limit.
     pub async fn query(&self, statement: &str, limits: QueryLimits) -> Result<Answer, QueryError> {
-        if statement.len() > SQL_BYTES_MAX {
-            return Err(QueryError::TooLong);
-        }
         tokio::time::timeout(limits.timeout, self.answer(statement, limits))
             .await
             .map_err(|_| QueryError::Time {
@@ -165,20 +182,9 @@ impl Archive {
     }
 
     async fn answer(&self, statement: &str, limits: QueryLimits) -> Result<Answer, QueryError> {
-        self.check_files().await?;
-        let session = self.session(limits).await.map_err(sql)?;
-        let frame = session
-            .sql_with_options(statement, read_only())
-            .await
-            .map_err(|error| refused(&error).unwrap_or_else(|| failed(error, limits)))?;
-        let schema = SchemaRef::new(frame.schema().as_arrow().clone());
-        let mut stream = frame
-            .execute_stream()
-            .await
-            .map_err(|error| failed(error, limits))?;
+        let mut found = self.rows(statement, limits).await?;
         let (mut batches, mut rows, mut bytes) = (Vec::new(), 0_usize, 0_usize);
-        while let Some(batch) = stream.next().await {
-            let batch = batch.map_err(|error| failed(error, limits))?;
+        while let Some(batch) = found.next().await? {
             rows = rows.saturating_add(batch.num_rows());
             bytes = bytes.saturating_add(batch.get_array_memory_size());
             if rows > limits.rows {
@@ -191,7 +197,35 @@ impl Archive {
             }
             batches.push(batch);
         }
+        let schema = found.schema;
         Ok(Answer { schema, batches })
+    }
+
+    /// Answers one reading statement batch after batch, however long the answer is and
+    /// takes; of the limits only that of the memory counts.
+    ///
+    /// # Errors
+    /// When the statement does anything but read or is wrong.
+    pub async fn rows(&self, statement: &str, limits: QueryLimits) -> Result<Rows, QueryError> {
+        if statement.len() > SQL_BYTES_MAX {
+            return Err(QueryError::TooLong);
+        }
+        self.check_files().await?;
+        let session = self.session(limits).await.map_err(sql)?;
+        let frame = session
+            .sql_with_options(statement, read_only())
+            .await
+            .map_err(|error| refused(&error).unwrap_or_else(|| failed(error, limits)))?;
+        let schema = SchemaRef::new(frame.schema().as_arrow().clone());
+        let stream = frame
+            .execute_stream()
+            .await
+            .map_err(|error| failed(error, limits))?;
+        Ok(Rows {
+            schema,
+            stream,
+            limits,
+        })
     }
 
     /// The engine leaves out a file that is not there without a word; an audit log that is

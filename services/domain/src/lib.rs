@@ -5,6 +5,7 @@ pub mod approvals;
 pub mod archive;
 pub mod chain;
 pub mod decision;
+pub mod export;
 pub mod freeze;
 pub mod guardrails;
 pub mod handoff;

@@ -9,8 +9,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use countersign_audit_query::{Archive, table};
 use countersign_domain::archive::{
-    Entry, EntryKind, FileEntry, Headers, Leaves, ManifestKey, Position, Row, Scrub, ScrubError,
-    Scrubbed, Span, Stored, leaf, row,
+    Entry, EntryKind, FileEntry, Headers, Leaves, ManifestKey, Position, Removed, Row, Scrub,
+    ScrubError, Scrubbed, Span, Stored, leaf, row,
 };
 use countersign_domain::merkle::Tree;
 use countersign_schemas::{Address, Digest, JsonObject, Stream, Timestamp};
@@ -86,6 +86,8 @@ pub(crate) struct Written {
     prev: Option<Digest>,
     n: u64,
     tree: Tree,
+    files: Vec<FileEntry>,
+    rows: Vec<Row>,
 }
 
 impl Written {
@@ -97,6 +99,8 @@ impl Written {
             prev: None,
             n: 0,
             tree: Tree::default(),
+            files: Vec::new(),
+            rows: Vec::new(),
         }
     }
 
@@ -112,9 +116,32 @@ impl Written {
             row.seq = row.leaf_index + 1;
             self.tree.push(leaf(row));
         }
+        let file = self.file(&rows, first);
+        self.rows.extend(rows);
+        self.files.push(file.clone());
+        self.commit(EntryKind::Add, file, Vec::new());
+    }
+
+    /// Puts all files into one, and removes those whose place it takes.
+    pub(crate) fn compact(&mut self) {
+        let rows = self.rows.clone();
+        let file = self.file(&rows, 0);
+        let old = std::mem::replace(&mut self.files, vec![file.clone()]);
+        let removed = |file: &FileEntry| Removed {
+            path: file.path.clone(),
+            sha256: file.sha256,
+        };
+        self.commit(EntryKind::Replace, file, old.iter().map(removed).collect());
+        for file in old {
+            fs::remove_file(self.dir().join(file.path)).unwrap();
+        }
+    }
+
+    /// Writes a file of rows, of which the first has this number.
+    fn file(&self, rows: &[Row], first: u64) -> FileEntry {
         let mut bytes = Vec::new();
         let mut writer = ArrowWriter::try_new(&mut bytes, file_schema(), None).unwrap();
-        writer.write(&batch(&rows)).unwrap();
+        writer.write(&batch(rows)).unwrap();
         writer.close().unwrap();
         let times = rows.iter().map(|row| row.time);
         let mut file = FileEntry {
@@ -139,15 +166,15 @@ impl Written {
         let path = self.dir().join(&file.path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, bytes).unwrap();
-        self.commit(file);
+        file
     }
 
-    fn commit(&mut self, file: FileEntry) {
+    fn commit(&mut self, kind: EntryKind, file: FileEntry, removes: Vec<Removed>) {
         self.n += 1;
         let entry = Entry {
             n: self.n,
             prev: self.prev,
-            kind: EntryKind::Add,
+            kind,
             created: Timestamp::EPOCH,
             positions: vec![Position {
                 stream: file.spans[0].stream.clone(),
@@ -156,7 +183,7 @@ impl Written {
                 last_message_hmac: Digest::of_bytes(b"m"),
             }],
             files: vec![file],
-            removes: Vec::new(),
+            removes,
             tree: self.tree.clone(),
             signer: String::new(),
         };

@@ -69,6 +69,16 @@ impl Cell<'_> {
     }
 }
 
+/// Rows of a row group: small enough that a look-up reads little, large enough that the
+/// footer stays small. Measured: looking up one agent is three times as fast as with 500 k.
+pub const GROUP_ROWS: usize = 128 * 1024;
+/// Bytes of a row group before compression: bounds what a writer holds.
+pub const GROUP_BYTES: usize = 64 * 1024 * 1024;
+/// False positives of a bloom filter.
+pub const BLOOM_FPP: f64 = 0.01;
+/// Level of zstd: higher ones take longer and save next to nothing.
+pub const ZSTD_LEVEL: i32 = 1;
+
 /// How a column is laid out in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {

@@ -22,7 +22,9 @@ mod verify;
 mod whereabouts;
 
 pub use anchor::{Anchor, Known};
-pub use columns::{COLUMNS, Cell, Column, Kind, Layout, markdown};
+pub use columns::{
+    BLOOM_FPP, COLUMNS, Cell, Column, GROUP_BYTES, GROUP_ROWS, Kind, Layout, ZSTD_LEVEL, markdown,
+};
 pub use compaction::{Compaction, CompactionLimits};
 pub use files::Files;
 pub use keep::{Gate, Gates, Keep, OpenWork};

@@ -1,13 +1,13 @@
 //! One archived event: the row that the archiver writes and SQL reads.
 
 use countersign_schemas::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The schema version of the row itself; a reader refuses a newer one.
 pub const ROW_VERSION: i64 = 1;
 
 /// How much of the event the row holds, in the words of the Kubernetes audit policy.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// Who, when and where; nothing that a sender wrote.
@@ -32,7 +32,8 @@ impl Level {
 }
 
 /// How often one kind of value was redacted at one place of the row.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Redaction {
     /// The kind, such as `email`.
     #[serde(rename = "type")]
@@ -44,7 +45,8 @@ pub struct Redaction {
 }
 
 /// One archived event. The meaning of each field is in [`super::COLUMNS`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[expect(
     missing_docs,
     reason = "every field is a column and documented once, in the column table"

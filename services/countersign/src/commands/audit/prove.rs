@@ -9,7 +9,7 @@ use countersign_schemas::IntentId;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::query::refused;
+use super::source::refused;
 use super::verify::{Sources, pinned};
 use crate::client::Place;
 use crate::exit::{CliError, Exit};

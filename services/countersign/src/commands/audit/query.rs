@@ -1,34 +1,17 @@
-//! Questions: to the query service as a person, or to the files of an archive directly.
+//! `countersign audit query` and `audit show`.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use bytes::Bytes;
 use countersign_audit_query::output::{self as form, Format};
-use countersign_audit_query::{Archive, QueryError, QueryLimits, QueryRequest, Settings, story};
+use countersign_audit_query::story;
 use countersign_domain::approvals::visible;
-use countersign_domain::archive::ManifestPublicKeys;
-use countersign_schemas::subjects::service;
-use countersign_schemas::{IntentId, headers};
+use countersign_schemas::IntentId;
 
-use crate::client::Client;
-use crate::commands::approvals::{Who, credential};
+use super::source::{From, Service, open, refused};
 use crate::exit::{CliError, Exit};
 use crate::output::Output;
-
-/// Added to the longest run of a query: the way there and back, and a turn to wait for.
-const ANSWER_ROOM: Duration = Duration::from_secs(10);
-
-#[derive(Debug, clap::Args)]
-struct From {
-    /// Read the files of this archive instead of asking the service. Not recorded: guard
-    /// them by file rights
-    #[arg(long, value_name = "DIR")]
-    archive: Option<PathBuf>,
-    #[command(flatten)]
-    who: Who,
-}
 
 #[derive(Debug, clap::Args)]
 pub(super) struct QueryArgs {
@@ -100,11 +83,15 @@ async fn answer(
 ) -> Result<Vec<u8>, CliError> {
     match &from.archive {
         Some(dir) => read(dir, from, sql, format, output).await,
-        None => ask(from, sql, format).await,
+        None => {
+            let service = Service::connect(from).await?;
+            let answer = service.ask(sql, format).await;
+            service.close().await;
+            Ok(answer?)
+        }
     }
 }
 
-/// Reads the files. Signatures are checked where the deployment's key is at hand.
 async fn read(
     dir: &Path,
     from: &From,
@@ -112,74 +99,9 @@ async fn read(
     format: Format,
     output: &Output,
 ) -> Result<Vec<u8>, CliError> {
-    let (pinned, limits) = match from.who.place.config_if_there()? {
-        Some(config) => {
-            let settings = Settings::from_config(&config)?;
-            (settings.pinned, settings.limits)
-        }
-        None => (ManifestPublicKeys::default(), QueryLimits::default()),
-    };
-    if pinned.is_empty() {
-        output.progress(
-            "signatures are not checked: there is no deployment with a manifest key here; name \
-             one with --dir",
-        );
-    }
-    let archive = Archive::open(dir, pinned).map_err(refused)?;
+    let (archive, limits) = open(dir, from, output)?;
     let found = archive.query(sql, limits).await.map_err(refused)?;
     form::write(&found, format).map_err(CliError::unexpected)
-}
-
-pub(super) fn refused(error: QueryError) -> CliError {
-    match error {
-        QueryError::Open(_) | QueryError::File { .. } => CliError::unreachable(error),
-        QueryError::Sql(_) | QueryError::TooLong => CliError::usage(error),
-        QueryError::NotReading(_)
-        | QueryError::Memory { .. }
-        | QueryError::Time { .. }
-        | QueryError::Rows { .. } => CliError::Refused(error.to_string()),
-    }
-}
-
-/// Asks the service as a person; the look-up is recorded.
-async fn ask(from: &From, sql: &str, format: Format) -> Result<Vec<u8>, CliError> {
-    let config = from.who.place.config()?;
-    let (role, person) = credential(&config, from.who.person.clone())?;
-    let client = Client::connect(&config, role, person.as_str()).await?;
-    let request = QueryRequest {
-        sql: sql.to_owned(),
-        format: Some(format.as_str().to_owned()),
-    };
-    let body = serde_json::to_vec(&request).map_err(CliError::unexpected)?;
-    let subject = service::audit_query(&person).to_string();
-    let wait = Duration::from_secs(config.audit_query.timeout_s) + ANSWER_ROOM;
-    let request = async_nats::Request::new()
-        .payload(Bytes::from(body))
-        .timeout(Some(wait));
-    let reply = client
-        .bus
-        .client()
-        .send_request(subject, request)
-        .await
-        .map_err(|error| {
-            CliError::Unreachable(format!(
-                "the audit query service does not answer ({error}); is it running? The files \
-                 can be read directly with --archive"
-            ))
-        });
-    client.bus.close().await;
-    let reply = reply?;
-    let header = |name: &str| {
-        let headers = reply.headers.as_ref()?;
-        headers.get(name).map(async_nats::HeaderValue::as_str)
-    };
-    match header(headers::SERVICE_ERROR) {
-        None => Ok(reply.payload.to_vec()),
-        Some(text) if header(headers::SERVICE_ERROR_CODE).is_some_and(|c| c.starts_with('5')) => {
-            Err(CliError::unreachable(text))
-        }
-        Some(text) => Err(CliError::Refused(text.to_owned())),
-    }
 }
 
 fn print(bytes: &[u8]) -> Result<(), CliError> {
@@ -194,38 +116,7 @@ fn print(bytes: &[u8]) -> Result<(), CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_failure_has_its_exit() {
-        let rows = refused(QueryError::Rows { max: 3 });
-        assert_eq!(rows.exit(), Exit::Denied);
-        assert!(rows.to_string().contains("more than 3 rows"));
-        assert_eq!(refused(QueryError::Sql("x".to_owned())).exit(), Exit::Usage);
-        let bytes = 3 * 1024 * 1024;
-        let after = Duration::from_secs(7);
-        let path = "events/x.parquet".to_owned();
-        for (error, exit, words) in [
-            (QueryError::TooLong, Exit::Usage, "shorten it"),
-            (
-                QueryError::NotReading("DELETE".to_owned()),
-                Exit::Denied,
-                "(DELETE)",
-            ),
-            (
-                QueryError::Memory { bytes },
-                Exit::Denied,
-                "more than 3 MiB",
-            ),
-            (QueryError::Time { after }, Exit::Denied, "longer than 7 s"),
-            (QueryError::File { path }, Exit::Unreachable, "audit verify"),
-        ] {
-            let error = refused(error);
-            assert_eq!(error.exit(), exit, "{error}");
-            assert!(error.to_string().contains(words), "{error}");
-        }
-        let none = Archive::open(Path::new("/nonexistent"), ManifestPublicKeys::default());
-        assert_eq!(refused(none.err().unwrap()).exit(), Exit::Unreachable);
-    }
+    use crate::commands::approvals::Who;
 
     async fn read_with(dir: &Path) -> Exit {
         let place = crate::client::Place {

@@ -1,0 +1,133 @@
+//! Rows of a selection, page after page, over an archive that grows and is compacted.
+
+use arrow::array::{AsArray as _, RecordBatch};
+use arrow::datatypes::Int64Type;
+use countersign_audit_query::select::{LAST_ROW, Place, Selection, last_row};
+use countersign_audit_query::{Answer, Archive, QueryError, QueryLimits};
+
+use crate::written::{BLOCKED, INTENT, Written, blocked_and_open, story_archive};
+
+async fn ask(archive: &Archive, sql: &str) -> Answer {
+    archive.query(sql, QueryLimits::default()).await.unwrap()
+}
+
+fn numbers(batch: &RecordBatch) -> Vec<i64> {
+    let column = batch.column_by_name("leaf_index").unwrap();
+    column.as_primitive::<Int64Type>().values().to_vec()
+}
+
+/// The numbers of the selected rows, read in pages; `between` is done after each page.
+async fn paged(
+    archive: &mut Archive,
+    selection: &Selection,
+    rows: usize,
+    mut between: impl FnMut(usize),
+) -> Vec<i64> {
+    let last = last_row(&ask(archive, LAST_ROW).await).unwrap_or(-1);
+    let (mut all, mut after) = (Vec::new(), None);
+    for page in 0.. {
+        archive.refresh().unwrap();
+        let found = ask(archive, &selection.page(last, after, rows)).await;
+        all.extend(found.batches.iter().flat_map(numbers));
+        if found.rows() < rows {
+            break;
+        }
+        after = Place::last_of(&found);
+        between(page);
+    }
+    all
+}
+
+async fn selected(selection: &Selection) -> Vec<i64> {
+    paged(&mut story_archive().open(), selection, 100, |_| {}).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_any_length_hold_each_row_once_in_order() {
+    let written = story_archive();
+    for rows in [3, 16, 100] {
+        let found = paged(&mut written.open(), &Selection::default(), rows, |_| {}).await;
+        assert_eq!(found, (0..16).collect::<Vec<i64>>(), "{rows}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_and_what_is_compacted_meanwhile_changes_nothing() {
+    let mut written = story_archive();
+    let mut archive = written.open();
+    let found = paged(&mut archive, &Selection::default(), 3, |page| match page {
+        // Their times lie among those that were read and those that were not.
+        1 => written.add(blocked_and_open()),
+        2 => written.compact(),
+        _ => {}
+    })
+    .await;
+    assert_eq!(found, (0..16).collect::<Vec<i64>>());
+    let all = paged(&mut archive, &Selection::default(), 5, |_| {}).await;
+    assert_eq!(all.len(), 22, "and the next export holds what came");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_must_hold_every_value_that_is_named() {
+    let by = |column, value: &str| Selection::default().with(column, Some(value));
+    let between = |since: &str, until: &str| Selection {
+        since: Some(since.parse().unwrap()),
+        until: Some(until.parse().unwrap()),
+        ..Selection::default()
+    };
+    for (selection, rows) in [
+        (by("agent_id", "crm"), vec![2, 3]),
+        (by("outcome", "succeeded"), vec![7]),
+        (by("outcome", "failed"), vec![]),
+        (by("requester_id", "zoe"), vec![8, 15]),
+        (by("requester_id", "' OR 1=1 --"), vec![]),
+        (
+            by("tool_name", "mail.send").with("agent_id", Some("crm")),
+            vec![2],
+        ),
+        (by("intent_id", BLOCKED), vec![11, 12, 13]),
+        (
+            between("2026-11-22T10:00:03Z", "2026-11-22T10:00:05Z"),
+            vec![3, 4],
+        ),
+        (
+            between("2026-11-22T10:00:05.000001Z", "2026-11-22T10:00:06Z"),
+            vec![],
+        ),
+    ] {
+        assert_eq!(selected(&selection).await, rows, "{selection:?}");
+    }
+    let whole = Selection {
+        whole_intents: true,
+        ..by("outcome", "succeeded")
+    };
+    let of_intent = selected(&by("intent_id", INTENT)).await;
+    assert_eq!(selected(&whole).await, of_intent);
+    assert!(of_intent.len() > 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_archive_has_no_last_row() {
+    let mut archive = Written::new().open();
+    assert_eq!(last_row(&ask(&archive, LAST_ROW).await), None);
+    let found = paged(&mut archive, &Selection::default(), 10, |_| {}).await;
+    assert_eq!(found, Vec::<i64>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_read_as_it_is_made_may_be_longer_than_any_other() {
+    let written = story_archive();
+    let archive = written.open();
+    let few = QueryLimits {
+        rows: 3,
+        ..QueryLimits::default()
+    };
+    let mut rows = archive.rows("SELECT * FROM events", few).await.unwrap();
+    let mut read = 0;
+    while let Some(batch) = rows.next().await.unwrap() {
+        read += batch.num_rows();
+    }
+    assert_eq!(read, 16);
+    let changing = archive.rows("DROP TABLE events", few).await.err().unwrap();
+    assert!(matches!(changing, QueryError::NotReading(_)));
+}
