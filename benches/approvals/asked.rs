@@ -11,8 +11,10 @@ use serde_json::json;
 /// Agents that ask: one may have 1,000 approvals waiting.
 const AGENTS: usize = 50;
 
-/// `count` verdicts with fresh ids, each known by the approval that it leads to.
-pub(crate) fn make(count: usize) -> Result<Vec<Request>> {
+/// `count` verdicts with fresh ids, each known by the approval that it leads to. They were
+/// judged by the bundle `judged_by`: of another than the one in force a checker is asked
+/// again before a yes counts.
+pub(crate) fn make(count: usize, judged_by: Digest) -> Result<Vec<Request>> {
     let now = SystemClock.now();
     (0..count)
         .map(|n| {
@@ -21,7 +23,7 @@ pub(crate) fn make(count: usize) -> Result<Vec<Request>> {
                 id: ApprovalId::for_intent(intent).to_string(),
                 subject: format!("policy.checked.{agent}.{intent}"),
                 headers: headers(intent),
-                body: body(&agent, intent)?,
+                body: body(&agent, intent, judged_by)?,
             })
         })
         .collect()
@@ -38,7 +40,7 @@ fn headers(intent: IntentId) -> HeaderMap {
 }
 
 /// An ask with a further team and reminders, all of them later than the bench lasts.
-fn body(agent: &str, intent: IntentId) -> Result<Bytes> {
+fn body(agent: &str, intent: IntentId, judged_by: Digest) -> Result<Bytes> {
     let digest = Digest::of_bytes(b"bench");
     let verdict = json!({
         "schema_version": 1, "intent_id": intent,
@@ -58,7 +60,7 @@ fn body(agent: &str, intent: IntentId) -> Result<Bytes> {
         "input_redacted": { "to": "[email:k1:9f2c41d07a3b]", "subject": "Your order" },
         "input_shown": { "to": "*@fabrikam.example", "subject": "Your order" },
         "summary": "Mail to *@fabrikam.example", "input_digest": digest,
-        "salt": "AAAAAAAAAAAAAAAAAAAAAA", "input_match": "m", "policy_digest": digest,
+        "salt": "AAAAAAAAAAAAAAAAAAAAAA", "input_match": "m", "policy_digest": judged_by,
         "tool_digest": digest, "helper": "finance", "requested_at": SystemClock.now(),
     });
     Ok(Bytes::from(serde_json::to_vec(&verdict)?))

@@ -78,10 +78,11 @@ async fn measure(sync: Sync, effort: Effort) -> Result<[Ratio; 2]> {
     let stage = Stage::start(sync).await?;
     let running = services::start(&stage).await?;
     let bus = stage.connect("load").await?;
-    fill(&bus, FEW).await?;
-    let few = at_size(&bus, FEW, effort).await?;
-    fill(&bus, MANY.saturating_sub(FEW)).await?;
-    let many = at_size(&bus, MANY, effort).await?;
+    let bundle = running.bundle;
+    fill(&bus, FEW, bundle).await?;
+    let few = at_size(&bus, FEW, bundle, effort).await?;
+    fill(&bus, MANY.saturating_sub(FEW), bundle).await?;
+    let many = at_size(&bus, MANY, bundle, effort).await?;
     running.stop().await?;
     let (open, vote) = match sync {
         Sync::Always => (
@@ -110,16 +111,16 @@ async fn measure(sync: Sync, effort: Effort) -> Result<[Ratio; 2]> {
 }
 
 /// Has people asked `count` times.
-async fn fill(bus: &Bus, count: usize) -> Result<()> {
-    let requests = asked::make(count)?;
+async fn fill(bus: &Bus, count: usize, bundle: Digest) -> Result<()> {
+    let requests = asked::make(count, bundle)?;
     let filled = load::saturate(bus.client(), "out.handoff.approval.>", requests).await?;
     say(&format!("{count} opened, {:.0}/s", filled.per_second));
     Ok(())
 }
 
 /// Opens approvals one after the other and decides them, so that as many wait as before.
-async fn at_size(bus: &Bus, waiting: usize, effort: Effort) -> Result<Measured> {
-    let (opened_ms, open) = open_each(bus, effort.opened).await?;
+async fn at_size(bus: &Bus, waiting: usize, bundle: Digest, effort: Effort) -> Result<Measured> {
+    let (opened_ms, open) = open_each(bus, effort.opened, bundle).await?;
     let voted_ms = vote_each(bus, open.iter().take(effort.votes)).await?;
     say(&format!(
         "{waiting:>6} wait: opening p50 {:.2} ms, p99 {:.2} ms; a vote p50 {:.2} ms, p99 {:.2} ms",
@@ -137,13 +138,13 @@ async fn at_size(bus: &Bus, waiting: usize, effort: Effort) -> Result<Measured> 
 /// An approval and the digest that a vote must name.
 type Open = (ApprovalId, Digest);
 
-async fn open_each(bus: &Bus, count: usize) -> Result<(Vec<f64>, Vec<Open>)> {
+async fn open_each(bus: &Bus, count: usize, bundle: Digest) -> Result<(Vec<f64>, Vec<Open>)> {
     let client = bus.client();
     let mut handoffs = client.subscribe("out.handoff.approval.>").await?;
     let mut requested = client.subscribe("out.approval.requested.>").await?;
     client.flush().await?;
     let (mut times, mut open) = (Vec::new(), Vec::new());
-    for request in asked::make(count)? {
+    for request in asked::make(count, bundle)? {
         let started = Instant::now();
         let (subject, headers, body) = (request.subject, request.headers, request.body);
         client

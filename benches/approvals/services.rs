@@ -5,7 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 use countersign_approval_coordinator::Settings;
 use countersign_benches::stage::{Stage, configure};
+use countersign_domain::policy::Bundle;
+use countersign_runtime::files;
 use countersign_runtime::service::ServiceError;
+use countersign_schemas::Digest;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +21,8 @@ const COORDINATORS: usize = 2;
 
 /// The coordinators while they run.
 pub(crate) struct Running {
+    /// The bundle in force.
+    pub(crate) bundle: Digest,
     stop: CancellationToken,
     parts: Vec<JoinHandle<Result<(), ServiceError>>>,
     _dir: tempfile::TempDir,
@@ -48,7 +53,10 @@ pub(crate) async fn start(stage: &Stage) -> Result<Running> {
             context, settings,
         )));
     }
+    let files = files::policy_bundle(Path::new(POLICY))?;
+    let bundle = Bundle::from_files(&files.into_iter().collect())?.digest();
     Ok(Running {
+        bundle,
         stop,
         parts,
         _dir: dir,
