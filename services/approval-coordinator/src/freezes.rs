@@ -20,6 +20,8 @@ use countersign_runtime::health::HealthPart;
 use countersign_schemas::events::{FreezeScope, PolicyChecked};
 use countersign_schemas::{ApprovalId, Stream, Timestamp};
 use futures::StreamExt as _;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::counters;
 use crate::office::Office;
@@ -30,11 +32,16 @@ const FILTER: &str = "control.applied.>";
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Pause of whatever waits until the freezes are known.
 const NOT_KNOWN_RETRY: Duration = Duration::from_millis(250);
+/// How long the end of an order waits until the order is known here, before all of it is
+/// tried again: both come from the same log within milliseconds.
+const KNOWN_WITHIN: Duration = Duration::from_secs(5);
 
 /// What this coordinator knows of freezes.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
     known: RwLock<Known>,
+    /// How far in the log it goes.
+    at: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +64,18 @@ impl Board {
             return Err(Failure::transient_in(why, NOT_KNOWN_RETRY));
         }
         Ok(at(&known.freezes))
+    }
+
+    /// Waits until the order that the log holds at `seq` is known here.
+    ///
+    /// # Errors
+    /// When it does not come in time.
+    pub(crate) async fn comes_to(&self, seq: u64) -> Result<(), Failure> {
+        let mut at = self.at.subscribe();
+        match timeout(KNOWN_WITHIN, at.wait_for(|at| *at >= seq)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Failure::transient("an order has not come here yet")),
+        }
     }
 
     /// The freeze that covers an intent.
@@ -134,6 +153,7 @@ fn publish(office: &Office, freezes: &Freezes, part: &HealthPart) {
         known.freezes = freezes.clone();
         known.whole = true;
     });
+    office.freezes.at.send_replace(freezes.at());
     part.ready();
 }
 

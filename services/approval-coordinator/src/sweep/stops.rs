@@ -31,6 +31,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 struct Stop {
     order: SeqToken,
+    /// Where in the log it took effect.
+    seq: u64,
     event: ControlApplied,
     /// What was open where it took effect.
     open: Vec<(IntentId, Open)>,
@@ -74,6 +76,7 @@ impl Stops {
         };
         let stop = Stop {
             order: order.clone(),
+            seq: message.seq,
             event,
             open,
             trace: trace_in(&message.headers),
@@ -134,6 +137,8 @@ impl Office {
                 Found::Nothing => {}
             }
         }
+        // What decides reads the log for itself; whoever hears the end finds it in force.
+        self.freezes.comes_to(stop.seq).await?;
         let took = self.clock.now().since(stop.event.applied_at);
         let done = tally.done(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
         let address = Address::ControlDone {
