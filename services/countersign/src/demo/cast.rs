@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use async_nats::{Client, ConnectOptions, HeaderMap, Subscriber};
+use async_nats::{Client, ConnectOptions, HeaderMap, Message, Subscriber};
 use bytes::Bytes;
 use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_schemas::{IntentId, headers};
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -161,6 +161,11 @@ fn ticks() -> Interval {
     look
 }
 
+fn heard(message: Option<Message>) -> anyhow::Result<Event> {
+    let message = message.context("the connection was closed")?;
+    Event::read(&message.subject, &message.payload)
+}
+
 /// An intent that was asked for.
 pub(crate) struct Asked<'a> {
     agent: &'a Agent,
@@ -180,14 +185,17 @@ impl Asked<'_> {
     /// When the connection is lost.
     pub(crate) async fn next(&mut self) -> anyhow::Result<Event> {
         loop {
-            // What was heard comes first: a look only ever finds the last event.
+            // What was heard comes first, also during a look, which finds the last event alone.
             let event = tokio::select! {
                 biased;
-                message = self.heard.next() => {
-                    let message = message.context("the connection was closed")?;
-                    Some(Event::read(&message.subject, &message.payload)?)
+                message = self.heard.next() => Some(heard(message)?),
+                _ = self.look.tick() => {
+                    let found = self.look().await?;
+                    match self.heard.next().now_or_never() {
+                        Some(message) => Some(heard(message)?),
+                        None => found,
+                    }
                 }
-                _ = self.look.tick() => self.look().await?,
             };
             if let Some(event) = event.filter(|event| self.seen.insert(event.name.clone())) {
                 return Ok(event);

@@ -17,7 +17,7 @@ const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// How long after a reload a removed connection may last before that is an error.
 const CUT_OFF_WAIT: Duration = Duration::from_secs(5);
 /// How long the servers of a cluster are waited for.
-const ROLL_CALL_WAIT: Duration = Duration::from_secs(2);
+const ROLL_CALL_WAIT: Duration = ANSWER_WAIT;
 /// Pause between two looks at a server.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The identity that holds the system account.

@@ -303,15 +303,17 @@ impl Policy {
     }
 
     fn put(&self, bundle: Result<Arc<Bundle>, String>, published: Option<(u64, Published)>) {
-        match &bundle {
+        let next = Arc::new(InForce { bundle, published });
+        self.hold(Arc::clone(&next));
+        // Said once it is so: whoever hears it counts on it.
+        match next.bundle() {
             Ok(bundle) => {
-                let revision = published.as_ref().map(|(revision, _)| *revision);
+                let revision = next.published().map(|(revision, _)| revision);
                 tracing::info!(policy = %bundle.digest(), rules = bundle.policies(), revision, "policy bundle in force");
                 self.0.part.ready();
             }
             Err(why) => tracing::error!(%why, "no policy bundle in force"),
         }
-        self.hold(Arc::new(InForce { bundle, published }));
     }
 
     fn hold(&self, next: Arc<InForce>) {
