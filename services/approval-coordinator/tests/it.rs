@@ -50,6 +50,10 @@ use anyhow::{Result, ensure};
 use countersign_schemas::events::{ApprovalVote, VoteChoice};
 use countersign_schemas::{ApprovalId, Digest};
 
+/// A deadline by the clock of the server, in seconds, that comes while a test waits and not
+/// before it has done what must come first, though the machine stalls meanwhile.
+const SOON: u64 = 10;
+
 fn vote(id: &ApprovalId, digest: Digest, choice: VoteChoice) -> ApprovalVote {
     ApprovalVote {
         schema_version: 1,

@@ -12,7 +12,7 @@ use countersign_schemas::events::{
 use countersign_schemas::{ApprovalId, Digest};
 use serde_json::json;
 
-use super::vote;
+use super::{SOON, vote};
 use crate::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +76,7 @@ async fn people_see_and_decide_and_others_do_not() -> Result<()> {
 async fn a_deadline_survives_a_restart_and_is_no_denial() -> Result<()> {
     let world = World::start().await?;
     let running = world.coordinator().await?;
-    let ask = json!({"ask": {"approvers": [{"team": "support", "quorum": 1}], "expires_in_s": 2,
+    let ask = json!({"ask": {"approvers": [{"team": "support", "quorum": 1}], "expires_in_s": SOON,
         "chat_may_approve": false, "self_allowed": false, "excluded": []}});
     let intent = world.judge(Verdict::Ask, ask).await?;
     let id = ApprovalId::for_intent(intent);
@@ -104,7 +104,7 @@ async fn a_deadline_survives_a_restart_and_is_no_denial() -> Result<()> {
 async fn a_vote_in_time_counts_though_nobody_was_there_until_later() -> Result<()> {
     let world = World::start().await?;
     let running = world.coordinator().await?;
-    let ask = json!({"ask": {"approvers": [{"team": "support", "quorum": 1}], "expires_in_s": 3,
+    let ask = json!({"ask": {"approvers": [{"team": "support", "quorum": 1}], "expires_in_s": SOON,
         "chat_may_approve": false, "self_allowed": false, "excluded": []}});
     let intent = world.judge(Verdict::Ask, ask).await?;
     let id = ApprovalId::for_intent(intent);

@@ -10,7 +10,7 @@ use countersign_schemas::IntentId;
 use countersign_schemas::events::{ApprovalState, BlockedCode, Verdict};
 
 use super::bundles::{approved, asked, blocked, id, judge, judge_all, place, say_yes};
-use super::world::{World, eventually, verdict};
+use super::world::{World, verdict};
 
 use Verdict::{Allow, Ask};
 
@@ -94,10 +94,7 @@ async fn an_item_that_comes_again_when_its_gathering_is_forgotten_is_still_of_it
     let other = judge(&world, "b", 2, 1, Ask).await?;
     let running = world.coordinator().await?;
     blocked_for_its_name(&world, &[other]).await?;
-    eventually("every verdict is handled", || async {
-        Ok((world.verdicts_waiting().await? == 0).then_some(()))
-    })
-    .await?;
+    world.until_verdicts_are_done().await?;
     ensure!(world.count("tool.*.billing.*").await? == 1, "they wait");
     ensure!(bucket.get(&gathering_key()?).await?.is_none());
     ensure!(say_yes(&world, "b", "lee", None).await? == ApprovalState::Approved);

@@ -13,8 +13,8 @@ use countersign_schemas::{Address, ApprovalId, IntentId};
 use serde_json::{Value, json};
 
 use super::ends::withdraw;
-use super::vote;
 use super::world::{World, verdict};
+use super::{SOON, vote};
 
 use Verdict::{Allow, Ask, Deny};
 
@@ -183,7 +183,7 @@ async fn what_policy_allows_is_approved_together_when_all_of_it_is_checked() -> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_that_never_becomes_whole_is_blocked_in_words() -> Result<()> {
     let mut world = World::start().await?;
-    world.bundle_wait = Duration::from_secs(2);
+    world.bundle_wait = Duration::from_secs(SOON);
     let running = world.coordinator().await?;
     let first = judge(&world, "half", 3, 0, Allow).await?;
     let denied = judge(&world, "half", 3, 2, Deny).await?;

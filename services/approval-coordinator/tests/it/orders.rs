@@ -21,8 +21,9 @@ use super::world::{World, eventually, layout_options};
 
 /// Sizes of bodies, so that at the end no byte is left.
 const SIZES: [usize; 4] = [1024 * 1024, 60 * 1024, 6 * 1024, 1];
-/// A third of what any other message waits for a coordinator that died with it.
-const PROMPT: Duration = Duration::from_secs(10);
+/// Well below what any other message waits for a coordinator that died with it, and long
+/// enough for a start on a busy machine.
+const PROMPT: Duration = Duration::from_secs(20);
 
 /// Publishes on `subject` until the stream takes no more of it; how often it was told that
 /// a message is too large.

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::vote;
-use crate::world::{World, eventually};
+use crate::world::{PATIENCE, World, eventually};
 
 /// What the checker answers to one question, or nothing.
 type Script = Vec<Option<bool>>;
@@ -236,7 +236,7 @@ async fn while_the_checker_is_silent_nothing_is_emitted_and_after_a_while_it_is_
     let (checker, mut asked) = checker(&world, stale, vec![Some(true)]).await?;
     let seq = cast(&world, &lee, "lee", &id, digest).await?;
     for _ in 0..3 {
-        let again = tokio::time::timeout(Duration::from_secs(30), asked.recv()).await?;
+        let again = tokio::time::timeout(PATIENCE, asked.recv()).await?;
         ensure!(again.is_some_and(|one| one.intent_id == intent));
         ensure!(
             world.head(intent).await?.is_none(),

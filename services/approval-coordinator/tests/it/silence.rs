@@ -16,8 +16,8 @@ use countersign_schemas::{Address, ApprovalId, IntentId};
 use serde_json::{Value, json};
 
 use crate::ends::withdraw;
-use crate::vote;
 use crate::world::{Running, World, eventually};
+use crate::{SOON, vote};
 
 /// An ask of `team` with more of its fields.
 fn ask(team: &str, more: Value) -> Value {
@@ -86,8 +86,8 @@ async fn stop(coordinators: [Running; 2]) -> Result<()> {
 async fn reminders_and_the_next_team_come_at_their_times_and_once() -> Result<()> {
     let world = World::start().await?;
     let coordinators = two(&world).await?;
-    let steps = json!([{"after_s": 2, "team": "heads", "instead_of": ["support"]}]);
-    let more = json!({"remind_after_s": [1, 3], "escalation": steps});
+    let steps = json!([{"after_s": SOON, "team": "heads", "instead_of": ["support"]}]);
+    let more = json!({"remind_after_s": [1, SOON + 1], "escalation": steps});
     let (intent, id) = opened(&world, ask("support", more)).await?;
     let eve = world.person("eve").await?;
     let digest = world.digest(&eve, "eve", &id).await?;

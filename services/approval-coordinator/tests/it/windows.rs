@@ -281,10 +281,7 @@ async fn a_crash_after_the_decision_takes_no_second_use_and_asks_nobody() -> Res
     let filter = Address::chain_filter(&"billing".parse()?, intent);
     bus.append(out, &filter, 0).await?;
     let running = world.coordinator().await?;
-    eventually("the verdict is done", || async {
-        Ok((world.verdicts_waiting().await? == 0).then_some(()))
-    })
-    .await?;
+    world.until_verdicts_are_done().await?;
     // What comes after it is handled, so it was handled too.
     let next = world.judge(Verdict::Ask, liftable()).await?;
     ensure!(lifted(&world, next).await?);

@@ -29,7 +29,7 @@ pub(crate) use coordinators::{MAIL_TOOL, Running, mail_policy};
 
 /// How long anything may take on a busy machine. Longer than 30 s: that late a message comes
 /// again which went to a coordinator that was just stopped.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What a stream may hold: the server reserves it, and a test machine may be short of disk.
 const STREAM_BYTES: i64 = 64 * 1024 * 1024;
@@ -120,6 +120,10 @@ impl World {
             people: BTreeSet::from(["lee".parse()?]),
         });
         let deployment = init(&root, &options)?.deployment;
+        // No machine loses power here, and a slow disk would make a test of each sync.
+        let conf = std::fs::read_to_string(deployment.server_conf())?;
+        let conf = conf.replace("sync_interval: always", "sync_interval: 1m");
+        std::fs::write(deployment.server_conf(), conf)?;
         let store = root.canonicalize()?.join("nats").join("jetstream");
         let binary = find_or_provision(Progress::Quiet)?;
         let config = ServerConfig::File(deployment.server_conf());
