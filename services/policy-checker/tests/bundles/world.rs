@@ -31,9 +31,7 @@ use crate::common;
 
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-/// A push is in force in every checker within this.
-pub(crate) const SWAP_MAX: Duration = Duration::from_secs(1);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) struct World {
     pub(crate) server: NatsServer,

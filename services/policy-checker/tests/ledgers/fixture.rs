@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::common;
 
 /// How long a test waits for what must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 /// How soon the intents of a dead checker come again: the real half minute is too long
 /// for a test.
 const ACK_WAIT: Duration = Duration::from_secs(2);
