@@ -457,7 +457,7 @@ async fn stopping_finishes_what_runs_and_begins_nothing_new() {
 async fn with_a_wrong_clock_nothing_is_claimed() {
     let world = World::start().await;
     let wrong = Arc::new(ManualClock::new(world.now().plus(Duration::from_secs(60))));
-    let _executor = world.executor_by("executor-1", wrong).await;
+    let _executor = world.careful_executor("executor-1", wrong).await;
     let raw = world.intent("crm.read", json!({"id": "C-1"}));
     world.approve(&raw).await;
     world.until_given_back().await;

@@ -34,7 +34,14 @@ async fn what_is_frozen_is_revoked_and_what_is_not_runs() {
     let late = world.intent("mail.send", json!({"id": "C-2"}));
     world.approve(&late).await;
     let head = world.ended(&late).await;
-    assert_eq!(head.subject.split('.').nth(1), Some("revoked"), "{head:?}");
+    // It may have been claimed a moment before the order came here; its claim is behind it.
+    let what = head.subject.split('.').nth(1).unwrap();
+    if what == "completed" {
+        let stopped = world.completed(&late).await;
+        assert_eq!(stopped.error.unwrap().code, "frozen", "{head:?}");
+    } else {
+        assert_eq!(world.revoked(&late).await.code, RevokedCode::Frozen);
+    }
     for raw in [&frozen, &late] {
         assert!(world.runs(raw).is_empty());
     }
@@ -57,15 +64,8 @@ async fn a_freeze_older_than_the_horizon_holds_for_an_executor_that_starts_later
     assert!(world.runs(&raw).is_empty());
 
     world.order(8, None, false, everything()).await;
-    let after = world.intent("crm.read", json!({"id": "C-2"}));
-    world.approve(&after).await;
-    let head = world.ended(&after).await;
-    // It may have been examined a moment before the release came.
-    let what = head.subject.split('.').nth(1).unwrap().to_owned();
-    assert!(["completed", "revoked"].contains(&what.as_str()), "{what}");
-    let last = world.intent("crm.read", json!({"id": "C-3"}));
-    world.approve(&last).await;
-    assert_eq!(world.completed(&last).await.outcome, Outcome::Succeeded);
+    // The first of them may be examined a moment before the release comes.
+    world.until_one_succeeds("crm.read").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,7 +15,7 @@ use countersign_runtime::config;
 use countersign_runtime::nats_server::{
     NatsServer, Progress, ServerConfig, StartOptions, find_or_provision, plain_config,
 };
-use countersign_runtime::service::{ServiceContext, ServiceError};
+use countersign_runtime::service::{ClockTrust, ServiceContext, ServiceError};
 use countersign_schemas::codec::{self, Encoding};
 use countersign_schemas::events::{
     ControlApplied, FreezeScope, Outcome, RequestRef, ToolApproved, ToolCompleted, ToolRequested,
@@ -35,7 +35,7 @@ pub(crate) use workers::Run;
 use workers::Workers;
 
 pub(crate) const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) struct World {
     pub(crate) bundle: Bundle,
@@ -122,12 +122,29 @@ impl World {
         Executor { shutdown, task }
     }
 
-    /// An executor that goes by this clock.
+    /// An executor that goes by this clock and takes it for right.
     pub(crate) async fn executor_by(&self, id: &str, clock: Arc<ManualClock>) -> Executor {
+        self.executor_trusting(id, clock, ClockTrust::assumed())
+            .await
+    }
+
+    /// An executor that goes by this clock, once it agrees with the server's.
+    pub(crate) async fn careful_executor(&self, id: &str, clock: Arc<ManualClock>) -> Executor {
+        self.executor_trusting(id, clock, ClockTrust::unproven())
+            .await
+    }
+
+    async fn executor_trusting(
+        &self,
+        id: &str,
+        clock: Arc<ManualClock>,
+        trust: ClockTrust,
+    ) -> Executor {
         let shutdown = CancellationToken::new();
         let bus = connect(&self.server.url(), NAME).await;
         let clock: Arc<dyn Clock> = clock;
-        let context = ServiceContext::new(deployment(), bus, clock, shutdown.clone());
+        let mut context = ServiceContext::new(deployment(), bus, clock, shutdown.clone());
+        context.clock_trust = trust;
         let task = self.launch(id, std::future::ready(context));
         Executor { shutdown, task }
     }
@@ -355,6 +372,19 @@ impl World {
         self.end(raw).await
     }
 
+    /// Approves one intent after the other until one succeeds.
+    pub(crate) async fn until_one_succeeds(&self, tool: &str) {
+        wait("one succeeds", async || {
+            let raw = self.intent(tool, json!({"id": "C-1"}));
+            self.approve(&raw).await;
+            let head = self.ended(&raw).await;
+            let completed = head.subject.starts_with("tool.completed.");
+            let succeeded = completed && self.completed(&raw).await.outcome == Outcome::Succeeded;
+            succeeded.then_some(())
+        })
+        .await;
+    }
+
     pub(crate) async fn revoked(&self, raw: &ToolRequested) -> ToolRevoked {
         self.end(raw).await
     }
@@ -438,7 +468,7 @@ impl World {
         .await;
     }
 
-    /// Answers the calls with the input `waits`.
+    /// Answers the calls with the input `waits`, from now on at once.
     pub(crate) fn let_go(&self) {
         self.workers.let_go();
     }

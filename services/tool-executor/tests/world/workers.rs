@@ -19,11 +19,13 @@ use countersign_schemas::{IntentId, JsonObject, headers};
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::fixture;
 
+/// Nobody listens there: only the system may.
+const CLOSED: &str = "http://127.0.0.1:1";
 const WORDS: &str = "the account was closed by jane.roe@example.com";
 
 /// One admitted call.
@@ -40,7 +42,7 @@ struct Bench {
     gate: WorkGate,
     seen: Mutex<SeenTokens>,
     runs: Arc<Mutex<Vec<Run>>>,
-    go: Arc<Notify>,
+    go: watch::Receiver<bool>,
 }
 
 enum Answer {
@@ -103,7 +105,8 @@ impl Bench {
             "deep" => Answer::Output(json!({"id": deep()})),
             _ => {
                 if id == "waits" {
-                    self.go.notified().await;
+                    // Its sender lives as long as the workers.
+                    drop(self.go.clone().wait_for(|go| *go).await);
                 }
                 Answer::Output(output(id))
             }
@@ -129,17 +132,16 @@ fn output(id: &str) -> Value {
 
 pub(crate) struct Workers {
     runs: Arc<Mutex<Vec<Run>>>,
-    go: Arc<Notify>,
+    go: watch::Sender<bool>,
     nats: JoinHandle<()>,
     http: JoinHandle<()>,
     address: SocketAddr,
-    closed: SocketAddr,
 }
 
 impl Workers {
     pub(crate) async fn start(url: &str) -> Self {
         let runs = Arc::<Mutex<Vec<Run>>>::default();
-        let go = Arc::<Notify>::default();
+        let go = watch::Sender::new(false);
         let bench = |worker: &str| {
             let worker = worker.parse().unwrap();
             let (permits, claims) = (fixture::permit_keys(), fixture::claim_keys());
@@ -147,7 +149,7 @@ impl Workers {
                 gate: WorkGate::new(permits, claims, fixture::DEPLOYMENT, worker),
                 seen: Mutex::default(),
                 runs: Arc::clone(&runs),
-                go: Arc::clone(&go),
+                go: go.subscribe(),
             })
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -155,26 +157,19 @@ impl Workers {
         let app = Router::new()
             .route("/box/{id}", post(http).put(http))
             .with_state(bench("mail"));
-        // Bound and dropped: nobody listens there.
-        let closed = TcpListener::bind("127.0.0.1:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap();
         Self {
             nats: nats(url, bench("nats")).await,
             http: tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }),
             runs,
             go,
             address,
-            closed,
         }
     }
 
     pub(crate) fn bases(&self) -> BTreeMap<String, String> {
         BTreeMap::from([
             ("mail".to_owned(), format!("http://{}/", self.address)),
-            ("closed".to_owned(), format!("http://{}", self.closed)),
+            ("closed".to_owned(), CLOSED.to_owned()),
         ])
     }
 
@@ -187,7 +182,7 @@ impl Workers {
     }
 
     pub(crate) fn let_go(&self) {
-        self.go.notify_waiters();
+        self.go.send_replace(true);
     }
 
     pub(crate) fn stop_nats(&self) {
@@ -208,7 +203,9 @@ async fn nats(url: &str, bench: Arc<Bench>) -> JoinHandle<()> {
         .queue_subscribe("work.>", WORK_QUEUE.to_owned())
         .await
         .unwrap();
-    client.flush().await.unwrap();
+    // A way to the server and back, so that it knows the subscription; `flush` is none.
+    let jetstream = async_nats::jetstream::new(client.clone());
+    jetstream.query_account().await.unwrap();
     tokio::spawn(async move {
         while let Some(call) = calls.next().await {
             let (client, bench) = (client.clone(), Arc::clone(&bench));
