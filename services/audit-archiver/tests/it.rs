@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 #[path = "it/janitor.rs"]
 mod janitor;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 /// The archiver's own events, which ride along.
 const OWN: [&str; 2] = ["archive.committed", "archive.purged"];
 const PLANTED: &str = "hunter2-planted";

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::written::{Nothing, Written, key, story_archive};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 struct Fixture {
     _server: NatsServer,
@@ -108,11 +108,10 @@ impl Fixture {
 
     async fn ask(&self, body: Value) -> Result<Message> {
         let subject = "cs.audit.query.lee";
-        let asked = self
-            .bus
-            .client()
-            .request(subject, Bytes::from(body.to_string()));
-        Ok(tokio::time::timeout(PATIENCE, asked).await??)
+        let asked = async_nats::Request::new()
+            .payload(Bytes::from(body.to_string()))
+            .timeout(Some(PATIENCE));
+        Ok(self.bus.client().send_request(subject, asked).await?)
     }
 
     /// The last look-up that is stored.

@@ -15,7 +15,7 @@ use super::find::program_in;
 use super::provision::install_pinned;
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -210,7 +210,7 @@ async fn a_server_that_dies_by_itself_is_noticed() {
     let pid = i32::try_from(server.pid().unwrap()).unwrap();
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    let died = tokio::time::timeout(Duration::from_secs(10), server.until_ended());
+    let died = tokio::time::timeout(PATIENCE, server.until_ended());
     let text = died.await.unwrap().to_string();
     let log = server.log().display().to_string();
     assert!(

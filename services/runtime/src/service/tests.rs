@@ -123,12 +123,12 @@ async fn the_skew_is_measured_against_the_server() {
     let ahead = clock_watch::clock_skew(&context.bus, context.clock.as_ref())
         .await
         .unwrap();
-    assert!((590..=600).contains(&ahead.as_secs()), "{ahead:?}");
+    assert!((540..=600).contains(&ahead.as_secs()), "{ahead:?}");
     clock.set(now.minus(Duration::from_secs(600)));
     let behind = clock_watch::clock_skew(&context.bus, context.clock.as_ref())
         .await
         .unwrap();
-    assert!((600..=610).contains(&behind.as_secs()), "{behind:?}");
+    assert!((600..=660).contains(&behind.as_secs()), "{behind:?}");
     clock.set(SystemClock.now());
     let trusted = async {
         while !context.clock_trust.is_trusted() {
@@ -137,7 +137,7 @@ async fn the_skew_is_measured_against_the_server() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(15), trusted)
+    tokio::time::timeout(Duration::from_secs(60), trusted)
         .await
         .unwrap();
 }
