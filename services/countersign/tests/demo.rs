@@ -194,14 +194,24 @@ mod checks {
         assert_eq!(stopped(demo).await, Some(0));
     }
 
+    /// A port that is free, and that the system gives to nobody who asks for any: it gives
+    /// those from 32,768 on.
+    fn free_port() -> std::net::TcpListener {
+        // Tests that run at once begin at different places.
+        let begin = u16::try_from(std::process::id() % 12_000).unwrap();
+        (20_000 + begin..)
+            .find_map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).ok())
+            .unwrap()
+    }
+
     /// A new deployment in `dir`, running.
     async fn up(dir: &Path) -> Child {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let free = free_port();
         let listen = free.local_addr().unwrap().to_string();
-        drop(free);
         let init = ["init", path(dir), "--listen", &listen, "--operator", "kim"];
         let output = ended(countersign(&init)).await;
         assert_eq!(output.status.code(), Some(0));
+        drop(free);
         let mut up = countersign(&["up", "--dir", path(dir)])
             .env("COUNTERSIGN_TELEMETRY__LEVEL", "error")
             .spawn()

@@ -79,11 +79,18 @@ mod checks {
         }
     }
 
+    /// Returns once the server knows what was subscribed before: it takes what comes on one
+    /// connection in order, and `flush` does not wait for it.
+    async fn subscribed(bus: &Bus) {
+        let asked = bus.last_by_subject(Stream::Control, "approval.vote.nobody");
+        asked.await.unwrap();
+    }
+
     /// Answers every question about approvals with `shown`.
     pub(crate) async fn show(bus: &Bus, shown: Shown) -> tokio::task::JoinHandle<()> {
         let client = bus.client().clone();
         let mut questions = client.subscribe("cs.approval.view.*").await.unwrap();
-        client.flush().await.unwrap();
+        subscribed(bus).await;
         tokio::spawn(async move {
             while let Some(question) = questions.next().await {
                 let reply = match serde_json::from_slice(&question.payload).unwrap() {
@@ -216,7 +223,7 @@ mod checks {
     async fn tell_outcome(bus: &Bus) -> tokio::task::JoinHandle<()> {
         let bus = bus.clone();
         let mut questions = bus.client().subscribe("cs.approval.view.*").await.unwrap();
-        bus.client().flush().await.unwrap();
+        subscribed(&bus).await;
         tokio::spawn(async move {
             while let Some(question) = questions.next().await {
                 let last = bus.last_by_subject(Stream::Control, "outcome.found.kim");
@@ -285,7 +292,7 @@ mod checks {
         let coordinator = deployment.service(Service::ApprovalCoordinator).await;
         let client = coordinator.client().clone();
         let mut questions = client.subscribe("cs.approval.view.*").await.unwrap();
-        client.flush().await.unwrap();
+        subscribed(&coordinator).await;
         let answer = async {
             let question = questions.next().await.unwrap();
             let mut refusal = async_nats::HeaderMap::new();
