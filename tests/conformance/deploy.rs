@@ -1,7 +1,6 @@
 //! The examples in `deploy/` as an operator would use them: a server starts with each
 //! file, over TLS and with encrypted stores, and an intent goes all the way.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use countersign_runtime::nats_server::{
     NatsServer, Progress, ServerConfig, StartOptions, find_or_provision,
 };
 use countersign_schemas::{IntentId, Stream};
+use countersign_tests::cluster::free_ports;
 use countersign_tests::deployment::{NAME, init_as};
 use countersign_tests::eventually;
 use countersign_tests::journal::Journal;
@@ -216,18 +216,11 @@ async fn an_intent_goes_all_the_way_on_one_machine() {
 async fn an_intent_goes_all_the_way_on_three_machines() {
     let dir = tempfile::tempdir().unwrap();
     let tls = certificates(dir.path());
-    let held: Vec<TcpListener> = (0..3)
-        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect();
-    let routes: Vec<String> = held
-        .iter()
-        .map(|port| port.local_addr().unwrap().to_string())
-        .collect();
-    drop(held);
+    let routes = free_ports().map(|port| format!("127.0.0.1:{port}"));
     let cluster = Cluster {
         name: "countersign".to_owned(),
         listen: routes[0].clone(),
-        routes: routes.clone(),
+        routes: routes.to_vec(),
         tls: Some(tls.clone()),
     };
     let files = init_as(&dir.path().join("site"), options(&tls, Some(cluster)));

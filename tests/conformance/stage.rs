@@ -17,7 +17,7 @@ use countersign_tests::raw::{Delivered, Raw};
 use tempfile::TempDir;
 
 /// How long anything may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The server and its files.
 pub(crate) struct Stage {

@@ -195,6 +195,10 @@ async fn the_whole_story_of_an_approved_intent_is_one_row_of_actions() {
         "SELECT requester_id, requester_proof, agent_id, tool_name, operation, verdict, decision, \
          decided_by_kind, decided_by, state, outcome FROM actions WHERE intent_id = '{id}'"
     );
+    // The request is of another stream than its end, and may come into the archive after it.
+    let asked =
+        format!("SELECT event FROM events WHERE event = 'tool.requested' AND intent_id = '{id}'");
+    deployment.rows_once_there(&asked, 1).await;
     let rows = deployment.rows(&sql).await;
     assert_eq!(
         rows,

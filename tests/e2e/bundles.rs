@@ -104,8 +104,6 @@ async fn a_bundle_that_people_approved_runs_on_after_a_push() {
     let asked = dora.asked_about(&approval).await;
     let text = "// nothing new\n";
     policy::publish(&deployment, "policies/more.cedar", text).await;
-    // sleep: a bundle is in force everywhere within this second, not before.
-    tokio::time::sleep(policy::SWAP_MAX).await;
     dora.cast(&approval, asked.text("/digest"), "approve", None)
         .await;
     // Judged by the earlier rules: the coordinator asks before it stores the end, and the

@@ -63,6 +63,13 @@ async fn run(deployment: &Deployment, who: &str, args: &[&str], stdin: &str) -> 
     }
 }
 
+/// How many approvals Dora's list has.
+async fn listed(deployment: &Deployment, args: &[&str]) -> usize {
+    let ended = run(deployment, "dora", &[&["list"][..], args].concat(), "").await;
+    assert_eq!(ended.code, 0, "{}", ended.told);
+    ended.json["approvals"].as_array().expect("a list").len()
+}
+
 async fn large_booking(deployment: &Deployment, agent: &Agent, account: &str) -> String {
     let input = json!({"account": account, "amount": 500_000});
     let id = agent.publish(&agent.intent("ledger.book", input)).await;
@@ -80,12 +87,10 @@ async fn several_are_decided_at_once_and_a_repeat_is_no_fault() {
     let agent = deployment.agent("billing").await;
     let one = large_booking(&deployment, &agent, "11").await;
     let two = large_booking(&deployment, &agent, "22").await;
-    let list = async |args: &[&str]| {
-        let ended = run(&deployment, "dora", &[&["list"][..], args].concat(), "").await;
-        assert_eq!(ended.code, 0, "{}", ended.told);
-        ended.json["approvals"].as_array().expect("a list").len()
-    };
-    assert_eq!(list(&[]).await, 2);
+    let list = async |args: &[&str]| listed(&deployment, args).await;
+    // It follows what is kept a moment later.
+    let both = async || (list(&[]).await == 2).then_some(());
+    eventually(PATIENCE, "both are listed", both).await;
     assert_eq!(list(&["--mine", "--team", "finance"]).await, 2);
     assert_eq!(list(&["--agent", "crm"]).await, 0);
     assert_eq!(list(&["--team", "support"]).await, 0);
@@ -129,8 +134,10 @@ async fn several_are_decided_at_once_and_a_repeat_is_no_fault() {
         assert!(ended.told.contains(account), "{}", ended.told);
     }
     for approval in [&one, &two] {
-        let end = agent.end(intent(approval)).await;
-        assert_eq!(end.text("/outcome"), "succeeded");
+        assert_eq!(
+            agent.end(intent(approval)).await.text("/outcome"),
+            "succeeded"
+        );
     }
 
     let again = run(&deployment, "dora", &["approve", &one, &two, "--yes"], "").await;

@@ -1,16 +1,13 @@
 //! Another policy bundle comes into force while work goes on.
 
-use std::time::Duration;
-
 use countersign_domain::policy::{Bundle, pack};
 use countersign_runtime::clock::{Clock as _, SystemClock};
 use countersign_runtime::files;
 use countersign_runtime::policy::shelf::{Kept, PART_BYTES_MAX, Published, Shelf};
-use countersign_tests::{Agent, Deployment};
+use countersign_schemas::Digest;
+use countersign_tests::process::{CHECKER, COORDINATOR, EXECUTOR};
+use countersign_tests::{Agent, Deployment, PATIENCE, eventually};
 use serde_json::json;
-
-/// A publication is in force in every service within this.
-pub(crate) const SWAP_MAX: Duration = Duration::from_secs(1);
 
 const CLOSED: &str = r#"
 @id("books-closed")
@@ -19,7 +16,8 @@ const CLOSED: &str = r#"
 forbid (principal, action == Action::"ledger.book", resource);
 "#;
 
-/// Puts the deployment's bundle in force with one more file, as the checker does.
+/// Puts the deployment's bundle in force with one more file, as the checker does, and waits
+/// until every service that goes by it says so.
 pub(crate) async fn publish(deployment: &Deployment, path: &str, text: &str) {
     let dir = deployment.files().dir().join("policy");
     let mut found = files::policy_bundle(&dir).expect("the bundle");
@@ -51,6 +49,23 @@ pub(crate) async fn publish(deployment: &Deployment, path: &str, text: &str) {
         at: kept.at,
     };
     shelf.publish(&published, revision).await.expect("in force");
+    in_force(deployment, kept.digest).await;
+}
+
+async fn in_force(deployment: &Deployment, digest: Digest) {
+    let digest = digest.to_string();
+    let says_so = |name: &str| {
+        let service = deployment.services().iter().find(|one| one.name() == name);
+        let log = service.expect("it runs").log();
+        let log = std::fs::read_to_string(log).expect("a log");
+        log.lines()
+            .any(|line| line.contains("policy bundle in force") && line.contains(&digest))
+    };
+    eventually(PATIENCE, "the bundle is in force", async || {
+        let everywhere = [CHECKER, COORDINATOR, EXECUTOR].into_iter().all(says_so);
+        everywhere.then_some(())
+    })
+    .await;
 }
 
 async fn large_booking(agent: &Agent) -> String {
@@ -70,8 +85,6 @@ async fn a_push_stops_only_what_the_new_rules_forbid() {
         let id = large_booking(&agent).await;
         let asked = dora.asked(&id).await;
         publish(&deployment, path, text).await;
-        // sleep: a bundle is in force everywhere within this second, not before.
-        tokio::time::sleep(SWAP_MAX).await;
         let voted = dora
             .vote(asked.text("/approval_id"), asked.text("/digest"), "approve")
             .await;

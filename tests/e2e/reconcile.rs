@@ -5,7 +5,7 @@ use std::time::Duration;
 use countersign_tests::deployment::OPERATOR;
 use countersign_tests::process::{EXECUTOR, program};
 use countersign_tests::worker::NEVER_ANSWERS;
-use countersign_tests::{Deployment, Event, PATIENCE, eventually};
+use countersign_tests::{Agent, Deployment, Event, PATIENCE, eventually};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -53,16 +53,24 @@ async fn one(deployment: &Deployment, filter: &str) -> Event {
     .await
 }
 
-#[tokio::test]
-async fn what_became_of_a_vanished_call_is_found_out_by_an_operator_once() {
-    let mut deployment = Deployment::start().await;
-    let agent = deployment.agent("billing").await;
+/// An intent whose call the worker has and never answers.
+async fn unanswered(deployment: &Deployment, agent: &Agent) -> String {
     let input = json!({"account": NEVER_ANSWERS, "amount": 1});
     let id = agent.publish(&agent.intent("ledger.book", input)).await;
     eventually(PATIENCE, "the worker has the call", async || {
         deployment.journal().counts().get(&id).copied()
     })
     .await;
+    id
+}
+
+#[tokio::test]
+async fn what_became_of_a_vanished_call_is_found_out_by_an_operator_once() {
+    let mut deployment = Deployment::start().await;
+    let agent = deployment.agent("billing").await;
+    let id = unanswered(&deployment, &agent).await;
+    // Stopped, it does not find out by itself that there is no answer.
+    deployment.service(EXECUTOR).pause();
     let early = reconcile(&deployment, OPERATOR, &id, "failed", "Too early.").await;
     assert_eq!(
         early.code, 20,

@@ -8,7 +8,7 @@ mod outside;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use countersign_domain::archive::ManifestKey;
+use countersign_domain::archive::{Entry, ManifestKey};
 use countersign_tests::process::{ARCHIVER, program};
 use countersign_tests::{Deployment, PATIENCE, eventually};
 use forger::{Forger, copy};
@@ -36,7 +36,7 @@ impl Archive {
         // Each quarter is committed before the next is published: no batch takes two of them.
         for quarter in 1..=2 {
             publish(&deployment, QUARTER).await;
-            archived(&deployment, quarter * QUARTER).await;
+            at_rest(&deployment, quarter * QUARTER).await;
         }
         deployment.service(ARCHIVER).kill();
         let early = copies.path().join("early");
@@ -44,7 +44,7 @@ impl Archive {
         deployment.service(ARCHIVER).restart();
         for quarter in 3..=4 {
             publish(&deployment, QUARTER).await;
-            archived(&deployment, quarter * QUARTER).await;
+            at_rest(&deployment, quarter * QUARTER).await;
         }
         deployment.service(ARCHIVER).kill();
         Self {
@@ -103,13 +103,19 @@ async fn publish(deployment: &Deployment, count: u64) {
     }
 }
 
-/// Waits until the state file knows so many rows.
-async fn archived(deployment: &Deployment, rows: u64) {
+/// Waits until so many intents are archived and the last commit is whole: the archiver's own
+/// events start none.
+async fn at_rest(deployment: &Deployment, intents: u64) {
+    let count = "SELECT count(*) AS n FROM events WHERE stream = 'CS_INTENTS'";
     let state = deployment.files().dir().join("data/archive-state.json");
-    eventually(PATIENCE, "the rows are committed", async || {
+    eventually(PATIENCE, "the intents are committed", async || {
+        let rows = deployment.rows(count).await;
+        let all = rows.first()?["n"].as_u64()? == intents;
         let text = std::fs::read_to_string(&state).ok()?;
         let known: Value = serde_json::from_str(&text).ok()?;
-        (known["tree_size"].as_u64()? >= rows).then_some(())
+        let next = Entry::path(known["n"].as_u64()? + 1);
+        let whole = !deployment.archive().join(next).try_exists().ok()?;
+        (all && whole).then_some(())
     })
     .await;
 }

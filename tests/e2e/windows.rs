@@ -6,7 +6,7 @@ use countersign_tests::process::program;
 use countersign_tests::{Agent, Deployment, PATIENCE, eventually};
 use serde_json::{Value, json};
 
-use crate::policy::{SWAP_MAX, publish};
+use crate::policy::publish;
 
 /// Runs the command line as Dora, and gives exit code and answer.
 fn window(deployment: &Deployment, args: &[&str]) -> (i32, Value) {
@@ -163,8 +163,6 @@ async fn a_window_that_takes_two_people_waits_for_the_second() {
     let deployment = Deployment::start().await;
     let agent = deployment.agent("billing").await;
     publish(&deployment, "policies/more.cedar", TWO_OF_FINANCE).await;
-    // sleep: a bundle is in force everywhere within this second, not before.
-    tokio::time::sleep(SWAP_MAX).await;
     let ahead = [
         "open",
         "--agent",

@@ -23,6 +23,8 @@ const KILLS: usize = 3;
 const STOPS_MAX: usize = 200;
 /// Longest pause before a stop.
 const STOP_PAUSE_MAX_MS: u64 = 20;
+/// How long the answer to a look-up is waited for that may have died on the way.
+const ANSWER: Duration = Duration::from_secs(10);
 /// Longest pause before a kill.
 const PAUSE_MAX_MS: u64 = 400;
 
@@ -190,7 +192,7 @@ async fn a_look_up_is_answered_after_the_query_service_died_and_recorded_once() 
     let lee = deployment.approver("lee").await;
     let statement = |n: usize| format!("SELECT count(*) AS n, 'look-up {n}' AS mine FROM events");
     eventually(PATIENCE, "a look-up is answered", async || {
-        lee.look_up("SELECT 1 AS first").await
+        lee.look_up(ANSWER, "SELECT 1 AS first").await
     })
     .await;
     let pauses = points(QUERY);
@@ -203,15 +205,15 @@ async fn a_look_up_is_answered_after_the_query_service_died_and_recorded_once() 
             deployment.service(QUERY).kill();
             deployment.service(QUERY).restart();
         };
-        let (answer, ()) = tokio::join!(lee.look_up(&asked), kill);
+        let (answer, ()) = tokio::join!(lee.look_up(ANSWER, &asked), kill);
         answered.push(answer.is_some());
         eventually(PATIENCE, "a look-up is answered again", async || {
-            lee.look_up("SELECT 2 AS again").await
+            lee.look_up(ANSWER, "SELECT 2 AS again").await
         })
         .await;
     }
     let last = "SELECT 3 AS last";
-    assert!(lee.look_up(last).await.is_some());
+    assert!(lee.look_up(PATIENCE, last).await.is_some());
     let observer = deployment.observer().await;
     let looked = observer.read("CS_EVENTS", "audit.accessed.>").await;
     let recorded = |text: &str| {

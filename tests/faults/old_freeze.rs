@@ -68,7 +68,7 @@ async fn nothing_from_before_an_old_freeze_runs_when_all_who_could_stop_it_start
     let publishing = join_all(first.iter().map(|one| agent.publish(one)));
     let (mut ids, _) = tokio::join!(publishing, by_executor.cut_before(calls));
     ids.extend(join_all(then.iter().map(|one| agent.publish(one))).await);
-    approved(&deployment, INTENTS + 1).await;
+    approved(&deployment, INTENTS).await;
     deployment.service(EXECUTOR).kill();
     let observer = deployment.observer().await;
     let log = chains(&observer.read("CS_EVENTS", "tool.>").await);

@@ -34,6 +34,9 @@ async fn caught(
         vanish(deployment);
     };
     let mut ids = load::during(agent, trouble).await;
+    // Nobody is there to claim this one.
+    let input = json!({"account": "unclaimed", "amount": 1});
+    ids.push(agent.publish(&agent.intent("ledger.book", input)).await);
     ids.push(held);
     ids
 }
@@ -88,6 +91,8 @@ async fn what_an_executor_had_that_is_killed_for_good_has_its_end_and_never_runs
     let (runs, before) = (deployment.journal().counts(), chains(&deployment).await);
 
     deployment.service(EXECUTOR).restart();
+    // Its start may take longer than the permits of this test live.
+    deployment.ready().await;
     works_again(&agent).await;
     let after = deployment.journal().counts();
     assert!(
@@ -115,6 +120,7 @@ async fn an_executor_that_stood_still_runs_nothing_that_has_ended_and_tells_late
     let (runs, before) = (deployment.journal().counts(), chains(&deployment).await);
 
     deployment.service(EXECUTOR).go_on();
+    deployment.ready().await;
     works_again(&agent).await;
     // What it held when it stood still it tells at last, beside the chain.
     let observer = deployment.observer().await;

@@ -93,8 +93,11 @@ async fn a_window_is_used_exactly_while_a_coordinator_is_killed() {
         used += usize::from(ran(&agent, &dora, id).await);
     }
     assert_eq!(used, USES, "each use once, and each of them used");
-    let listed = dora.view(&json!({"op": "windows"})).await;
-    assert_eq!(listed["windows"][0]["uses"], json!(USES), "{listed}");
+    eventually(END, "the list tells each use", async || {
+        let listed = dora.view(&json!({"op": "windows"})).await;
+        (listed["windows"][0]["uses"] == json!(USES)).then_some(())
+    })
+    .await;
     let counts = deployment.journal().counts();
     let twice = ids
         .iter()

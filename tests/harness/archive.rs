@@ -8,16 +8,15 @@ use countersign_audit_query::{Archive, QueryLimits};
 use countersign_domain::archive::ManifestPublicKeys;
 use serde_json::Value;
 
+use crate::client::PATIENCE;
 use crate::deployment::Deployment;
 use crate::events::Event;
 use crate::wait::eventually;
 
-/// How long an event may take until it is archived.
-const COMMIT: Duration = Duration::from_secs(30);
 /// What one query of a test may use.
 const LIMITS: QueryLimits = QueryLimits {
     memory_bytes: 256 * 1024 * 1024,
-    timeout: Duration::from_secs(30),
+    timeout: Duration::from_secs(120),
     rows: 1_000_000,
 };
 
@@ -47,7 +46,7 @@ impl Deployment {
     /// # Panics
     /// When it does not in time.
     pub async fn rows_once_there(&self, sql: &str, count: usize) -> Vec<Value> {
-        eventually(COMMIT, &format!("{count} rows of: {sql}"), async || {
+        eventually(PATIENCE, &format!("{count} rows of: {sql}"), async || {
             let rows = self.rows(sql).await;
             (rows.len() >= count).then_some(rows)
         })

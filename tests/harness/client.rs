@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, HeaderMap};
+use async_nats::{Client, ConnectOptions, HeaderMap, Request};
 use bytes::Bytes;
 use countersign_runtime::bus::log_in;
 use countersign_runtime::clock::{Clock as _, SystemClock};
@@ -12,17 +12,16 @@ use serde_json::{Value, json};
 use crate::events::Event;
 use crate::wait::eventually;
 
-/// How long an answer may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-/// How long it may take where a service was killed: what it had not acked comes again after
-/// half a minute.
-const AFTER_A_KILL: Duration = Duration::from_secs(90);
+/// How long an answer may take on a busy machine, also where a service was killed: what it had
+/// not acked comes again after half a minute.
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 async fn connect(url: &str, name: &str, seed: &str) -> Client {
     log_in(ConnectOptions::new(), seed)
         .expect("a credential")
         .name(name)
         .custom_inbox_prefix(format!("_INBOX_{name}"))
+        .connection_timeout(PATIENCE)
         .connect(urls(url))
         .await
         .expect("the server accepts the key")
@@ -46,6 +45,18 @@ async fn direct(client: &Client, filter: &str) -> Option<Event> {
         reply.headers.as_ref(),
         &reply.payload,
     ))
+}
+
+/// Sends again under one message id until JetStream answers, as whoever hears nothing does.
+async fn stored(client: &Client, subject: String, body: Bytes) -> Ack {
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Msg-Id", uuid::Uuid::new_v4().to_string());
+    eventually(PATIENCE, "JetStream answers", async || {
+        let (subject, headers, body) = (subject.clone(), headers.clone(), body.clone());
+        let sent = client.request_with_headers(subject, headers, body).await;
+        serde_json::from_slice(&sent.ok()?.payload).ok().map(Ack)
+    })
+    .await
 }
 
 /// What JetStream said to a publish.
@@ -128,7 +139,7 @@ impl Agent {
     /// When it is not stored in time.
     pub async fn publish_until_stored(&self, intent: &Value) -> String {
         let subject = format!("tool.requested.{}", self.name);
-        eventually(PATIENCE * 2, "an intent is stored", async || {
+        eventually(PATIENCE, "an intent is stored", async || {
             let body = Bytes::from(intent.to_string());
             let reply = self.client.request(subject.clone(), body).await.ok()?;
             let ack: Value = serde_json::from_slice(&reply.payload).ok()?;
@@ -147,7 +158,7 @@ impl Agent {
     /// When JetStream does not answer.
     pub async fn publish_bytes(&self, body: impl Into<Bytes>) -> Ack {
         let subject = format!("tool.requested.{}", self.name);
-        self.store(subject, body.into()).await
+        stored(&self.client, subject, body.into()).await
     }
 
     /// Takes an intent back.
@@ -157,18 +168,7 @@ impl Agent {
     pub async fn withdraw(&self, id: &str) {
         let body = json!({"schema_version": 1, "intent_id": id}).to_string();
         let subject = format!("tool.withdrawn.{}", self.name);
-        self.store(subject, body.into()).await.seq();
-    }
-
-    async fn store(&self, subject: String, body: Bytes) -> Ack {
-        let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", uuid::Uuid::new_v4().to_string());
-        let reply = self
-            .client
-            .request_with_headers(subject, headers, body)
-            .await
-            .expect("JetStream answers");
-        Ack(serde_json::from_slice(&reply.payload).expect("an ack is JSON"))
+        stored(&self.client, subject, body.into()).await.seq();
     }
 
     /// The last message of an intent's chain, if there is one yet.
@@ -240,19 +240,9 @@ impl Operator {
     /// When it is not stored in time.
     pub async fn order(&self, what: &str, scope: &Value) -> u64 {
         let subject = format!("control.{what}.{}", self.name);
-        let body = json!({"schema_version": 1, "scope": scope, "reason": "a test"}).to_string();
-        let mut headers = HeaderMap::new();
-        headers.insert("Nats-Msg-Id", uuid::Uuid::new_v4().to_string());
-        eventually(PATIENCE, "an order is stored", async || {
-            let (subject, headers) = (subject.clone(), headers.clone());
-            let sent = self
-                .client
-                .request_with_headers(subject, headers, body.clone().into());
-            let reply = sent.await.ok()?;
-            let ack: Value = serde_json::from_slice(&reply.payload).ok()?;
-            ack["seq"].as_u64()
-        })
-        .await
+        let body = json!({"schema_version": 1, "scope": scope, "reason": "a test"});
+        let body = Bytes::from(body.to_string());
+        stored(&self.client, subject, body).await.seq()
     }
 
     /// The event of this name about the order at `seq`, once it is there.
@@ -261,7 +251,7 @@ impl Operator {
     /// When it is not there in time.
     pub async fn answer(&self, event: &str, seq: u64) -> Event {
         let filter = format!("{event}.*.{seq}");
-        eventually(PATIENCE * 3, &filter, async || {
+        eventually(PATIENCE, &filter, async || {
             direct(&self.client, &filter).await
         })
         .await
@@ -292,11 +282,12 @@ impl Approver {
         }
     }
 
-    /// What the query service answers, if it does.
-    pub async fn look_up(&self, sql: &str) -> Option<Value> {
+    /// What the query service answers, if it does within `deadline`.
+    pub async fn look_up(&self, deadline: Duration, sql: &str) -> Option<Value> {
         let subject = format!("cs.audit.query.{}", self.name);
         let body = json!({"sql": sql}).to_string();
-        let reply = self.client.request(subject, body.into()).await.ok()?;
+        let asked = Request::new().payload(body.into()).timeout(Some(deadline));
+        let reply = self.client.send_request(subject, asked).await.ok()?;
         let refused = reply
             .headers
             .is_some_and(|head| head.get("Nats-Service-Error-Code").is_some());
@@ -321,7 +312,7 @@ impl Approver {
     pub async fn asked_about(&self, approval: &str) -> Event {
         let filter = format!("approval.requested.{approval}");
         let what = format!("people are asked about {approval}");
-        eventually(AFTER_A_KILL, &what, async || {
+        eventually(PATIENCE, &what, async || {
             direct(&self.client, &filter).await
         })
         .await
@@ -334,7 +325,7 @@ impl Approver {
     pub async fn told(&self, approval: &str) -> Event {
         let filter = format!("approval.resolved.{approval}");
         let what = format!("the end of {approval}");
-        eventually(AFTER_A_KILL, &what, async || {
+        eventually(PATIENCE, &what, async || {
             direct(&self.client, &filter).await
         })
         .await
@@ -397,14 +388,9 @@ impl Approver {
     }
 
     async fn send(&self, body: &Value) -> u64 {
-        let reply = self
-            .client
-            .request(
-                format!("approval.vote.{}", self.name),
-                body.to_string().into(),
-            )
+        let subject = format!("approval.vote.{}", self.name);
+        stored(&self.client, subject, body.to_string().into())
             .await
-            .expect("JetStream answers");
-        Ack(serde_json::from_slice(&reply.payload).expect("an ack is JSON")).seq()
+            .seq()
     }
 }

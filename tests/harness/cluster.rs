@@ -1,6 +1,7 @@
 //! A small cluster: three real servers with one set of accounts.
 
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::Path;
 
 use countersign_runtime::identity::{Cluster as Routes, Deployment, ServerConf};
@@ -9,12 +10,17 @@ use countersign_runtime::nats_server::{
     find_or_provision,
 };
 use futures::future::join_all;
+use rand::Rng as _;
 
 /// Servers of a cluster: the least with a majority after one is lost.
 pub const SERVERS: usize = 3;
 
 /// Times that it is tried to start them.
 const ATTEMPTS: usize = 4;
+/// Below those that the system gives to whoever asks for any.
+const PORTS: Range<u16> = 20_000..32_000;
+/// Ports that are tried: nearly all of them are free.
+const PORT_TRIES: usize = 1_000;
 
 /// Three running servers. Dropping them ends them.
 #[derive(Debug)]
@@ -104,12 +110,16 @@ fn conf(index: usize, routes: &[String], store: &Path) -> ServerConf {
     }
 }
 
-/// Ports that were free a moment ago; all are held while they are picked.
-fn free_ports() -> Vec<u16> {
-    let held: Vec<TcpListener> = (0..SERVERS)
-        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
-        .collect();
-    held.iter()
-        .map(|listener| listener.local_addr().expect("an address").port())
-        .collect()
+/// Ports that were free a moment ago; all are held while they are picked. They lie where the
+/// system gives none away by itself, so hardly anybody takes one before it is used.
+///
+/// # Panics
+/// When there are none.
+#[must_use]
+pub fn free_ports() -> [u16; SERVERS] {
+    let mut free = std::iter::repeat_with(|| rand::rng().random_range(PORTS))
+        .take(PORT_TRIES)
+        .filter_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    let held = [(); SERVERS].map(|()| free.next().expect("a free port"));
+    held.map(|listener| listener.local_addr().expect("an address").port())
 }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::operator;
 
 /// How long the server may take for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A message that the server delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]

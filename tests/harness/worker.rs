@@ -23,6 +23,7 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use crate::client::PATIENCE;
 use crate::deployment::{NAME, NATS_TOOLS, seed};
 use crate::journal::{Journal, Run};
 
@@ -144,6 +145,7 @@ impl NatsWorker {
             .expect("a credential")
             .name("workshop")
             .custom_inbox_prefix("_INBOX_workshop")
+            .connection_timeout(PATIENCE)
             .connect(crate::client::urls(url))
             .await
             .expect("the server accepts the worker");
