@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use async_nats::Subscriber;
+use bytes::Bytes;
 use countersign_benches::load;
 use countersign_benches::report::{Ratio, median, quantile, say};
 use countersign_benches::stage::{Stage, Sync};
@@ -35,6 +36,12 @@ const MANY: usize = 10_000;
 const VOTER: &str = "mara";
 /// How long one answer may take before the bench gives up.
 const STALL: Duration = Duration::from_secs(30);
+
+/// What is stored one after the other, each before the next may be: the vote, what it makes
+/// of the approval, the answer.
+const WRITES_OF_A_VOTE: usize = 3;
+/// Bytes of such a message.
+const BODY_BYTES: usize = 1_000;
 
 /// How much is measured at each size.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +90,14 @@ async fn measure(sync: Sync, effort: Effort) -> Result<[Ratio; 2]> {
     let few = at_size(&bus, FEW, bundle, effort).await?;
     fill(&bus, MANY.saturating_sub(FEW), bundle).await?;
     let many = at_size(&bus, MANY, bundle, effort).await?;
+    let bare = in_a_row(&bus, effort.votes).await?;
     running.stop().await?;
+    say(&format!(
+        "{WRITES_OF_A_VOTE} messages stored one after the other, which no vote can beat: p50 \
+         {:.2} ms, p99 {:.2} ms",
+        median(&bare),
+        quantile(&bare, 0.99),
+    ));
     let (open, vote) = match sync {
         Sync::Always => (
             "approvals_new_10000_against_10_sync_always",
@@ -196,8 +210,24 @@ async fn vote_each<'a>(bus: &Bus, open: impl Iterator<Item = &'a Open>) -> Resul
     Ok(times)
 }
 
+/// Milliseconds of as many messages, one after the other, as a vote needs; `times` times.
+async fn in_a_row(bus: &Bus, times: usize) -> Result<Vec<f64>> {
+    let body = Bytes::from(vec![b'x'; BODY_BYTES]);
+    let mut took = Vec::new();
+    for n in 0..times {
+        let started = Instant::now();
+        for step in 0..WRITES_OF_A_VOTE {
+            let subject = format!("bench.out.{n}.{step}");
+            let message = Outgoing::raw(&subject, body.clone());
+            bus.publisher().publish(message).await?;
+        }
+        took.push(started.elapsed().as_secs_f64() * 1_000.0);
+    }
+    Ok(took)
+}
+
 /// The body of the next message whose subject names `id`.
-async fn next_about(messages: &mut Subscriber, id: &str) -> Result<bytes::Bytes> {
+async fn next_about(messages: &mut Subscriber, id: &str) -> Result<Bytes> {
     loop {
         let next = tokio::time::timeout(STALL, messages.next()).await;
         let message = next
