@@ -173,8 +173,11 @@ impl FieldClasses {
     }
 
     pub(super) fn start(&self) -> Place<'_> {
-        Place {
-            nodes: vec![&self.root],
+        match self.root == Node::default() {
+            true => Place::NOWHERE,
+            false => Place {
+                nodes: vec![&self.root],
+            },
         }
     }
 }

@@ -104,10 +104,10 @@ impl Hints {
 
     /// What `{"name": "password", "value": …}` says about its `value`.
     pub(super) fn of_pair(members: &Map<String, Value>) -> Self {
-        let named = NAMING
+        let naming = members
             .iter()
-            .filter_map(|name| members.get(*name)?.as_str());
-        Self::of_names(named)
+            .filter(|(key, _)| NAMING.contains(&key.as_str()));
+        Self::of_names(naming.filter_map(|(_, value)| value.as_str()))
     }
 
     /// What a member says about the `value` beside it; nothing if its key does not name.

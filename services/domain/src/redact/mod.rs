@@ -202,9 +202,9 @@ impl Redactor {
         // One key for the marks and for what is said of them, should it rotate meanwhile.
         let key = self.key.get();
         let (clean, hits) = passes(&key, text, reading, first)?;
-        for hit in &hits {
+        for (hit, mark) in &hits {
             findings.note(hit.word(), &path.shown());
-            findings.note_fingerprint(&key.mark(hit.word(), &hit.value));
+            findings.note_fingerprint(mark);
         }
         findings.note_surrogates(&clean);
         Ok(Some(clean))
@@ -214,7 +214,10 @@ impl Redactor {
     fn hits(&self, text: &str, reading: Reading<'_>) -> Result<Vec<Hit>, Failed> {
         match first(text, reading)? {
             none if none.is_empty() => Ok(none),
-            some => passes(&self.key.get(), text, reading, some).map(|(_, hits)| hits),
+            some => {
+                let (_, hits) = passes(&self.key.get(), text, reading, some)?;
+                Ok(hits.into_iter().map(|(hit, _)| hit).collect())
+            }
         }
     }
 
@@ -253,13 +256,13 @@ fn first(text: &str, reading: Reading<'_>) -> Result<Vec<Hit>, Failed> {
 }
 
 /// Replaces and scans again until nothing more is found; the finds of every pass, by their
-/// place in the original.
+/// place in the original, with their marks.
 fn passes(
     key: &FingerprintKey,
     text: &str,
     reading: Reading<'_>,
     first: Vec<Hit>,
-) -> Result<(String, Vec<Hit>), Failed> {
+) -> Result<(String, Vec<(Hit, String)>), Failed> {
     let mut steps: Vec<Replaced> = Vec::new();
     let mut all = Vec::new();
     let mut hits = first;
@@ -267,7 +270,7 @@ fn passes(
         let read = steps.last().map_or(text, |step| step.text.as_str());
         let next = Replaced::of(read, &hits, key)?;
         let original = |hit| steps.iter().rev().fold(hit, |hit, step| step.original(hit));
-        all.extend(hits.into_iter().map(original));
+        all.extend(hits.into_iter().map(original).zip(next.marks()));
         hits = detect::scan(&next.text, reading)?;
         if hits.is_empty() {
             return Ok((next.text, all));

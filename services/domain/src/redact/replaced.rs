@@ -38,6 +38,13 @@ impl Replaced {
         Ok(Self { text: out, marks })
     }
 
+    /// The marks, in the order of the finds.
+    pub(super) fn marks(&self) -> impl Iterator<Item = String> + '_ {
+        let shown = |mark: &Mark| self.text.get(mark.here.0..mark.here.1);
+        let shown = move |mark| shown(mark).unwrap_or_default().to_owned();
+        self.marks.iter().map(shown)
+    }
+
     /// A find in this text, by its place in the text before.
     pub(super) fn original(&self, hit: Hit) -> Hit {
         Hit {

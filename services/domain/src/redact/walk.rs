@@ -133,7 +133,8 @@ fn object(
     findings: &mut Findings,
 ) -> Map<String, Value> {
     let named = Hints::of_pair(members);
-    let mut out = Map::new();
+    let mut read = Vec::with_capacity(members.len());
+    let mut marked = false;
     let keys = Reading {
         own: here.own,
         ..Reading::PLAIN
@@ -152,7 +153,15 @@ fn object(
             depth: here.depth + 1,
         };
         let value = below(redactor, value, &member, findings);
-        out.insert(free_key(&out, shown), value);
+        marked |= shown != *key;
+        read.push((shown, value));
+    }
+    if !marked {
+        return Map::from_iter(read);
+    }
+    let mut out = Map::new();
+    for (key, value) in read {
+        out.insert(free_key(&out, key), value);
     }
     out
 }

@@ -1,6 +1,5 @@
 //! The words of a key, and what each of them says.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 /// A key of more bytes is read to here: longer ones are no names.
@@ -168,18 +167,59 @@ const PAIRS: &[(u32, &str, &str)] = &[
     (PERSON, "assigned", "to"),
 ];
 
-static MEANINGS: LazyLock<HashMap<&'static str, u32>> = LazyLock::new(|| {
-    let mut meanings = HashMap::new();
+/// Places of the table of words: four times as many as words, so that most are found or
+/// missed at the first look.
+const PLACES: usize = 4096;
+
+/// Every word and what it says, by its hash: every key of every record is looked up.
+struct Meanings(Vec<(&'static str, u32)>);
+
+static MEANINGS: LazyLock<Meanings> = LazyLock::new(|| {
+    let mut meanings = Meanings(vec![("", 0); PLACES]);
     for (meaning, words) in WORDS {
         for word in words.split_ascii_whitespace() {
-            *meanings.entry(word).or_insert(0) |= meaning;
+            meanings.add(word, *meaning);
         }
     }
     for (_, first, _) in PAIRS {
-        *meanings.entry(*first).or_insert(0) |= FIRST;
+        meanings.add(first, FIRST);
     }
     meanings
 });
+
+impl Meanings {
+    /// The places of a word, from the one that its hash (FNV-1a) names.
+    fn places(word: &[u8]) -> impl Iterator<Item = usize> {
+        let hash = word.iter().fold(0x811c_9dc5_u32, |hash, b| {
+            (hash ^ u32::from(*b)).wrapping_mul(0x0100_0193)
+        });
+        let hash = usize::try_from(hash ^ (hash >> 15)).unwrap_or_default();
+        (0..PLACES).map(move |step| (hash.wrapping_add(step)) % PLACES)
+    }
+
+    fn add(&mut self, word: &'static str, meaning: u32) {
+        for place in Self::places(word.as_bytes()) {
+            if let Some((there, said)) = self.0.get_mut(place)
+                && (there.is_empty() || *there == word)
+            {
+                *there = word;
+                *said |= meaning;
+                return;
+            }
+        }
+    }
+
+    /// What the word says; 0 for one that is in no list.
+    fn of(&self, word: &[u8]) -> u32 {
+        Self::places(word)
+            .find_map(|place| match self.0.get(place)? {
+                ("", _) => Some(0),
+                (there, said) if there.as_bytes() == word => Some(*said),
+                _ => None,
+            })
+            .unwrap_or(0)
+    }
+}
 
 /// What the words of a name say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -193,6 +233,10 @@ impl Words {
     /// Reads a name: words end at case changes, digits and everything that is no letter.
     pub(super) fn of(name: &str) -> Self {
         let mut read = Reading::default();
+        if name.is_ascii() {
+            read.ascii(name.as_bytes());
+            return read.words;
+        }
         let mut previous_lower = false;
         for (at, c) in name.char_indices() {
             if at >= KEY_BYTES_MAX {
@@ -201,9 +245,7 @@ impl Words {
             if !c.is_alphabetic() || c.is_uppercase() && previous_lower {
                 read.end();
             }
-            if c.is_ascii_alphabetic() {
-                read.word.push(c.to_ascii_lowercase());
-            } else if c.is_alphabetic() {
+            if c.is_alphabetic() {
                 c.to_lowercase().for_each(|c| read.word.push(c));
             }
             previous_lower = c.is_lowercase();
@@ -249,10 +291,16 @@ impl Word {
         self.length = end;
     }
 
+    fn push_ascii(&mut self, b: u8) {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = b;
+        }
+        self.length += 1;
+    }
+
     /// The word, or nothing that is in a list.
-    fn text(&self) -> &str {
-        let bytes = self.bytes.get(..self.length).unwrap_or_default();
-        std::str::from_utf8(bytes).unwrap_or_default()
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 }
 
@@ -265,17 +313,32 @@ struct Reading {
 }
 
 impl Reading {
+    /// Reads a name in ASCII, as most are.
+    fn ascii(&mut self, name: &[u8]) {
+        let mut previous_lower = false;
+        for b in name.iter().take(KEY_BYTES_MAX) {
+            if !b.is_ascii_alphabetic() || b.is_ascii_uppercase() && previous_lower {
+                self.end();
+            }
+            if b.is_ascii_alphabetic() {
+                self.word.push_ascii(b.to_ascii_lowercase());
+            }
+            previous_lower = b.is_ascii_lowercase();
+        }
+        self.end();
+    }
+
     fn end(&mut self) {
         if self.word.length == 0 {
             return;
         }
-        let word = self.word.text();
-        let meaning = MEANINGS.get(word).copied().unwrap_or(0);
+        let word = self.word.bytes();
+        let meaning = MEANINGS.of(word);
         if self.before_first {
-            let before = self.before.text();
+            let before = self.before.bytes();
             let pairs = PAIRS
                 .iter()
-                .filter(|pair| pair.1 == before && pair.2 == word);
+                .filter(|pair| pair.1.as_bytes() == before && pair.2.as_bytes() == word);
             self.words.all |= pairs.fold(0, |all, pair| all | pair.0);
         }
         if self.words.count == 0 {

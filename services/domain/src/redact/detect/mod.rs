@@ -213,7 +213,11 @@ pub(super) fn scan(text: &str, reading: Reading<'_>) -> Result<Vec<Hit>, Failed>
         return Ok(Vec::new());
     }
     let shape = Shape::of(text);
-    if plain && (shape.is_word() || shape::is_benign(text, &shape)) || marks::is_kept_whole(text) {
+    if plain && (shape.is_word() || shape::is_benign(text, &shape)) {
+        return Ok(Vec::new());
+    }
+    let kept = marks::kept(text);
+    if marks::is_whole(&kept, text) {
         return Ok(Vec::new());
     }
     if let Some(kind) = whole(text, &shape, hints) {
@@ -226,7 +230,6 @@ pub(super) fn scan(text: &str, reading: Reading<'_>) -> Result<Vec<Hit>, Failed>
     }
     let mut hits = Vec::new();
     embedded(text, &shape, reading, &mut hits)?;
-    let kept = marks::kept(text);
     if kept.is_empty() {
         segment(text, &shape, reading, &mut hits)?;
         return Ok(merged(hits));
@@ -295,7 +298,7 @@ fn segment(
     }
     plain(part, shape, reading, hits)?;
     let decodes = shape.percent || shape.backslash || shape.ampersand;
-    if shape.ascii && !decodes && shape.run < decode::BASE64_RUN_MIN {
+    if shape.ascii && !decodes && !shape.is_encodable() {
         return Ok(());
     }
     if shape.ascii && !decodes {
@@ -396,7 +399,7 @@ fn plain(
         address::find_keyed(text, hints, hits);
     }
     reading.own.find(text, reading.key, hits)?;
-    secrets::find(text, shape.digits, hits)
+    secrets::find(text, shape, hits)
 }
 
 /// Overlapping finds become one that covers them all and carries the greatest's name.

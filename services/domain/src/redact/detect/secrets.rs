@@ -7,6 +7,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex::Regex;
 
 use super::rules::{RULES, Rule};
+use super::shape::Shape;
 use super::{Hit, Kind, address, assign, person, strength};
 use crate::redact::Failed;
 use crate::redact::work::spend;
@@ -103,23 +104,29 @@ impl Engine {
 
 /// Everything that one pass over the text with keywords announces: secrets, streets, and
 /// people with their form of address.
-pub(super) fn find(text: &str, digits: usize, hits: &mut Vec<Hit>) -> Result<(), Failed> {
+pub(super) fn find(text: &str, shape: &Shape, hits: &mut Vec<Hit>) -> Result<(), Failed> {
     let engine = ENGINE.as_ref().ok_or(Failed)?;
     spend(text.len());
     let announced = engine.announced(text, hits);
-    for (index, rule) in RULES.iter().enumerate() {
-        let word = announced.rules.get(index / 64).copied().unwrap_or(u64::MAX);
-        if word >> (index % 64) & 1 == 1 {
+    for (at, word) in announced.rules.iter().enumerate() {
+        let mut left = *word;
+        while left != 0 {
+            let index = at * 64 + usize::try_from(left.trailing_zeros()).map_err(|_| Failed)?;
+            let rule = RULES.get(index).ok_or(Failed)?;
             by_rule(text, rule, engine.regex(index, rule)?, hits);
+            left &= left - 1;
         }
     }
-    if digits > 0 && (announced.street || address::is_numbered(text)) {
+    if shape.digits > 0 && (announced.street || address::is_numbered(text)) {
         address::find(text, hits)?;
     }
     if announced.title {
         person::find_titled(text, hits);
     }
-    find_words(text, hits);
+    // A made password has a digit and a mark, a seed is one long run.
+    if shape.digits > 0 && shape.mark || shape.run >= NKEY_SEED_LENGTH {
+        find_words(text, hits);
+    }
     Ok(())
 }
 

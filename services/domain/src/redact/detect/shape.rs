@@ -1,35 +1,81 @@
 //! One pass over a text that says which detectors can find anything in it.
 
+use crate::redact::decode::BASE64_RUN_MIN;
 use crate::redact::work::spend;
 
 /// Longest text that is left alone because it is one word of letters: every secret that has
 /// a form of its own is longer.
 const WORD_BYTES_MAX: usize = 19;
 
-const DIGIT: u8 = 1;
-const ALPHA: u8 = 1 << 1;
-/// What may stand between the digits of one number.
-const JOINER: u8 = 1 << 2;
-/// `_` and `-`, which join the words of a name.
-const NAME: u8 = 1 << 3;
-/// The other characters of base64.
-const BASE64: u8 = 1 << 4;
-/// What no word and no number has.
-const OTHER: u8 = 1 << 5;
-const HIGH: u8 = 1 << 6;
+/// Most digits of a number with a fraction, and with its point and percent sign.
+const DECIMAL_DIGITS_MAX: usize = 12;
+const DECIMAL_BYTES_MAX: usize = DECIMAL_DIGITS_MAX + 2;
 
-/// The class of a byte.
-fn class(b: u8) -> u8 {
+const DIGIT: u16 = 1;
+const LOWER: u16 = 1 << 1;
+const UPPER: u16 = 1 << 2;
+/// What may stand between the digits of one number.
+const JOINER: u16 = 1 << 3;
+/// `_` and `-`, which join the words of a name.
+const NAME: u16 = 1 << 4;
+/// The other characters of base64.
+const BASE64: u16 = 1 << 5;
+/// What no word and no number has.
+const OTHER: u16 = 1 << 6;
+const HIGH: u16 = 1 << 7;
+const AT: u16 = 1 << 8;
+const PERCENT: u16 = 1 << 9;
+const BACKSLASH: u16 = 1 << 10;
+const AMPERSAND: u16 = 1 << 11;
+const QUOTE: u16 = 1 << 12;
+const COLON: u16 = 1 << 13;
+/// What a password by a generator has and a word of a text has not.
+const MARK: u16 = 1 << 14;
+/// What the runs of base64 are made of.
+const RUN: u16 = DIGIT | LOWER | UPPER | NAME | BASE64;
+
+/// The class of every byte.
+const CLASSES: [u16; 256] = classes();
+
+#[expect(
+    clippy::indexing_slicing,
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    reason = "worked out by the compiler, with an index below 256"
+)]
+const fn classes() -> [u16; 256] {
+    let mut classes = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        classes[at] = class(at as u8);
+        at += 1;
+    }
+    classes
+}
+
+const fn class(b: u8) -> u16 {
     match b {
         b'0'..=b'9' => DIGIT,
-        b'a'..=b'z' | b'A'..=b'Z' => ALPHA,
+        b'a'..=b'z' => LOWER,
+        b'A'..=b'Z' => UPPER,
         b'-' => JOINER | NAME,
         b'_' => NAME,
         b' ' | b'.' | b'(' | b')' => JOINER,
         b'/' | b'+' => JOINER | BASE64,
+        b'@' => OTHER | AT,
+        b'%' => OTHER | PERCENT,
+        b'\\' => OTHER | BACKSLASH,
+        b'&' => OTHER | AMPERSAND,
+        b'"' => OTHER | QUOTE,
+        b':' => OTHER | COLON,
+        b'!' | b'#' | b'$' | b'^' | b'*' | b'?' | b'~' => OTHER | MARK,
         128.. => HIGH,
         _ => OTHER,
     }
+}
+
+fn class_of(b: u8) -> u16 {
+    CLASSES.get(usize::from(b)).copied().unwrap_or(OTHER)
 }
 
 /// What a text is made of.
@@ -47,61 +93,79 @@ pub(super) struct Shape {
     pub(super) ampersand: bool,
     pub(super) quote: bool,
     pub(super) colons: usize,
+    /// `!`, `#`, `$`, `^`, `*`, `?` or `~`.
+    pub(super) mark: bool,
     pub(super) ascii: bool,
-    seen: u8,
+    seen: u16,
     length: usize,
 }
 
 impl Shape {
     pub(super) fn of(text: &str) -> Self {
-        let mut shape = Self {
-            length: text.len(),
-            ..Self::default()
-        };
         spend(text.len());
-        let (mut chain, mut run) = (0_usize, 0_usize);
+        let (mut seen, mut run, mut longest) = (0, 0_usize, 0_usize);
         for b in text.bytes() {
-            let class = class(b);
-            shape.seen |= class;
-            if class & DIGIT != 0 {
-                shape.digits += 1;
-                chain += 1;
-            } else if class & JOINER == 0 {
-                shape.chain = shape.chain.max(chain);
-                chain = 0;
-            }
-            if class & (DIGIT | ALPHA | NAME | BASE64) != 0 {
-                run += 1;
+            let class = class_of(b);
+            seen |= class;
+            // It cannot pass the length of the text.
+            run = if class & RUN == 0 {
+                0
             } else {
-                shape.run = shape.run.max(run);
-                run = 0;
-            }
-            if class == OTHER {
-                shape.other(b);
-            }
+                run.wrapping_add(1)
+            };
+            longest = longest.max(run);
         }
-        shape.chain = shape.chain.max(chain);
-        shape.run = shape.run.max(run);
-        shape.ascii = shape.seen & HIGH == 0;
-        shape
+        let has = |class| seen & class != 0;
+        let (digits, chain) = if has(DIGIT) { numbers(text) } else { (0, 0) };
+        let colons = match has(COLON) {
+            true => text.bytes().filter(|b| *b == b':').count(),
+            false => 0,
+        };
+        Self {
+            digits,
+            chain,
+            run: longest,
+            at: has(AT),
+            percent: has(PERCENT),
+            backslash: has(BACKSLASH),
+            ampersand: has(AMPERSAND),
+            quote: has(QUOTE),
+            colons,
+            mark: has(MARK),
+            ascii: !has(HIGH),
+            seen,
+            length: text.len(),
+        }
     }
 
-    fn other(&mut self, b: u8) {
-        match b {
-            b'@' => self.at = true,
-            b'%' => self.percent = true,
-            b'\\' => self.backslash = true,
-            b'&' => self.ampersand = true,
-            b'"' => self.quote = true,
-            b':' => self.colons += 1,
-            _ => {}
-        }
+    /// Whether a run of base64 may hold a value. Small letters only, as most words are, do not:
+    /// what was an `@`, or the first byte of three that were digits or full stops, is a capital
+    /// in base64.
+    pub(super) fn is_encodable(&self) -> bool {
+        self.run >= BASE64_RUN_MIN && self.seen & (RUN & !LOWER) != 0
     }
 
     /// Whether the text is one short word of ASCII letters, as most keys are.
     pub(super) fn is_word(&self) -> bool {
-        self.length <= WORD_BYTES_MAX && self.seen & !(ALPHA | NAME) == 0
+        self.length <= WORD_BYTES_MAX && self.seen & !(LOWER | UPPER | NAME) == 0
     }
+}
+
+/// Digits in all, and the most in one stretch of digits and what may join them.
+fn numbers(text: &str) -> (usize, usize) {
+    spend(text.len());
+    let (mut digits, mut chain, mut longest) = (0_usize, 0_usize, 0_usize);
+    for b in text.bytes() {
+        let class = class_of(b);
+        if class & DIGIT != 0 {
+            digits += 1;
+            chain += 1;
+        } else if class & JOINER == 0 {
+            longest = longest.max(chain);
+            chain = 0;
+        }
+    }
+    (digits, longest.max(chain))
 }
 
 /// Whether the text is, as a whole, of a form that names nobody: a UUID, a digest in hex, a
@@ -133,10 +197,13 @@ fn is_lower_hex(bytes: &[u8]) -> bool {
 
 /// A short number with a fraction or a percent sign, and what is too short for anything else.
 fn is_decimal(bytes: &[u8]) -> bool {
+    if bytes.len() > DECIMAL_BYTES_MAX {
+        return false;
+    }
     let digits = bytes.iter().filter(|b| b.is_ascii_digit()).count();
     let points = bytes.iter().filter(|b| **b == b'.').count();
     let percent = usize::from(bytes.last() == Some(&b'%'));
-    let few = digits > 0 && digits <= 12 && points <= 1;
+    let few = digits > 0 && digits <= DECIMAL_DIGITS_MAX && points <= 1;
     few && digits + points + percent == bytes.len() && (points + percent > 0 || digits < 7)
 }
 
