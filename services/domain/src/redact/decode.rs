@@ -67,6 +67,7 @@ impl View {
         if self.text.is_ascii() {
             return None;
         }
+        spend(self.text.len());
         let mut out = self.builder();
         for (at, c) in self.text.char_indices() {
             let end = at + c.len_utf8();
@@ -103,6 +104,7 @@ impl View {
         if !self.text.contains(lead) {
             return None;
         }
+        spend(self.text.len());
         let mut out = self.builder();
         let mut changed = false;
         let mut skip_to = 0;
@@ -237,6 +239,7 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIEN
 /// Every run of the text that decodes from base64 to readable text, whole and between its
 /// own separators.
 pub(super) fn base64_runs(text: &str) -> Vec<Encoded> {
+    spend(text.len());
     let mut found = Vec::new();
     runs(text, is_base64, |start, run| {
         if !is_one_case(run) {

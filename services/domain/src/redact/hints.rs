@@ -38,8 +38,14 @@ pub(super) struct Hints {
     pub(super) address: bool,
     pub(super) identity: bool,
     pub(super) birth: bool,
+    /// What is called `name` under this is a thing.
+    pub(super) thing: bool,
+    /// The key names a service whose secrets have no form, and nothing public of it.
+    pub(super) service: bool,
 }
 
+/// Bytes of the longest key that is nothing but `name`, with digits and signs.
+const NAME_KEY_BYTES_MAX: usize = 8;
 /// Keys whose value names what stands under `value` beside them.
 const NAMING: &[&str] = &["name", "key", "field", "header", "type", "label", "kind"];
 
@@ -55,6 +61,8 @@ impl Hints {
         address: false,
         identity: false,
         birth: false,
+        thing: false,
+        service: false,
     };
 
     /// What the name `key` suggests.
@@ -62,12 +70,22 @@ impl Hints {
         Self::of_words(&Words::of(key))
     }
 
+    /// Whether nothing is known of a value with these hints.
+    pub(super) fn is_none(self) -> bool {
+        let value = Self {
+            thing: false,
+            service: false,
+            ..self
+        };
+        value == Self::NONE
+    }
+
     fn of_words(words: &Words) -> Self {
         if words.is_plain() {
             return Self::NONE;
         }
         let secret = match () {
-            () if words.has(words::ABOUT) => SecretHint::No,
+            () if words.has(words::ABOUT | words::BESIDE) => SecretHint::No,
             () if words.has(words::SECRET) => SecretHint::Yes,
             () if words.has(words::MAYBE_SECRET) => SecretHint::Maybe,
             () => SecretHint::No,
@@ -88,6 +106,9 @@ impl Hints {
             address: words.has(words::ADDRESS) && !words.has(words::NO_PLACE),
             identity: words.has(words::IDENTITY),
             birth: words.has(words::BIRTH),
+            thing: words.has(words::THING),
+            service: words.has(words::SERVICE)
+                && !words.has(words::ABOUT | words::BESIDE | words::PUBLIC),
         }
     }
 
@@ -96,24 +117,56 @@ impl Hints {
     pub(super) fn below(self, key: &str, named: Self) -> Self {
         let words = Words::of(key);
         if words.begins(words::GENERIC) {
-            self.or(named)
-        } else {
-            Self::of_words(&words)
+            return Self {
+                thing: self.thing,
+                ..self.or(named)
+            };
+        }
+        let hints = Self::of_words(&words);
+        // The name of a product has the form of a person's.
+        let thing = self.thing || named.thing;
+        match words.only(words::NAME) && thing && self.person == PersonHint::No {
+            true => Self {
+                person: PersonHint::No,
+                ..hints
+            },
+            false => hints,
+        }
+    }
+
+    /// What the keys of one object say of the member `name` among them: nothing if there is
+    /// none.
+    fn of_siblings<'a>(keys: impl Iterator<Item = &'a str> + Clone) -> Self {
+        let named = |key: &str| key.len() <= NAME_KEY_BYTES_MAX && Words::of(key).only(words::NAME);
+        if !keys.clone().any(named) {
+            return Self::NONE;
+        }
+        let words = || keys.clone().map(Words::of);
+        let thing = words().any(|words| words.has(words::OF_THING))
+            && !words().any(|words| words.has(words::OF_PERSON));
+        Self {
+            thing,
+            ..Self::NONE
         }
     }
 
     /// What `{"name": "password", "value": …}` says about its `value`.
     pub(super) fn of_pair(members: &Map<String, Value>) -> Self {
-        let naming = members
-            .iter()
-            .filter(|(key, _)| NAMING.contains(&key.as_str()));
-        Self::of_names(naming.filter_map(|(_, value)| value.as_str()))
+        let members = members.iter();
+        Self::of_members(members.map(|(key, value)| (key.as_str(), value.as_str())))
     }
 
-    /// What a member says about the `value` beside it; nothing if its key does not name.
-    pub(super) fn of_member(key: &str, value: &str) -> Self {
-        let named = NAMING.contains(&key).then_some(value);
-        Self::of_names(named.into_iter())
+    /// The same of members as they are written; one that is no text has no value.
+    pub(super) fn of_members<'a>(
+        members: impl Iterator<Item = (&'a str, Option<&'a str>)> + Clone,
+    ) -> Self {
+        let naming = members.clone().filter(|(key, _)| NAMING.contains(key));
+        let named = Self::of_names(naming.filter_map(|(_, value)| value));
+        Self {
+            thing: false,
+            ..named
+        }
+        .or(Self::of_siblings(members.map(|(key, _)| key)))
     }
 
     fn of_names<'a>(names: impl Iterator<Item = &'a str>) -> Self {
@@ -133,6 +186,8 @@ impl Hints {
             address: self.address || other.address,
             identity: self.identity || other.identity,
             birth: self.birth || other.birth,
+            thing: self.thing || other.thing,
+            service: self.service || other.service,
         }
     }
 }
@@ -148,6 +203,10 @@ mod tests {
             ("dbPassword1", SecretHint::Yes),
             ("client_secret", SecretHint::Yes),
             ("api-key", SecretHint::Yes),
+            ("file_password", SecretHint::Yes),
+            ("real_time_api_key", SecretHint::Yes),
+            ("password_file", SecretHint::No),
+            ("api_key_id", SecretHint::No),
             ("token", SecretHint::Maybe),
             ("Authorization", SecretHint::Maybe),
             ("secret_name", SecretHint::No),
@@ -190,6 +249,43 @@ mod tests {
         ] {
             assert_eq!(Hints::of_key(name).address, expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_beside_what_only_things_have_is_no_persons() {
+        let person = |value: serde_json::Value| {
+            let named = Hints::of_pair(value.as_object().unwrap());
+            Hints::NONE.below("name", named).person
+        };
+        for (value, expected) in [
+            (serde_json::json!({"name": "x"}), PersonHint::Maybe),
+            (serde_json::json!({"name": "x", "sku": 1}), PersonHint::No),
+            (
+                serde_json::json!({"name": "x", "unitPrice": 1}),
+                PersonHint::No,
+            ),
+            (
+                serde_json::json!({"name": "x", "price": 1, "email": 2}),
+                PersonHint::Maybe,
+            ),
+        ] {
+            assert_eq!(person(value.clone()), expected, "{value}");
+        }
+        for (above, expected) in [
+            ("product", PersonHint::No),
+            ("line_items", PersonHint::No),
+            ("file", PersonHint::No),
+            ("customer", PersonHint::Maybe),
+            ("productOwner", PersonHint::Maybe),
+            ("result", PersonHint::Maybe),
+        ] {
+            let hints = Hints::of_key(above).below("name", Hints::NONE);
+            assert_eq!(hints.person, expected, "{above}");
+        }
+        let inner = Hints::of_key("product").below("items", Hints::NONE);
+        assert_eq!(inner.below("name", Hints::NONE).person, PersonHint::No);
+        let first = Hints::of_key("product").below("first_name", Hints::NONE);
+        assert_eq!(first.person, PersonHint::Yes);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::work::spend;
+
 /// Digits a key id may hold: fewer than any number a detector looks for.
 const KEY_ID_DIGITS_MAX: usize = 8;
 
@@ -42,6 +44,7 @@ pub(super) fn kept(text: &str) -> Vec<Kept> {
     if !bytes.contains(&b'[') && !surrogate() {
         return Vec::new();
     }
+    spend(text.len());
     let Some(regex) = KEPT.as_ref() else {
         return Vec::new();
     };

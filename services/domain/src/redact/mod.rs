@@ -55,7 +55,6 @@ use countersign_schemas::limits;
 use serde_json::{Map, Value};
 
 use detect::{Hit, Kind, Reading};
-use hints::Hints;
 use path::Path;
 use replaced::Replaced;
 
@@ -176,7 +175,20 @@ impl Redactor {
     /// for which this is true must not leave the service.
     #[must_use]
     pub fn rescan(&self, value: &Value) -> bool {
-        walk::holds_more(value, Hints::NONE, 0)
+        self.rescan_with(value, Detectors::NONE)
+    }
+
+    /// The second scan, with the detectors of a catalog too.
+    #[must_use]
+    pub fn rescan_with(&self, value: &Value, own: &Detectors) -> bool {
+        walk::holds_more(
+            value,
+            Reading {
+                own,
+                ..Reading::PLAIN
+            },
+            0,
+        )
     }
 
     /// The mark that stands for `value`, as a search for a known value needs it. `kind` is a

@@ -242,6 +242,7 @@ impl Detector {
             let Some(value) = found.get(1).or_else(|| found.get(0)) else {
                 continue;
             };
+            spend(value.len());
             if value.is_empty() || !self.checked(value.as_str()) {
                 continue;
             }

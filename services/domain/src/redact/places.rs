@@ -90,12 +90,10 @@ fn object(
     read: Read<'_>,
     told: Told<'_>,
 ) -> Result<(), Failed> {
-    let named = members
-        .iter()
-        .fold(Hints::NONE, |hints, member| match member {
-            (key, Node::Text(value)) => hints.or(Hints::of_member(key.of(text), value.of(text))),
-            _ => hints,
-        });
+    let named = Hints::of_members(members.iter().map(|(key, value)| match value {
+        Node::Text(value) => (key.of(text), Some(value.of(text))),
+        _ => (key.of(text), None),
+    }));
     let keys = Reading {
         hints: Hints::NONE,
         key: "",

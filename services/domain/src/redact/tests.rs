@@ -4,6 +4,7 @@ mod dataset;
 mod forge;
 mod generated;
 mod linear;
+mod locales;
 mod measure;
 mod properties;
 mod tables;

@@ -213,28 +213,38 @@ fn number_text(number: &Number) -> String {
 }
 
 /// Whether a detector still finds something, or the value cannot be read to its end.
-pub(super) fn holds_more(value: &Value, hints: Hints, depth: usize) -> bool {
+pub(super) fn holds_more(value: &Value, reading: Reading<'_>, depth: usize) -> bool {
     if depth > JSON_DEPTH_MAX {
         return true;
     }
     match value {
         Value::Null | Value::Bool(_) => false,
-        Value::Number(number) => !matches!(number_hit(number, Reading::hinted(hints)), Ok(None)),
-        Value::String(text) => text_holds_more(text, hints),
-        Value::Array(items) => items.iter().any(|item| holds_more(item, hints, depth + 1)),
+        Value::Number(number) => !matches!(number_hit(number, reading), Ok(None)),
+        Value::String(text) => text_holds_more(text, reading),
+        Value::Array(items) => items
+            .iter()
+            .any(|item| holds_more(item, reading, depth + 1)),
         Value::Object(members) => {
             let named = Hints::of_pair(members);
+            let keys = Reading {
+                own: reading.own,
+                ..Reading::PLAIN
+            };
             members.iter().any(|(key, value)| {
-                text_holds_more(key, Hints::NONE)
-                    || holds_more(value, hints.below(key, named), depth + 1)
+                let member = Reading {
+                    hints: reading.hints.below(key, named),
+                    key,
+                    ..keys
+                };
+                text_holds_more(key, keys) || holds_more(value, member, depth + 1)
             })
         }
     }
 }
 
-fn text_holds_more(text: &str, hints: Hints) -> bool {
+fn text_holds_more(text: &str, reading: Reading<'_>) -> bool {
     text.len() > super::TEXT_BYTES_MAX
-        || !matches!(detect::scan(text, Reading::hinted(hints)), Ok(hits) if hits.is_empty())
+        || !matches!(detect::scan(text, reading), Ok(hits) if hits.is_empty())
 }
 
 /// The types of what the detectors find in each member of `object`, its key included;

@@ -31,6 +31,32 @@ pub(super) const BIRTH: u32 = 1 << 14;
 pub(super) const GENERIC: u32 = 1 << 15;
 /// May be the first of a pair.
 const FIRST: u32 = 1 << 16;
+/// Says before a secret's name what it is the secret of, and behind it that it is none:
+/// `file_password`, `password_file`.
+pub(super) const BESIDE: u32 = 1 << 17;
+/// Names a service whose secrets have no form of their own.
+pub(super) const SERVICE: u32 = 1 << 18;
+/// Turns a service's name into that of something public: a commit, a release.
+pub(super) const PUBLIC: u32 = 1 << 19;
+/// What a name under this key names is no person.
+pub(super) const THING: u32 = 1 << 20;
+/// Stands beside the name of a thing that is sold or stored, and never of a person.
+pub(super) const OF_THING: u32 = 1 << 21;
+/// Stands beside the name of a person.
+pub(super) const OF_PERSON: u32 = 1 << 22;
+
+/// Services whose secrets have no form of their own: what is given to one of their names, such
+/// as `sonar.login`, is a secret if it looks random.
+pub(super) const SERVICES: &str = "adobe algolia amplitude artifactory asana assemblyai azure beamer bitbucket bittrex \
+    braintree bugsnag cloudflare cloudinary codacy codecov cohere coinbase confluent \
+    contentful coveralls datadog deepgram discord dropbox fastly finicity finnhub freshbooks \
+    gitea gitter gocardless gumroad heroku hetzner honeycomb hubspot intercom ipinfo jfrog \
+    kraken kucoin launchdarkly linkedin linode mailchimp mailgun mailjet mandrill mapbox \
+    mattermost meraki messagebird mistral mixpanel netlify newrelic nexmo ngrok okta onesignal \
+    opsgenie pagerduty paypal pinecone plaid plivo postmark pubnub pusher rapidapi razorpay \
+    rollbar salesforce scaleway sendbird sendgrid sentry shodan snyk sonar sonarqube \
+    sourcegraph spotify splunk squarespace strava stripe sumologic telegram travis trello \
+    twilio twitch twitter typeform vercel virustotal vonage vultr wakatime zendesk";
 
 /// One group of words and what they say.
 const WORDS: &[(u32, &str)] = &[
@@ -38,7 +64,10 @@ const WORDS: &[(u32, &str)] = &[
         SECRET,
         "password passwd passphrase pwd pass secret secrets apikey cvv cvc cvv2 otp passcode \
          privatekey secretkey accesskey credential credentials clientsecret authtoken \
-         accesstoken refreshtoken bearertoken contraseña contrasena passwort kennwort \
+         accesstoken refreshtoken bearertoken secrettoken privatetoken apitoken apisecret \
+         appsecret authkey authsecret consumersecret accesssecret sharedsecret webhooksecret \
+         signingsecret signingkey encryptionkey masterkey dbpassword dbpass userpass \
+         adminpassword rootpassword passkey licensekey servicekey contraseña contrasena passwort kennwort \
          wachtwoord senha lösenord hasło haslo adgangskode mnemonic",
     ),
     (
@@ -48,9 +77,41 @@ const WORDS: &[(u32, &str)] = &[
     ),
     (
         ABOUT,
-        "id ids name names type count length len url uri path file at expiry expires policy hash \
-         digest hint required enabled public max min ref arn version status field limit usage \
-         changed reset rotated created updated date time fingerprint",
+        "count length len expiry expires policy hash digest hint required enabled public max min \
+         ref arn version limit usage changed reset rotated fingerprint",
+    ),
+    (
+        BESIDE,
+        "id ids name names type url uri path file at status field created updated date time",
+    ),
+    (
+        PUBLIC,
+        "commit sha rev revision release build digest image trace span host hostname server \
+         region tag branch user username email domain org organization team project workspace \
+         slug client app bucket channel page issue ticket order event number model repo",
+    ),
+    (
+        THING,
+        "product products item items article articles file files folder document documents \
+         project projects tool tools plan plans channel channels repository repo \
+         repositories service services bucket template templates workflow workflows pipeline \
+         pipelines job jobs task tasks campaign campaigns course courses book books movie song \
+         game recipe dish menu room rooms store shop brand category categories tag tags label \
+         labels feature features release releases package packages module plugin extension device \
+         devices machine cluster node nodes database table column index queue topic dataset \
+         experiment rule rules role roles permission policy policies server servers variant \
+         sku skus part parts asset assets catalog collection report reports dashboard widget \
+         widgets board sprint milestone epic step steps stage city country company organization \
+         org department vendor",
+    ),
+    (
+        OF_THING,
+        "sku price quantity qty stock barcode ean upc gtin isbn brand mime extension checksum \
+         discount warehouse inventory",
+    ),
+    (
+        OF_PERSON,
+        "email mail phone mobile birth birthday dob gender age nationality passport ssn salutation",
     ),
     (CARD, "card cc pan creditcard cardnumber ccnumber ccn"),
     (
@@ -183,6 +244,9 @@ static MEANINGS: LazyLock<Meanings> = LazyLock::new(|| {
     }
     for (_, first, _) in PAIRS {
         meanings.add(first, FIRST);
+    }
+    for service in SERVICES.split_ascii_whitespace() {
+        meanings.add(service, SERVICE);
     }
     meanings
 });
@@ -333,13 +397,16 @@ impl Reading {
             return;
         }
         let word = self.word.bytes();
-        let meaning = MEANINGS.of(word);
+        let mut meaning = MEANINGS.of(word);
         if self.before_first {
             let before = self.before.bytes();
             let pairs = PAIRS
                 .iter()
                 .filter(|pair| pair.1.as_bytes() == before && pair.2.as_bytes() == word);
-            self.words.all |= pairs.fold(0, |all, pair| all | pair.0);
+            meaning = pairs.fold(meaning, |all, pair| all | pair.0);
+        }
+        if meaning & SECRET != 0 {
+            self.words.all &= !BESIDE;
         }
         if self.words.count == 0 {
             self.words.first = meaning;

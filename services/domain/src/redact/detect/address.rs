@@ -127,8 +127,9 @@ const JOINED: &str = r"(?:stra(?:ß|ss)e|str\.|weg|allee|platz|gasse|damm|ufer|c
 /// Kinds of streets that begin an address: Spanish, Italian, Portuguese, Polish.
 const LEADING: &str = r"(?:Calle|C/|Avenida|Avda\.?|Paseo|Plaza|Pza\.|Rambla|Camino|Carrera|Ronda|Pasaje|Alameda|Glorieta|Urbanización|Acceso|Via|Viale|Piazza|Piazzale|Corso|Vicolo|Strada|Largo|Contrada|Borgo|Rotonda|Canale|Stretto|Incrocio|Rua|Travessa|Praça|Estrada|[Uu]l\.|[Uu]lica|[Aa]l\.|[Aa]leja|[Pp]l\.|[Pp]lac|[Oo]s\.|[Oo]siedle|[Rr]ondo)";
 const FRENCH: &str = r"(?:rue|avenue|av\.|boulevard|bd\.?|place|chemin|impasse|allée|quai|cours|passage|route|square|voie|sentier|ruelle|esplanade)";
-/// A word of a street's name, or a small word inside it.
-const NAME: &str = r"(?:\p{Lu}[\p{L}'’.-]*|de|del|de la|de los|de las|di|della|dei|dell'|du|des|d'|la|le|les|dos|da|do|van|von|der|i|y|e|św\.|gen\.)";
+/// A word of a street's name, or a small word inside it; what begins with another stands before
+/// that.
+const NAME: &str = r"(?:\p{Lu}[\p{L}'’.-]*|de los|de las|de la|dell'|della|dei|del|des|de|di|du|d'|las|les|los|la|le|dos|das|da|do|van|von|der|i|y|e|św\.|gen\.)";
 const FLAT: &str = r"(?:,? ?(?:Apt|Apartment|Suite|Ste|Unit|Flat|Floor|Room|Rm|Piso|Puerta|Interno|Appartamento|m\.|#)\.? ?[0-9A-Za-z-]{1,6})?";
 
 static STREET: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -220,6 +221,8 @@ mod tests {
             ("a Via Roma, 22", Some("Via Roma, 22")),
             ("na ul. Długa 15", Some("ul. Długa 15")),
             ("au 15, rue de Rivoli", Some("15, rue de Rivoli")),
+            ("au 15, rue des Lilas", Some("15, rue des Lilas")),
+            ("na Rua das Flores 12", Some("Rua das Flores 12")),
             ("P.O. Box 1234", Some("P.O. Box 1234")),
             ("Flat 12a\nOld Mill Lane", Some("Flat 12a\nOld Mill Lane")),
             ("During 1971, sales", None),

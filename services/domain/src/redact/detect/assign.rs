@@ -1,7 +1,7 @@
 //! Secrets that only their name gives away: `password=…`, `"api_key": "…"`.
 
 use super::secrets::secret_at;
-use super::{Hit, Kind, strength};
+use super::{Hit, Kind, shape, strength};
 use crate::redact::hints::{Hints, SecretHint};
 use crate::redact::work::spend;
 
@@ -44,6 +44,10 @@ pub(super) const KEYWORDS: &[&str] = &[
 /// Shortest value that is taken for a secret where no more is said than `key`: shorter ones
 /// name rows and caches.
 const KEY_VALUE_BYTES_MIN: usize = 16;
+/// Bytes of a value that a service's name alone makes a secret: the keys that services publish
+/// a length of lie between.
+const SERVICE_VALUE_BYTES_MIN: usize = 20;
+const SERVICE_VALUE_BYTES_MAX: usize = 128;
 /// Bytes of a name to each side of its keyword.
 const NAME_REACH: usize = 48;
 const VALUE_BYTES_MIN: usize = 4;
@@ -64,7 +68,11 @@ pub(super) fn read(text: &str, start: usize, end: usize, hits: &mut Vec<Hit>) ->
     };
     let (from, raw) = value;
     spend(from + raw.len() - name_start);
-    let hint = Hints::of_key(name).secret;
+    let hints = Hints::of_key(name);
+    let hint = match hints.secret {
+        SecretHint::No if hints.service && is_plain_key(raw) => SecretHint::Maybe,
+        hint => hint,
+    };
     let small = name.to_ascii_lowercase();
     let password = small.contains("pass");
     let guessed = hint == SecretHint::Maybe;
@@ -77,6 +85,16 @@ pub(super) fn read(text: &str, start: usize, end: usize, hits: &mut Vec<Hit>) ->
         ..secret_at(from, raw)
     });
     from + raw.len()
+}
+
+/// Whether a value may be the secret of a service that says no more than its name: one word, as
+/// long as keys are, and no UUID, for those name things.
+fn is_plain_key(raw: &str) -> bool {
+    let sign = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'=');
+    (SERVICE_VALUE_BYTES_MIN..=SERVICE_VALUE_BYTES_MAX).contains(&raw.len())
+        && raw.bytes().all(sign)
+        && raw.bytes().filter(u8::is_ascii_digit).count() >= 3
+        && !shape::is_uuid(raw.as_bytes())
 }
 
 fn is_name(b: u8) -> bool {

@@ -8,6 +8,7 @@ const LOCAL_MAX: usize = 64;
 const DOMAIN_MAX: usize = 253;
 
 pub(super) fn find(text: &str, hits: &mut Vec<Hit>) {
+    spend(text.len());
     for (at, _) in text.match_indices('@') {
         let start = local_start(text, at);
         let end = domain_end(text, at + 1);

@@ -85,6 +85,9 @@ const HINT_WORDS: &[&str] = &[
     "driver",
 ];
 
+/// Those of them that name a number of the United States.
+const AMERICAN_WORDS: &[&str] = &["ssn", "social security", "itin", "taxpayer", "tax id"];
+
 type Check = fn(&[u8]) -> bool;
 
 /// How sure a form is by itself.
@@ -377,6 +380,7 @@ fn shown(b: u8) -> char {
 }
 
 fn judged(text: &str, start: usize, end: usize, rows: &[Row], hints: Hints) -> Option<Hit> {
+    spend((end - start) * rows.len());
     let raw = text.get(start..end)?;
     let compact: Vec<u8> = raw
         .bytes()
@@ -391,9 +395,15 @@ fn judged(text: &str, start: usize, end: usize, rows: &[Row], hints: Hints) -> O
     // Small letters make no number of a state, unless it is named so.
     let small = raw.bytes().any(|b| b.is_ascii_lowercase());
     let sure = |proof: Proof| proof == Form && !small || named();
-    let (_, kind, _) = rows
+    // Nine digits without a check are an SSN where nobody says otherwise; a number whose digits
+    // check is what it is called.
+    let american =
+        || hints.ssn || super::strength::said_before(text, start, HINT_REACH, AMERICAN_WORDS);
+    let weak = |row: &&Row| row.1 == Kind::Ssn && row.0 == Named && !american();
+    let fit = rows
         .iter()
-        .find(|(proof, _, check)| check(&compact) && sure(*proof))?;
+        .filter(|(proof, _, check)| check(&compact) && sure(*proof));
+    let (_, kind, _) = fit.min_by_key(weak)?;
     Some(Hit {
         start,
         end,

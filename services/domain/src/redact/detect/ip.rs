@@ -15,6 +15,7 @@ const HINT_REACH: usize = 12;
 const VERSION_WORDS: &[&str] = &["version", "release", "ver.", "build"];
 
 pub(super) fn find(text: &str, hints: Hints, hits: &mut Vec<Hit>) {
+    spend(text.len());
     let mut start = None;
     for (at, b) in text.bytes().enumerate().chain([(text.len(), b' ')]) {
         let part = b.is_ascii_hexdigit() || b == b'.' || b == b':';

@@ -12,6 +12,7 @@ mod person;
 mod phone;
 mod rules;
 mod secrets;
+mod services;
 mod shape;
 mod strength;
 
@@ -186,7 +187,7 @@ pub(super) struct Reading<'a> {
 impl Reading<'_> {
     /// Whether nothing is known.
     pub(super) fn is_plain(&self) -> bool {
-        self.hints == Hints::NONE && self.own.is_empty()
+        self.hints.is_none() && self.own.is_empty()
     }
 }
 

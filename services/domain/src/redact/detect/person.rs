@@ -3,15 +3,16 @@
 
 use super::{Hit, Kind, canonical};
 use crate::redact::hints::{Hints, PersonHint};
+use crate::redact::work::spend;
 
 /// Words of the longest name that is looked for, titles and particles included.
 const WORDS_MAX: usize = 8;
 /// Bytes of the longest.
 const NAME_BYTES_MAX: usize = 96;
-/// Small words that stand inside names.
+/// Small words that stand inside names, without the marks around them: `t` is `'t`.
 const PARTICLES: &[&str] = &[
     "de", "del", "della", "dello", "dei", "degli", "di", "da", "das", "do", "dos", "du", "des",
-    "van", "von", "vom", "zu", "zum", "zur", "der", "den", "het", "'t", "ter", "ten", "te", "la",
+    "van", "von", "vom", "zu", "zum", "zur", "der", "den", "het", "t", "ter", "ten", "te", "la",
     "le", "las", "los", "el", "al", "bin", "ibn", "bint", "ben", "af", "av", "y", "e", "i", "und",
     "d'", "op", "in",
 ];
@@ -148,6 +149,40 @@ const THINGS: &[&str] = &[
     "data",
     "key",
     "value",
+    "widget",
+    "widgets",
+    "gadget",
+    "kit",
+    "pack",
+    "bundle",
+    "set",
+    "edition",
+    "cable",
+    "adapter",
+    "charger",
+    "bottle",
+    "shirt",
+    "jacket",
+    "shoes",
+    "laptop",
+    "keyboard",
+    "monitor",
+    "chair",
+    "desk",
+    "lamp",
+    "coffee",
+    "subscription",
+    "license",
+    "premium",
+    "standard",
+    "deluxe",
+    "wireless",
+    "portable",
+    "blue",
+    "red",
+    "yellow",
+    "orange",
+    "purple",
 ];
 
 /// A word of a text.
@@ -220,9 +255,11 @@ pub(super) fn find(text: &str, hints: Hints, hits: &mut Vec<Hit>) {
         hits.push(hit(text, 0, text.len()));
         return;
     }
+    spend(text.len());
     let words: Vec<Word<'_>> = words(text).collect();
     let mut at = 0;
     while at < words.len() {
+        spend(1);
         at += run(text, words.get(at..).unwrap_or_default(), hits);
     }
 }
@@ -238,6 +275,7 @@ fn is_part(text: &str) -> bool {
 fn run(text: &str, words: &[Word<'_>], hits: &mut Vec<Hit>) -> usize {
     let (mut capitals, mut last, mut thing) = (0, 0, false);
     for (index, word) in words.iter().take(WORDS_MAX).enumerate() {
+        spend(1);
         let bare = word.bare();
         if bare.is_capital() {
             // A name that something ended does not go on.
@@ -263,6 +301,7 @@ fn run(text: &str, words: &[Word<'_>], hits: &mut Vec<Hit>) -> usize {
 
 /// Finds names behind a form of address.
 pub(super) fn find_titled(text: &str, hits: &mut Vec<Hit>) {
+    spend(text.len());
     let mut words = words(text).peekable();
     while let Some(word) = words.next() {
         let title = word.bare();

@@ -81,6 +81,7 @@ static NORTH_AMERICAN: LazyLock<Option<Regex>> = LazyLock::new(|| {
 pub(super) fn find(text: &str, hints: Hints, hits: &mut Vec<Hit>) -> Result<(), Failed> {
     let candidate = CANDIDATE.as_ref().ok_or(Failed)?;
     let american = NORTH_AMERICAN.as_ref().ok_or(Failed)?;
+    spend(text.len());
     for found in candidate.find_iter(text) {
         let raw = found.as_str();
         spend(raw.len());
@@ -140,12 +141,12 @@ fn is_national(number: &str, digits: &str) -> bool {
     trunk || bracketed
 }
 
-/// Nine digits in threes or as 3-2-2-2: national numbers without a trunk prefix, as in
+/// Nine digits in threes, as 3-2-2-2 or 2-3-2-2: national numbers without a trunk prefix, as in
 /// Poland, Spain or Portugal.
 fn is_spaced(number: &str) -> bool {
     let mut lengths = number.split([' ', '-']).map(str::len);
     let sizes = [(); 5].map(|()| lengths.next().unwrap_or(0));
-    matches!(sizes, [3, 3, 3, 0, 0] | [3, 2, 2, 2, 0]) && !number.starts_with('0')
+    matches!(sizes, [3, 3, 3, 0, 0] | [3, 2, 2, 2, 0] | [2, 3, 2, 2, 0]) && !number.starts_with('0')
 }
 
 /// Amounts are written in threes too: with a currency, a fraction or a word for money.
@@ -223,6 +224,7 @@ mod tests {
             ("600 123 456", 1, 1),
             ("paid 600 123 456 in all", 0, 1),
             ("ask at 600 123 456 now", 1, 1),
+            ("ask at 22 433 72 84 now", 1, 1),
             ("600 123 456 PLN", 0, 1),
             ("600 123 456,50", 0, 1),
             ("4155552671", 0, 1),

@@ -19,7 +19,7 @@ pub(super) struct Rule {
     pub(super) bits_min: f64,
 }
 
-const fn rule(
+pub(super) const fn rule(
     name: &'static str,
     keywords: &'static [&'static str],
     pattern: &'static str,

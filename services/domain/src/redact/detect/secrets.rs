@@ -7,9 +7,11 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex::Regex;
 
 use super::rules::{RULES, Rule};
+use super::services::SERVICES;
 use super::shape::Shape;
 use super::{Hit, Kind, address, assign, person, strength};
 use crate::redact::Failed;
+use crate::redact::words;
 use crate::redact::work::spend;
 
 /// A secret nkey seed: prefix, role and 56 more characters of base32.
@@ -46,17 +48,28 @@ struct Announced {
     title: bool,
 }
 
-const RULE_WORDS: usize = RULES.len().div_ceil(64);
+const RULE_WORDS: usize = (RULES.len() + SERVICES.len()).div_ceil(64);
+
+fn all_rules() -> impl Iterator<Item = &'static Rule> {
+    RULES.iter().chain(SERVICES)
+}
+
+fn rule_at(index: usize) -> Option<&'static Rule> {
+    let further = || SERVICES.get(index - RULES.len());
+    RULES.get(index).or_else(further)
+}
 
 impl Engine {
     fn build() -> Option<Self> {
-        let rules = RULES.iter().enumerate().flat_map(|(index, rule)| {
+        let rules = all_rules().enumerate().flat_map(|(index, rule)| {
             let words = rule.keywords.iter();
             words.map(move |word| (*word, Owner::Rule(index)))
         });
+        let services = words::SERVICES.split_ascii_whitespace();
         let own = |words: &'static [&'static str], owner| words.iter().map(move |w| (*w, owner));
         let (words, owners): (Vec<&str>, Vec<Owner>) = rules
             .chain(own(assign::KEYWORDS, Owner::Assignment))
+            .chain(services.map(|word| (word, Owner::Assignment)))
             .chain(own(address::KEYWORDS, Owner::Street))
             .chain(own(TITLES, Owner::Title))
             .unzip();
@@ -68,7 +81,7 @@ impl Engine {
                 .build(&words)
                 .ok()?,
             owners,
-            compiled: RULES.iter().map(|_| OnceLock::new()).collect(),
+            compiled: all_rules().map(|_| OnceLock::new()).collect(),
         })
     }
 
@@ -77,6 +90,7 @@ impl Engine {
         let mut announced = Announced::default();
         let mut assigned_to = 0;
         for found in self.keywords.find_overlapping_iter(text) {
+            spend(1);
             match self.owners.get(found.pattern().as_usize()) {
                 Some(Owner::Rule(index)) => {
                     if let Some(word) = announced.rules.get_mut(index / 64) {
@@ -112,7 +126,7 @@ pub(super) fn find(text: &str, shape: &Shape, hits: &mut Vec<Hit>) -> Result<(),
         let mut left = *word;
         while left != 0 {
             let index = at * 64 + usize::try_from(left.trailing_zeros()).map_err(|_| Failed)?;
-            let rule = RULES.get(index).ok_or(Failed)?;
+            let rule = rule_at(index).ok_or(Failed)?;
             by_rule(text, rule, engine.regex(index, rule)?, hits);
             left &= left - 1;
         }
@@ -136,6 +150,7 @@ fn by_rule(text: &str, rule: &Rule, regex: &Regex, hits: &mut Vec<Hit>) {
         let Some(secret) = found.get(1).or_else(|| found.get(0)) else {
             continue;
         };
+        spend(secret.len());
         let enough = rule.bits_min == 0.0
             || strength::is_mixed(secret.as_str())
                 && strength::entropy(secret.as_str()) >= rule.bits_min;
@@ -161,6 +176,7 @@ fn find_words(text: &str, hits: &mut Vec<Hit>) {
     if text.len() < strength::PASSWORD_BYTES_MIN {
         return;
     }
+    spend(text.len());
     let apart =
         |b: u8| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\');
     let mut start = 0;
@@ -212,7 +228,7 @@ mod tests {
 
     #[test]
     fn every_rule_compiles_and_has_keywords_in_small_letters() {
-        for rule in RULES {
+        for rule in all_rules() {
             assert!(Regex::new(rule.pattern).is_ok(), "{}", rule.name);
             assert!(!rule.keywords.is_empty(), "{}", rule.name);
             for word in rule.keywords {
@@ -223,7 +239,7 @@ mod tests {
 
     #[test]
     fn rule_names_are_unique() {
-        let names: std::collections::BTreeSet<_> = RULES.iter().map(|rule| rule.name).collect();
-        assert_eq!(names.len(), RULES.len());
+        let names: std::collections::BTreeSet<_> = all_rules().map(|rule| rule.name).collect();
+        assert_eq!(names.len(), all_rules().count());
     }
 }

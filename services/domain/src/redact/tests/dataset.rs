@@ -161,27 +161,52 @@ fn published_examples_of_secrets_are_found() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    for (source, floor) in [("gitleaks", 78), ("betterleaks", 60)] {
+    for source in ["gitleaks", "betterleaks"] {
         let of = |label: u64| {
-            let rows = rows
-                .iter()
-                .filter(move |row| row["source"] == source && row["label"].as_u64() == Some(label));
-            let texts = rows.map(|row| row["text"].as_str().unwrap());
-            let all: Vec<&str> = texts.collect();
-            let found = all.iter().filter(|text| {
-                let found = redactor().text(text).findings.has("secret");
-                if found == (label == 0) && std::env::var_os("SHOW_MISSES").is_some() {
-                    eprintln!("{source} {label}: {text:.200}");
-                }
-                found
-            });
-            (found.count(), all.len())
+            let some = rows.iter();
+            some.filter(move |row| row["source"] == source && row["label"].as_u64() == Some(label))
         };
-        let (found, all) = of(1);
-        let (wrong, negatives) = of(0);
-        eprintln!("{source}: {found} of {all} found, {wrong} of {negatives} negatives flagged");
-        assert!(found * 100 >= all * floor, "{source}");
+        let same = |one: &Value, other: &Value| {
+            one["rule"] == other["rule"] && one["text"] == other["text"]
+        };
+        let secret = |row: &&Value| {
+            let rule = row["rule"].as_str().unwrap();
+            !names_no_secret(rule) && !of(0).any(|other| same(row, other))
+        };
+        let secrets: Vec<&Value> = of(1).filter(secret).collect();
+        let found = |row: &&Value| {
+            let text = row["text"].as_str().unwrap();
+            let found = redactor().text(text).findings.has("secret");
+            if !found && std::env::var_os("SHOW_MISSES").is_some() {
+                eprintln!("{source} {}: {text:.200}", row["rule"]);
+            }
+            found
+        };
+        let (right, all) = (secrets.iter().copied().filter(found).count(), secrets.len());
+        eprintln!(
+            "{source}: {right} of {all} secrets found, {} of {} rows are positives, {} of {} negatives flagged",
+            of(1).filter(found).count(),
+            of(1).count(),
+            of(0).filter(found).count(),
+            of(0).count(),
+        );
+        assert!(right * 100 >= all * 95, "{source}");
     }
+}
+
+/// Rules that find what is no secret: the name of an account or a host, beside which one stands.
+fn names_no_secret(rule: &str) -> bool {
+    let rule = rule.split('.').next().unwrap();
+    let other = [
+        "client-id",
+        "app-id",
+        "cloud-name",
+        "token-name",
+        "-url",
+        "-host",
+        "planetscale-id",
+    ];
+    other.iter().any(|end| rule.ends_with(end))
 }
 
 #[test]

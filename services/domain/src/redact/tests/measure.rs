@@ -101,6 +101,12 @@ impl Scores {
         }
     }
 
+    /// The share of the planted values of a type that is found; 1 where none is planted.
+    pub(in crate::redact) fn recall(&self, kind: &str) -> f64 {
+        let score = self.by_kind.get(kind).filter(|score| score.planted > 0);
+        score.map_or(1.0, |score| score.found as f64 / score.planted as f64)
+    }
+
     /// Fails where a type has been planted and is below one of its floors, in percent.
     pub(in crate::redact) fn at_least(&self, kind: &str, recall: usize, precision: usize) {
         let Some(score) = self.by_kind.get(kind).filter(|score| score.planted > 0) else {
