@@ -13,11 +13,12 @@ use countersign_runtime::identity::{self, KeyStep, Signing, change_key};
 use countersign_schemas::{JsonObject, headers};
 use countersign_tests::deployment::NAME;
 use countersign_tests::process::SERVICES;
+use countersign_tests::python::Program;
 use countersign_tests::{Deployment, PATIENCE, eventually};
 use serde_json::{Value, json};
 
 use calls::{Call, FORGERIES, Target, publish_a_retired_key};
-use programs::{Program, node_worker, python_worker};
+use programs::{node_worker, python_worker};
 
 /// A deployment whose worker for NATS tools is the one in Python.
 async fn with_python(mut command: std::process::Command) -> (Deployment, Program) {

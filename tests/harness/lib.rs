@@ -9,6 +9,7 @@ pub mod events;
 pub mod journal;
 pub mod operator;
 pub mod process;
+pub mod python;
 pub mod raw;
 pub mod relay;
 pub mod wait;
