@@ -32,7 +32,7 @@ impl Deployment {
         let pinned = self.files().dir().join("keys").join("manifest.pub");
         let pinned = std::fs::read_to_string(pinned).expect("init wrote the public key");
         let keys = ManifestPublicKeys::from_pem(&pinned).expect("init wrote a key");
-        let archive = Archive::open(&self.archive(), keys).expect("the archive is sound");
+        let archive = Archive::open(self.archive(), keys).expect("the archive is sound");
         let answer = archive
             .query(sql, LIMITS)
             .await

@@ -3,13 +3,19 @@
 
 use std::time::Duration;
 
+use countersign_runtime::bus::metrics::alarm;
 use countersign_runtime::bus::{Append, Failure, Meta, Outgoing};
 use countersign_runtime::service::ServiceContext;
 use countersign_schemas::events::{ArchiveCommitted, StreamPosition};
-use countersign_schemas::{Address, ServiceId};
+use countersign_schemas::{Address, Digest, ServiceId, Stream, codec};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
 use crate::commit::Head;
+use crate::root::Root;
+
+/// Every announcement.
+const ANNOUNCED: &str = "archive.committed.*";
 
 /// Pause before an announcement is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -17,7 +23,18 @@ const RETRY: Duration = Duration::from_secs(5);
 /// Announces every head that `heads` shows, the newest first when they come too fast: it
 /// covers all before it. Ends when `heads` does. What cannot be announced is tried again
 /// and never holds up the archive.
-pub(crate) async fn run(context: ServiceContext, signer: String, mut heads: watch::Receiver<Head>) {
+///
+/// Before that it compares the archive with the last that was announced of it: a disk that
+/// lost the archive's tail has mostly lost the state file's too, and the stream has not.
+pub(crate) async fn run(
+    context: ServiceContext,
+    signer: String,
+    root: Root,
+    mut heads: watch::Receiver<Head>,
+) {
+    if let Err(error) = recall(&context, root).await {
+        tracing::warn!(%error, "what was announced of the archive could not be compared with it");
+    }
     loop {
         let head = heads.borrow_and_update().clone();
         let announced = announce(&context, &signer, &head).await;
@@ -53,7 +70,56 @@ async fn announce(context: &ServiceContext, signer: &str, head: &Head) -> Result
         .store_once(Outgoing::event(&address, &event, &meta)?)
         .await?
     {
-        Append::Stored(_) | Append::Lost(_) => Ok(()),
+        Append::Stored(_) => Ok(()),
+        Append::Lost(there) => {
+            if let Ok(told) = codec::decode(&there.payload) {
+                say(otherwise(&told, Some(event.entry_digest)));
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn recall(context: &ServiceContext, root: Root) -> Result<(), Failure> {
+    let last = context.bus.last_by_subject(Stream::Events, ANNOUNCED);
+    let Some(last) = last.await? else {
+        return Ok(());
+    };
+    let told: ArchiveCommitted =
+        codec::decode(&last.payload).map_err(|error| Failure::fatal(error.to_string()))?;
+    let n = told.n;
+    // From the store, not from our own head: another archiver may be further.
+    let entry = spawn_blocking(move || root.entry(n)).await;
+    let entry = entry
+        .map_err(|error| Failure::fatal(error.to_string()))?
+        .map_err(|error| Failure::transient(error.to_string()))?;
+    say(otherwise(
+        &told,
+        entry.map(|bytes| Digest::of_bytes(&bytes)),
+    ));
+    Ok(())
+}
+
+/// What is wrong if the manifest holds this entry where another was announced.
+fn otherwise(told: &ArchiveCommitted, here: Option<Digest>) -> Option<String> {
+    let n = told.n;
+    let what = match here {
+        Some(here) if here == told.entry_digest => return None,
+        Some(_) => format!("manifest entry {n} is not the one that was announced"),
+        None => format!("the manifest holds no entry {n}, which was announced"),
+    };
+    Some(format!(
+        "{what} as archive.committed.{n} with {} rows: the archive lost its tail, by a power cut, \
+         an older copy that was put back, or somebody's hand. What the streams still hold is \
+         archived again from where the manifest ends, and what they do not has a row \
+         `archive.gap`",
+        told.tree_size
+    ))
+}
+
+fn say(wrong: Option<String>) {
+    if let Some(wrong) = wrong {
+        alarm("archive_tail", &wrong);
     }
 }
 
@@ -93,6 +159,27 @@ mod tests {
         let mut tree = Tree::default();
         (0..rows).for_each(|_| tree.push([0; 32]));
         tree
+    }
+
+    #[test]
+    fn an_announcement_that_the_archive_does_not_bear_out_is_told() {
+        let head = Head {
+            chain: ChainState {
+                n: 3,
+                digest: Some(Digest::of_bytes(b"x")),
+                tree: tree(9),
+                positions: Vec::new(),
+            },
+            ..Head::default()
+        };
+        let told = event(&head, "k").unwrap();
+        assert_eq!(otherwise(&told, Some(Digest::of_bytes(b"x"))), None);
+        for here in [None, Some(Digest::of_bytes(b"y"))] {
+            let text = otherwise(&told, here).unwrap();
+            for word in ["entry 3", "9 rows", "lost its tail", "archive.gap"] {
+                assert!(text.contains(word), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -1,18 +1,19 @@
 //! From rows to a committed manifest entry.
 //!
-//! The order is the whole secret: files first, each synced and named by its contents, then
+//! The order is the whole secret: files first, each stored for good and named by its contents, then
 //! the one entry that names them, created only if its number is free. Whatever stops the
 //! writer before that leaves files that nobody lists; after it, the rows are archived.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use countersign_domain::archive::{
     BadPlace, ChainState, Entry, EntryError, EntryKind, FileEntry, Files, Leaves, ManifestKey,
     ManifestPublicKeys, Position, Removed, Row, Span, Walked, leaf, verify_chain,
 };
-use countersign_domain::merkle::{Checkpoint, CheckpointError, Node, Tree};
+use countersign_domain::merkle::{CHECKPOINT_BYTES_MAX, Checkpoint, CheckpointError, Node, Tree};
+use countersign_runtime::archive::Place;
 use countersign_schemas::{Digest, Incarnation, Stream, Timestamp};
 
 use crate::encode::{About, EncodeError, write_file};
@@ -23,6 +24,10 @@ use crate::state::State;
 use crate::tidy::{Tidier, TidyLimits};
 use crate::tiles::{self, CHECKPOINT, Tiles};
 use crate::verify::Published;
+
+/// How often it is tried to sign for the archive's end while another archiver does: each of
+/// its turns is a commit, which takes far longer than ours.
+const PUBLISH_TRIES: usize = 10;
 
 /// Rows of one stored message: its own, and before it one for a gap, if there was one.
 #[derive(Debug, Clone)]
@@ -62,7 +67,7 @@ pub enum CommitError {
     /// The archive is not as it was written.
     #[error("the archive is damaged: {0}; run `countersign audit verify`")]
     Damaged(#[from] BadPlace),
-    /// The directory cannot be used.
+    /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A file could not be encoded.
@@ -82,8 +87,8 @@ pub enum CommitError {
 /// Where and how to write.
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
-    /// Root of the archive.
-    pub dir: PathBuf,
+    /// Where the archive lies.
+    pub place: Place,
     /// The state file outside it.
     pub state_file: PathBuf,
     /// The name of the log in its checkpoints: that of the deployment.
@@ -125,7 +130,7 @@ impl Writer {
     /// When the store cannot be used, or the chain is not as it was written: an archive
     /// that was tampered with is not written to.
     pub fn open(options: WriterOptions) -> Result<Self, CommitError> {
-        let root = Root::prepare(&options.dir)?;
+        let root = Root::prepare(&options.place)?;
         let state = State::read(&options.state_file)?;
         let anchors: Vec<_> = state
             .iter()
@@ -171,7 +176,7 @@ impl Writer {
         &self.files
     }
 
-    /// Its directory.
+    /// Its store.
     pub(crate) fn root(&self) -> Root {
         self.root.clone()
     }
@@ -290,14 +295,19 @@ impl Writer {
         }
         let tree = &self.head.tree;
         let note = self.options.key.checkpoint(&self.options.origin, tree)?;
-        let there = tiles::read_checkpoint(&self.root)?;
-        let there = there.and_then(|note| self.options.pinned.open_checkpoint(&note).ok());
         let ours = Checkpoint::of(&self.options.origin, tree);
-        if there.is_none_or(|there| there.size <= ours.size && there != ours) {
-            self.root.replace(CHECKPOINT, &note)?;
+        for _ in 0..PUBLISH_TRIES {
+            let seen = self.root.see(CHECKPOINT, CHECKPOINT_BYTES_MAX)?;
+            let there = seen.bytes.as_deref().map(String::from_utf8_lossy);
+            let there = there.and_then(|note| self.options.pinned.open_checkpoint(&note).ok());
+            let stands = there.is_some_and(|there| there.size > ours.size || there == ours);
+            if stands || self.root.swap(CHECKPOINT, note.as_bytes(), seen)? {
+                self.checkpoint = Some(note);
+                return Ok(());
+            }
         }
-        self.checkpoint = Some(note);
-        Ok(())
+        let reason = io::Error::other("it was replaced meanwhile, each time");
+        Err(StoreError::new("write", self.root.full_name(CHECKPOINT))(reason).into())
     }
 
     /// Sorts the items by stream and cuts them where an hour or a life of a stream ends.
@@ -341,7 +351,6 @@ impl Writer {
         };
         let file = self.root.temporary()?;
         let (sha256, bytes) = write_file(&part.rows, &about, file.as_file())?;
-        sync(&file)?;
         self.options.hooks.after(Step::FileWritten)?;
         let mut entry = FileEntry {
             path: String::new(),
@@ -362,8 +371,8 @@ impl Writer {
     /// A file of that name can only be our own of an earlier try: its name holds the first
     /// digits of its digest, and the rest is compared here.
     fn link(&self, file: &tempfile::NamedTempFile, entry: &FileEntry) -> Result<(), CommitError> {
-        if self.root.link(file.path(), &entry.path)? == Created::Before {
-            let (found, _) = self.root.digest(&entry.path)?;
+        if self.root.create_from(file, &entry.path)? == Created::Before {
+            let (_, found, _) = self.root.open_file(&entry.path)?;
             if found != entry.sha256 {
                 return Err(BadPlace::FileChanged {
                     n: self.head.n.saturating_add(1),
@@ -387,9 +396,8 @@ impl Writer {
         let mut file = self.root.temporary()?;
         file.write_all(&bytes)
             .map_err(StoreError::new("write", file.path()))?;
-        sync(&file)?;
         self.options.hooks.after(Step::EntryWritten)?;
-        match self.root.link(file.path(), &Entry::path(n))? {
+        match self.root.create_from(&file, &Entry::path(n))? {
             Created::Before => Err(CommitError::Lost(n)),
             Created::Now => {
                 (self.head, self.files) = (next, files);
@@ -404,12 +412,6 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-fn sync(file: &tempfile::NamedTempFile) -> Result<(), StoreError> {
-    file.as_file()
-        .sync_all()
-        .map_err(StoreError::new("sync", file.path()))
 }
 
 /// Whether the item is new; an error if it leaves something out.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 /// A place right after a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// A file is written and synced under its temporary name.
+    /// A file is written under its temporary name.
     FileWritten,
     /// A file has its final name; no entry names it yet.
     FileLinked,
-    /// The entry is written and synced under its temporary name.
+    /// The entry is written under its temporary name.
     EntryWritten,
     /// The entry has its number: the rows are committed.
     Committed,

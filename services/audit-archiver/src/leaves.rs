@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::File;
 use std::iter::Peekable;
 use std::vec;
 
@@ -92,7 +91,8 @@ struct Open<'a> {
 impl<'a> Open<'a> {
     /// At its first row from `next` on; `None` if there is none.
     fn at(root: &Root, entry: &'a FileEntry, next: u64) -> Result<Option<Self>, BadPlace> {
-        let reader = File::open(root.path(&entry.path))
+        let reader = root
+            .fetch(&entry.path)
             .ok()
             .and_then(|file| ParquetRecordBatchReaderBuilder::try_new(file).ok())
             .and_then(|builder| builder.with_batch_size(BATCH_ROWS).build().ok())

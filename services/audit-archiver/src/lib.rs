@@ -42,7 +42,7 @@ pub use settings::Settings;
 pub use state::State;
 pub use tidy::TidyLimits;
 pub use tiles::read_note;
-pub use verify::{Report, VerifyError, verify};
+pub use verify::{Outline, Report, VerifyError, outline, verify};
 pub use witness::WITNESSED;
 
 /// The name of the service: of its credential and its binary.

@@ -35,7 +35,7 @@ pub enum MergeError {
     /// What was written does not hold the rows that were read.
     #[error("the new file does not hold the rows of the old ones")]
     Differs,
-    /// The directory cannot be used.
+    /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The new file could not be encoded.
@@ -64,12 +64,6 @@ impl Merged {
 /// # Errors
 /// When one is damaged or the directory cannot be used; nothing is changed then.
 pub(crate) fn merge(root: &Root, inputs: Vec<FileEntry>) -> Result<Merged, MergeError> {
-    for input in &inputs {
-        let (found, _) = root.digest(&input.path)?;
-        if found != input.sha256 {
-            return Err(damaged(input));
-        }
-    }
     let mut entry = outline(&inputs);
     let file = root.temporary()?;
     let about = About {
@@ -101,9 +95,6 @@ pub(crate) fn merge(root: &Root, inputs: Vec<FileEntry>) -> Result<Merged, Merge
         }
     }
     (entry.sha256, entry.bytes) = out.finish()?;
-    file.as_file()
-        .sync_all()
-        .map_err(StoreError::new("sync", file.path()))?;
     entry.path = entry.expected_path();
     if read_back(&file)? == <[u8; 32]>::from(read.finalize()) {
         Ok(Merged {
@@ -217,8 +208,10 @@ struct Open<'a> {
 impl<'a> Open<'a> {
     /// At the first row; `None` if there is none.
     fn new(root: &Root, entry: &'a FileEntry) -> Result<Option<Self>, MergeError> {
-        let path = root.path(&entry.path);
-        let file = File::open(&path).map_err(StoreError::new("open", &path))?;
+        let (file, found, _) = root.open_file(&entry.path)?;
+        if found != entry.sha256 {
+            return Err(damaged(entry));
+        }
         let mut open = Self {
             entry,
             reader: reader(file).map_err(|_| damaged(entry))?,

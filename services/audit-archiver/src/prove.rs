@@ -1,6 +1,7 @@
 //! `audit prove`: for a row of the archive everything that shows, without the archive and
 //! without us, that it was there when the checkpoint was signed.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use countersign_domain::archive::{
     BadPlace, FileEntry, Files, ManifestPublicKeys, check_row_proof, verify_chain,
 };
 use countersign_domain::merkle::{Checkpoint, CheckpointError, LogProof, ProofError, prove};
+use countersign_runtime::archive::Place;
 use countersign_schemas::Digest;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -35,7 +37,7 @@ pub enum ProveError {
         /// Why.
         error: ProofError,
     },
-    /// The directory cannot be read.
+    /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -64,21 +66,26 @@ pub struct RowProof {
     pub proof: String,
 }
 
-/// Proves these rows of the archive in `dir` under its checkpoint.
+/// Proves these rows of the archive at `place` under its checkpoint.
 ///
 /// # Errors
 /// When the archive, or one of the rows, is not as it was signed.
 pub fn prove_rows(
-    dir: &Path,
+    place: impl Into<Place>,
     keys: &ManifestPublicKeys,
     rows: &[u64],
 ) -> Result<Proofs, ProveError> {
-    let root = Root::open(dir)?;
+    let root = Root::open(&place.into())?;
     let entries = root.entries()??;
     let files = verify_chain(entries.iter().map(Vec::as_slice), keys, &[])?.files;
     let note = read_checkpoint(&root)?.ok_or(ProveError::NoCheckpoint)?;
     let checkpoint = keys.open_checkpoint(&note)?;
-    let one = |row: &u64| prove_row(&root, &files, keys, &checkpoint, &note, *row);
+    let mut opened = Opened {
+        root: &root,
+        files: &files,
+        found: HashMap::new(),
+    };
+    let one = |row: &u64| prove_row(&mut opened, keys, &checkpoint, &note, *row);
     let rows = rows.iter().map(one).collect::<Result<_, _>>()?;
     Ok(Proofs {
         checkpoint,
@@ -88,16 +95,16 @@ pub fn prove_rows(
 }
 
 fn prove_row(
-    root: &Root,
-    files: &Files,
+    opened: &mut Opened<'_>,
     keys: &ManifestPublicKeys,
     checkpoint: &Checkpoint,
     note: &str,
     row: u64,
 ) -> Result<RowProof, ProveError> {
     let fail = |error| ProveError::Row { row, error };
-    let canonical = canonical_row(root, files, row).ok_or(fail(ProofError::NoSuchLeaf))?;
-    let hashes = prove(checkpoint.size, row, |tile| tile_or_full(root, tile)).map_err(fail)?;
+    let canonical = opened.canonical(row).ok_or(fail(ProofError::NoSuchLeaf))?;
+    let hashes = prove(checkpoint.size, row, |tile| tile_or_full(opened.root, tile));
+    let hashes = hashes.map_err(fail)?;
     let leaf = Digest::of_bytes(&canonical);
     let proof = LogProof {
         extra: canonical.clone(),
@@ -116,14 +123,30 @@ fn prove_row(
     })
 }
 
-/// The canonical form of a row, from the file that holds it.
-fn canonical_row(root: &Root, files: &Files, row: u64) -> Option<Vec<u8>> {
-    let (file, at) = files
-        .iter()
-        .find_map(|file| Some((file, place(file, row)?)))?;
-    let rows = canonical_rows(&root.path(&file.path), at, 1)?;
-    let (found, canonical) = rows.into_iter().next()?;
-    (found == row).then_some(canonical)
+/// The files of an archive, each opened once: the rows of an intent lie in few.
+struct Opened<'a> {
+    root: &'a Root,
+    files: &'a Files,
+    found: HashMap<String, File>,
+}
+
+impl Opened<'_> {
+    /// The canonical form of a row, from the file that holds it.
+    fn canonical(&mut self, row: u64) -> Option<Vec<u8>> {
+        let holds = |file: &FileEntry| Some((file.path.clone(), place(file, row)?));
+        let (path, at) = self.files.iter().find_map(holds)?;
+        let opened = match self.found.get(&path) {
+            Some(opened) => opened.try_clone().ok()?,
+            None => {
+                let opened = self.root.fetch(&path).ok()?;
+                let kept = opened.try_clone().ok()?;
+                self.found.insert(path, kept);
+                opened
+            }
+        };
+        let (found, canonical) = rows_of(opened, at, 1)?.into_iter().next()?;
+        (found == row).then_some(canonical)
+    }
 }
 
 /// At which place a file holds a row.
@@ -143,7 +166,11 @@ fn place(file: &FileEntry, row: u64) -> Option<usize> {
 /// `at` on; `None` if it is none.
 #[must_use]
 pub fn canonical_rows(path: &Path, at: usize, count: usize) -> Option<Vec<(u64, Vec<u8>)>> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path).ok()?).ok()?;
+    rows_of(File::open(path).ok()?, at, count)
+}
+
+fn rows_of(file: File, at: usize, count: usize) -> Option<Vec<(u64, Vec<u8>)>> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).ok()?;
     let reader = builder.with_offset(at).with_limit(count).build().ok()?;
     let mut found = Vec::new();
     for batch in reader {
@@ -179,7 +206,7 @@ mod tests {
     fn rows_are_proved_and_the_proofs_hold_without_the_archive() {
         let place = archive();
         let wanted = [0, 199, 200, 255, 256, 289];
-        let proofs = prove_rows(&place.archive(), &key().public(), &wanted).unwrap();
+        let proofs = prove_rows(place.archive(), &key().public(), &wanted).unwrap();
         drop(place);
         assert_eq!(proofs.checkpoint.size, 290);
         for (proof, row) in proofs.rows.iter().zip(wanted) {
@@ -192,7 +219,7 @@ mod tests {
     #[test]
     fn a_row_beyond_the_checkpoint_or_of_a_changed_tile_is_not_proved() {
         let place = archive();
-        let refused = |row| prove_rows(&place.archive(), &key().public(), &[row]).unwrap_err();
+        let refused = |row| prove_rows(place.archive(), &key().public(), &[row]).unwrap_err();
         let none = refused(290);
         let named = matches!(
             none,

@@ -74,7 +74,12 @@ pub async fn run(context: ServiceContext, settings: Settings) -> Result<(), Serv
     let archived = heads.clone();
     let (places, pinned) = (settings.witnesses.clone(), settings.writer.pinned.clone());
     let witnessing = tokio::spawn(witness::run(places, pinned, heads.clone()));
-    let announcer = tokio::spawn(announce::run(context.clone(), writer.signer(), heads));
+    let announcer = tokio::spawn(announce::run(
+        context.clone(),
+        writer.signer(),
+        writer.root(),
+        heads,
+    ));
     let cleaner = janitor::run(
         context.clone(),
         settings.janitor,
@@ -197,7 +202,7 @@ async fn next_writer(
         }
         match open(settings).await {
             Ok(writer) => return Ok(Some(writer)),
-            Err(ServiceError::Configured(reason)) => {
+            Err(ServiceError::Configured(reason) | ServiceError::Unreachable(reason)) => {
                 alarm("archive_store", &reason);
                 health.failing(reason);
             }
@@ -208,13 +213,32 @@ async fn next_writer(
 
 async fn open(settings: &Settings) -> Result<Writer, ServiceError> {
     let options = settings.writer.clone();
-    spawn_blocking(move || Writer::open(options))
+    let in_bucket = options.place.dir().is_none();
+    let opened = spawn_blocking(move || {
+        let writer = Writer::open(options)?;
+        if let Some(path) = writer.root().missing(writer.files())? {
+            alarm("archive_damaged", &damage(&path));
+        }
+        Ok(writer)
+    });
+    opened
         .await
         .map_err(ServiceError::failed)?
         .map_err(|error| match error {
+            CommitError::Store(error) if in_bucket && !error.is_refusal() => {
+                ServiceError::Unreachable(error.to_string())
+            }
             CommitError::Store(_) => ServiceError::configured(error),
             other => ServiceError::failed(other),
         })
+}
+
+/// New rows do not depend on old files, and refusing them would make it worse.
+fn damage(path: &str) -> String {
+    format!(
+        "{path} is missing or has another size, as after a power cut: put it back from a copy. \
+         Archiving goes on, and nothing is purged from the streams until then"
+    )
 }
 
 struct Session<'a> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_domain::archive::{ManifestKey, ManifestPublicKeys};
+use countersign_runtime::archive::Place;
 use countersign_runtime::config::Config;
 use countersign_runtime::service::ServiceError;
 use countersign_runtime::{files, fingerprints};
@@ -57,7 +58,7 @@ impl Settings {
         let pinned = ManifestPublicKeys::from_pem(&text).map_err(|error| unusable(&path, error))?;
         Ok(Self {
             writer: WriterOptions {
-                dir: own.dir.clone(),
+                place: Place::of(config).map_err(ServiceError::configured)?,
                 state_file: own.state_file.clone(),
                 origin: config.deployment.name.to_string(),
                 key,

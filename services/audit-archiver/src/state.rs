@@ -2,7 +2,7 @@
 //! also cut this file, if it lies where they cannot write.
 
 use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use countersign_domain::archive::{Anchor, ChainState};
@@ -10,7 +10,9 @@ use countersign_schemas::Digest;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use crate::root::{StoreError, make_dirs, sync_dir};
+use countersign_runtime::archive::{make_dirs, replace_file};
+
+use crate::root::StoreError;
 
 /// What the file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,12 +63,10 @@ impl State {
         let parent = path.parent().unwrap_or(Path::new("."));
         make_dirs(parent)?;
         let fail = || StoreError::new("write", path);
-        let mut file = NamedTempFile::new_in(parent).map_err(fail())?;
-        serde_json::to_writer(&mut file, self).map_err(|error| fail()(error.into()))?;
-        file.write_all(b"\n").map_err(fail())?;
-        file.as_file().sync_all().map_err(fail())?;
-        file.persist(path).map_err(|error| fail()(error.error))?;
-        sync_dir(parent)
+        let file = NamedTempFile::new_in(parent).map_err(fail())?;
+        let mut text = serde_json::to_vec(self).map_err(|error| fail()(error.into()))?;
+        text.push(b'\n');
+        replace_file(file, path, &text)
     }
 
     /// The same as a statement about the chain.

@@ -35,7 +35,7 @@ impl Place {
 
     pub(crate) fn options(&self, hooks: Hooks) -> WriterOptions {
         WriterOptions {
-            dir: self.archive(),
+            place: self.archive().into(),
             state_file: self.state_file(),
             origin: "northwind".to_owned(),
             key: key(),

@@ -5,24 +5,19 @@
 //! only hold rows that will stay. What a crash keeps from being written, the next start
 //! writes from the rows. The checkpoint comes last: all tiles that it needs are there.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::thread;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use countersign_domain::archive::{BadPlace, Files, Walked};
 use countersign_domain::merkle::{CHECKPOINT_BYTES_MAX, Edge, Node, TILE_WIDTH, TileId, Tree};
-use tempfile::NamedTempFile;
+use countersign_runtime::archive::read_at_most;
 
 use crate::commit::CommitError;
 use crate::leaves::LeafHashes;
-use crate::root::{Root, StoreError, make_dirs, sync_dir};
+use crate::root::{Created, Root, StoreError};
 
 /// Tiles that are kept in memory before they are written: 4 MiB.
 const WAITING_MAX: usize = 512;
-/// Tiles that are written at a time.
-const AT_ONCE: usize = 8;
 /// Where the checkpoint lies, relative to the archive's root.
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 
@@ -102,7 +97,7 @@ impl Tiles {
                 writing.put(tile, bytes)?;
             }
         }
-        writing.sync()
+        writing.write()
     }
 }
 
@@ -117,12 +112,8 @@ pub(crate) fn collect(root: &Root, before: u64, after: u64) {
         let Some(tile) = TileId::of(after, level, index).filter(|tile| tile.is_full()) else {
             continue;
         };
-        let dir = root.path(&tile.partial_dir());
-        match fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                tracing::warn!(path = %dir.display(), %error, "cannot remove unfinished tiles");
-            }
-            _ => {}
+        if let Err(error) = root.remove_dir(&tile.partial_dir()) {
+            tracing::warn!(%error, "cannot remove unfinished tiles");
         }
     }
 }
@@ -132,8 +123,8 @@ pub(crate) fn collect(root: &Root, before: u64, after: u64) {
 fn read_edge(root: &Root, tree: &Tree) -> Result<Option<Edge>, StoreError> {
     let read = Edge::read(tree.size(), |tile| {
         read_tile(root, tile)?.ok_or_else(|| {
-            let path = root.path(&tile.path());
-            StoreError::new("read", &path)(ErrorKind::NotFound.into())
+            let path = root.full_name(&tile.path());
+            StoreError::new("read", path)(ErrorKind::NotFound.into())
         })
     });
     match read {
@@ -145,7 +136,7 @@ fn read_edge(root: &Root, tree: &Tree) -> Result<Option<Edge>, StoreError> {
 
 /// The bytes of a tile, if it is there.
 pub(crate) fn read_tile(root: &Root, tile: TileId) -> Result<Option<Vec<u8>>, StoreError> {
-    small(&root.path(&tile.path()), tile.bytes())
+    root.read(&tile.path(), tile.bytes())
 }
 
 /// The bytes of a tile, from the full one where that has taken the place of an unfinished.
@@ -154,22 +145,20 @@ pub(crate) fn tile_or_full(root: &Root, tile: TileId) -> Option<Vec<u8>> {
         return Some(bytes);
     }
     let most = usize::try_from(TILE_WIDTH).ok()?.checked_mul(32)?;
-    let mut bytes = small(&root.path(&tile.full_path()), most).ok()??;
+    let mut bytes = root.read(&tile.full_path(), most).ok()??;
     bytes.truncate(tile.bytes());
     Some(bytes)
 }
 
 /// The signed checkpoint, if there is one.
 pub(crate) fn read_checkpoint(root: &Root) -> Result<Option<String>, StoreError> {
-    read_note(&root.path(CHECKPOINT))
+    Ok(root.read(CHECKPOINT, CHECKPOINT_BYTES_MAX)?.map(text))
 }
 
-/// Tiles that are being written: each is synced before it has its name, several at a time,
-/// and their directories once at the end.
+/// Tiles that are being written, many at a time.
 struct Writing<'a> {
     root: &'a Root,
     waiting: Vec<(TileId, Vec<u8>)>,
-    dirs: BTreeSet<PathBuf>,
 }
 
 impl<'a> Writing<'a> {
@@ -177,7 +166,6 @@ impl<'a> Writing<'a> {
         Self {
             root,
             waiting: Vec::new(),
-            dirs: BTreeSet::new(),
         }
     }
 
@@ -189,71 +177,20 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
+    /// A tile that is there already holds the same: it was written by somebody who committed
+    /// the same rows, or somebody has changed it.
     fn write(&mut self) -> Result<(), CommitError> {
-        for (tile, _) in &self.waiting {
-            let path = self.root.path(&tile.path());
-            if let Some(dir) = path.parent()
-                && !self.dirs.contains(dir)
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let files: Vec<_> = waiting.map(|(tile, bytes)| (tile.path(), bytes)).collect();
+        let created = self.root.create_all(&files)?;
+        for ((path, bytes), created) in files.into_iter().zip(created) {
+            if created == Created::Before
+                && self.root.read(&path, bytes.len())?.as_ref() != Some(&bytes)
             {
-                make_dirs(dir)?;
-                self.dirs.insert(dir.to_owned());
+                return Err(BadPlace::TileChanged { path }.into());
             }
         }
-        // A sync is mostly waiting, and the disk takes several for little more than one.
-        let share = self.waiting.len().div_ceil(AT_ONCE).max(1);
-        thread::scope(|scope| {
-            let mut running = Vec::new();
-            for share in self.waiting.chunks(share) {
-                let root = self.root;
-                let work = move || share.iter().try_for_each(|one| write_tile(root, one));
-                running.push(scope.spawn(work));
-            }
-            running.into_iter().try_for_each(|one| {
-                one.join().unwrap_or_else(|_| {
-                    let path = self.root.path("tile");
-                    let reason = io::Error::other("a thread ended badly");
-                    Err(StoreError::new("write", &path)(reason).into())
-                })
-            })
-        })?;
-        self.waiting.clear();
         Ok(())
-    }
-
-    fn sync(mut self) -> Result<(), CommitError> {
-        self.write()?;
-        Ok(self.dirs.iter().try_for_each(|dir| sync_dir(dir))?)
-    }
-}
-
-/// A tile that is there already holds the same: it was written by somebody who committed
-/// the same rows, or somebody has changed it.
-fn write_tile(root: &Root, (tile, bytes): &(TileId, Vec<u8>)) -> Result<(), CommitError> {
-    let path = tile.path();
-    let to = root.path(&path);
-    let mut file = root.temporary()?;
-    file.write_all(bytes)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(StoreError::new("write", file.path()))?;
-    match fs::hard_link(file.path(), &to) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => match read_tile(root, *tile)? {
-            Some(found) if found == *bytes => Ok(()),
-            _ => Err(BadPlace::TileChanged { path }.into()),
-        },
-        Err(error) => Err(StoreError::new("create", &to)(error).into()),
-    }
-}
-
-/// A file of at most `most` bytes, if it is there; of a longer one so much that its length
-/// is wrong.
-pub(crate) fn small(path: &Path, most: usize) -> Result<Option<Vec<u8>>, StoreError> {
-    let most = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    let mut bytes = Vec::new();
-    match fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)) {
-        Ok(_) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StoreError::new("read", path)(error)),
     }
 }
 
@@ -262,23 +199,9 @@ pub(crate) fn small(path: &Path, most: usize) -> Result<Option<Vec<u8>>, StoreEr
 /// # Errors
 /// When it cannot be read.
 pub fn read_note(path: &Path) -> Result<Option<String>, StoreError> {
-    let found = small(path, CHECKPOINT_BYTES_MAX)?;
-    Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    Ok(read_at_most(path, CHECKPOINT_BYTES_MAX)?.map(text))
 }
 
-impl Root {
-    /// Puts a text in the place of whatever has that name; a crash leaves the old one or
-    /// the new one.
-    pub(crate) fn replace(&self, relative: &str, text: &str) -> Result<(), StoreError> {
-        replace(self.temporary()?, &self.path(relative), text)
-    }
-}
-
-/// Writes a text to `file` and gives it the name `path`, whatever had it before.
-pub(crate) fn replace(mut file: NamedTempFile, path: &Path, text: &str) -> Result<(), StoreError> {
-    let fail = || StoreError::new("write", path);
-    file.write_all(text.as_bytes()).map_err(fail())?;
-    file.as_file().sync_all().map_err(fail())?;
-    file.persist(path).map_err(|error| fail()(error.error))?;
-    sync_dir(path.parent().unwrap_or(Path::new(".")))
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use countersign_domain::archive::ManifestPublicKeys;
+use countersign_runtime::archive::replace_file;
 use countersign_runtime::bus::metrics::alarm;
 use tempfile::NamedTempFile;
 use tokio::sync::watch;
@@ -12,7 +13,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::commit::Head;
 use crate::root::StoreError;
-use crate::tiles::{read_note, replace};
+use crate::tiles::read_note;
 
 /// The name of the checkpoint in a witness place.
 pub const WITNESSED: &str = "checkpoint";
@@ -90,7 +91,7 @@ fn keep(place: &Path, note: &str, pinned: &ManifestPublicKeys) -> Result<(), Kee
         return Err(KeepError::Contradicts { there, ours });
     }
     let file = NamedTempFile::new_in(place).map_err(StoreError::new("write", &path))?;
-    Ok(replace(file, &path, note)?)
+    Ok(replace_file(file, &path, note.as_bytes())?)
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ impl Fixture {
         let key = ManifestKey::from_bytes(&[7; 32]);
         Settings {
             writer: WriterOptions {
-                dir: self.archive(),
+                place: self.archive().into(),
                 state_file: self.state_file(),
                 origin: "northwind".to_owned(),
                 pinned: key.public(),
@@ -173,7 +173,7 @@ impl Fixture {
         let walked = verify_chain(bytes.iter().map(Vec::as_slice), &keys, &[])?;
         let mut rows = Vec::new();
         for file in walked.files.iter() {
-            rows.extend(read(&root.path(&file.path))?);
+            rows.extend(read(&root.full_name(&file.path))?);
         }
         rows.sort_by_key(|(leaf, ..)| *leaf);
         Ok(rows.into_iter().map(|(_, id, event)| (id, event)).collect())
@@ -281,7 +281,7 @@ fn verified(fixture: &Fixture) -> Result<()> {
     let path = fixture.state_file();
     let state = State::read(&path)?.context("no state file")?;
     let keys = ManifestKey::from_bytes(&[7; 32]).public();
-    let report = verify(&fixture.archive(), &keys, &[state.anchor(&path)], false)?;
+    let report = verify(fixture.archive(), &keys, &[state.anchor(&path)], false)?;
     ensure!(report.tail_proved, "{report:?}");
     Ok(())
 }

@@ -1,13 +1,12 @@
 //! An opened archive, and read-only SQL over it.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use countersign_domain::archive::{ChainState, ManifestPublicKeys};
+use countersign_runtime::archive::Place;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
@@ -138,14 +137,15 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Opens the archive in `dir` and checks the chain of its manifest, and the signatures
+    /// Opens the archive at `place` and checks the chain of its manifest, and the signatures
     /// if `keys` holds any key. It reads no event yet.
     ///
     /// # Errors
     /// When there is no archive or its manifest is damaged.
-    pub fn open(dir: &Path, keys: ManifestPublicKeys) -> Result<Self, QueryError> {
-        let manifest = Manifest::open(dir, keys)?;
-        let store = ArchiveOnly::new(manifest.dir()).map_err(sql)?;
+    pub fn open(place: impl Into<Place>, keys: ManifestPublicKeys) -> Result<Self, QueryError> {
+        let manifest = Manifest::open(&place.into(), keys)?;
+        let store = manifest.store().objects().map_err(OpenError::from)?;
+        let store = ArchiveOnly::new(store);
         let spill_nothing = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
         let runtime = RuntimeEnvBuilder::new()
             .with_object_store_registry(Arc::new(store))
@@ -232,12 +232,9 @@ impl Archive {
     /// silently shorter is worse than no answer.
     async fn check_files(&self) -> Result<(), QueryError> {
         let manifest = self.manifest.clone();
-        // One look at each file, on a thread that may wait for the disk.
+        // On a thread that may wait for disk or network.
         let checked = tokio::task::spawn_blocking(move || whole(&manifest)).await;
-        checked.unwrap_or_else(|error| {
-            let (path, reason) = (self.manifest.dir().to_owned(), error.into());
-            Err(OpenError::Read { path, reason }.into())
-        })
+        checked.unwrap_or_else(|error| Err(OpenError::Look(error.to_string()).into()))
     }
 
     async fn session(&self, limits: QueryLimits) -> Result<SessionContext, DataFusionError> {
@@ -255,14 +252,11 @@ impl Archive {
 
 /// Whether every file of the manifest is there in its size.
 fn whole(manifest: &Manifest) -> Result<(), QueryError> {
-    for file in manifest.files().iter() {
-        let found = fs::metadata(manifest.dir().join(&file.path)).map(|about| about.len());
-        if found.ok() != Some(file.bytes) {
-            let path = file.path.clone();
-            return Err(QueryError::File { path });
-        }
+    let gone = manifest.store().first_missing(manifest.files());
+    match gone.map_err(OpenError::from)? {
+        Some(path) => Err(QueryError::File { path }),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// All three are on by default; the last one means SET, transactions and PREPARE.

@@ -1,44 +1,40 @@
 //! Reads the manifest and hands out exactly the files that it lists, never the directory:
 //! an orphan of an interrupted write must not be counted.
 
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _};
-use std::path::{Path, PathBuf};
+use countersign_domain::archive::{BadPlace, ChainState, Files, ManifestPublicKeys};
+use countersign_runtime::archive::{Place, Store, StoreError};
 
-use countersign_domain::archive::{BadPlace, ChainState, Entry, Files, ManifestPublicKeys};
-
-/// Longest manifest entry that is read.
-const ENTRY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Entries that are read before they are looked at: a bucket gives many for little more than
+/// one.
+const ENTRIES_AT_ONCE: u64 = 256;
 
 /// The archive cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// There is none.
     #[error(
-        "`{}` is no archive: it holds no manifest; name the directory that \
-         `audit_archiver.dir` names", dir.display()
+        "`{place}` is no archive: it holds no manifest; name the place that `archive.url` or \
+         `audit_archiver.dir` names"
     )]
     NoArchive {
         /// Where one was looked for.
-        dir: PathBuf,
+        place: String,
     },
     /// It is not as it was written.
     #[error("the archive is damaged: {0}; run `countersign audit verify`")]
     Damaged(#[from] BadPlace),
-    /// A file cannot be read.
-    #[error("cannot read `{}`: {reason}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        reason: io::Error,
-    },
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The look at the store came to no end.
+    #[error("the archive cannot be looked at: {0}")]
+    Look(String),
 }
 
 /// The manifest as far as it has been read.
 #[derive(Debug, Clone)]
 pub(crate) struct Manifest {
-    dir: PathBuf,
+    store: Store,
     keys: ManifestPublicKeys,
     chain: ChainState,
     /// Shared with the queries that run; copied only when an entry comes meanwhile.
@@ -47,33 +43,53 @@ pub(crate) struct Manifest {
 
 impl Manifest {
     /// Reads every entry, checks the chain, and the signatures if `keys` holds any.
-    pub(crate) fn open(dir: &Path, keys: ManifestPublicKeys) -> Result<Self, OpenError> {
+    pub(crate) fn open(place: &Place, keys: ManifestPublicKeys) -> Result<Self, OpenError> {
+        let store = Store::new(place)?;
+        store.find_manifest().map_err(|error| {
+            if error.is_missing() || error.is_no_directory() {
+                let place = place.to_string();
+                return OpenError::NoArchive { place };
+            }
+            error.into()
+        })?;
         let mut manifest = Self {
-            dir: dir.to_owned(),
+            store,
             keys,
             chain: ChainState::default(),
             files: Files::default(),
         };
-        let later = manifest.last_entry()?;
+        // The highest number: an entry that was dropped in the middle must not make a shorter
+        // archive.
+        let later = manifest.store.last_entry()?;
+        manifest.catch_up(later)?;
         manifest.refresh()?;
-        if manifest.chain.n < later {
-            let n = manifest.chain.n.saturating_add(1);
-            return Err(BadPlace::Missing { n, later }.into());
-        }
         Ok(manifest)
+    }
+
+    /// Reads the entries up to a number that is there.
+    fn catch_up(&mut self, later: u64) -> Result<(), OpenError> {
+        while self.chain.n < later {
+            let first = self.chain.n.saturating_add(1);
+            let last = first.saturating_add(ENTRIES_AT_ONCE - 1).min(later);
+            for (n, found) in (first..=last).zip(self.store.entries(first..=last)?) {
+                let bytes = found.ok_or(BadPlace::Missing { n, later })?;
+                self.chain.advance(&bytes, &self.keys, &mut self.files)?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads the entries that have come since. Returns whether there were any.
     pub(crate) fn refresh(&mut self) -> Result<bool, OpenError> {
         let before = self.chain.n;
-        while let Some(bytes) = self.entry(self.chain.n.saturating_add(1))? {
+        while let Some(bytes) = self.store.entry(self.chain.n.saturating_add(1))? {
             self.chain.advance(&bytes, &self.keys, &mut self.files)?;
         }
         Ok(self.chain.n != before)
     }
 
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     pub(crate) fn chain(&self) -> &ChainState {
@@ -82,40 +98,5 @@ impl Manifest {
 
     pub(crate) fn files(&self) -> &Files {
         &self.files
-    }
-
-    fn entry(&self, n: u64) -> Result<Option<Vec<u8>>, OpenError> {
-        let path = self.dir.join(Entry::path(n));
-        let mut bytes = Vec::new();
-        let read =
-            File::open(&path).and_then(|file| file.take(ENTRY_BYTES_MAX).read_to_end(&mut bytes));
-        match read {
-            Ok(_) => Ok(Some(bytes)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(reason) => Err(OpenError::Read { path, reason }),
-        }
-    }
-
-    /// The highest number in the directory: an entry that was dropped in the middle must
-    /// not make a shorter archive.
-    fn last_entry(&self) -> Result<u64, OpenError> {
-        let dir = self.dir.join("manifest");
-        let list = fs::read_dir(&dir).map_err(|reason| match reason.kind() {
-            ErrorKind::NotFound | ErrorKind::NotADirectory => OpenError::NoArchive {
-                dir: self.dir.clone(),
-            },
-            _ => OpenError::Read {
-                path: dir.clone(),
-                reason,
-            },
-        })?;
-        Ok(list
-            .flatten()
-            .filter_map(|item| {
-                let name = item.file_name();
-                name.to_str()?.strip_suffix(".json")?.parse().ok()
-            })
-            .max()
-            .unwrap_or(0))
     }
 }

@@ -2,13 +2,13 @@
 //! binds to the person's own key. Each look-up is stored before its answer leaves: an
 //! answer that cannot be recorded is not given.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use countersign_domain::archive::ManifestPublicKeys;
 use countersign_runtime::access::{self, NotRecorded};
+use countersign_runtime::archive::Place;
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_schemas::events::AuditAccessed;
 use countersign_schemas::{PersonId, headers};
@@ -195,9 +195,9 @@ impl Desk {
         let mut held = self.archive.lock().await;
         // One that has gone bad is opened, and refused, anew by the next query.
         let last = held.take();
-        let (dir, keys) = (self.settings.dir.clone(), self.settings.pinned.clone());
+        let (place, keys) = (self.settings.place.clone(), self.settings.pinned.clone());
         // Reading and checking entries would hold up a thread that others wait for.
-        let read = tokio::task::spawn_blocking(move || refreshed(last, &dir, keys)).await;
+        let read = tokio::task::spawn_blocking(move || refreshed(last, &place, keys)).await;
         let archive = read.map_err(|error| Refusal::new("unavailable", error))??;
         Ok(held.insert(archive).clone())
     }
@@ -258,12 +258,12 @@ impl Desk {
 /// The archive with everything that is committed, opened if it is not yet.
 fn refreshed(
     last: Option<Archive>,
-    dir: &Path,
+    place: &Place,
     keys: ManifestPublicKeys,
 ) -> Result<Archive, QueryError> {
     let mut archive = match last {
         Some(archive) => archive,
-        None => Archive::open(dir, keys)?,
+        None => Archive::open(place, keys)?,
     };
     archive.refresh()?;
     Ok(archive)

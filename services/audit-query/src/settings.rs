@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_domain::archive::{ManifestPublicKeys, Scrub};
 use countersign_domain::redact::{FingerprintKey, Redactor};
+use countersign_runtime::archive::Place;
 use countersign_runtime::config::Config;
 use countersign_runtime::service::ServiceError;
 
@@ -16,8 +16,8 @@ use crate::archive::QueryLimits;
 /// Everything that is configured.
 #[derive(Clone)]
 pub struct Settings {
-    /// Root of the archive.
-    pub dir: PathBuf,
+    /// Where the archive lies.
+    pub place: Place,
     /// Keys that may have signed the manifest; without any, signatures are not checked.
     pub pinned: ManifestPublicKeys,
     /// How much one query may use.
@@ -35,7 +35,7 @@ impl Settings {
         let query = &config.audit_query;
         let memory = usize::try_from(query.memory_mb.saturating_mul(1024 * 1024));
         Ok(Self {
-            dir: config.audit_archiver.dir.clone(),
+            place: Place::of(config).map_err(ServiceError::configured)?,
             pinned: pinned(config)?,
             limits: QueryLimits {
                 memory_bytes: memory.unwrap_or(usize::MAX),

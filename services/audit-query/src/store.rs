@@ -1,13 +1,11 @@
 //! The only files that a query can reach: those under the archive's root. No other scheme
 //! and no other directory has a store, whatever a statement names.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreRegistry;
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 use url::Url;
 
 /// Where the archive's files lie for the query engine.
@@ -20,12 +18,8 @@ pub(crate) struct ArchiveOnly {
 }
 
 impl ArchiveOnly {
-    pub(crate) fn new(dir: &Path) -> Result<Self> {
-        let store = LocalFileSystem::new_with_prefix(dir)
-            .map_err(|error| DataFusionError::ObjectStore(Box::new(error)))?;
-        Ok(Self {
-            store: Arc::new(store),
-        })
+    pub(crate) fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store }
     }
 }
 
@@ -50,8 +44,7 @@ mod tests {
 
     #[test]
     fn nothing_else_has_a_store() {
-        let dir = tempfile::tempdir().unwrap();
-        let only = ArchiveOnly::new(dir.path()).unwrap();
+        let only = ArchiveOnly::new(Arc::new(object_store::memory::InMemory::new()));
         assert!(
             only.get_store(&Url::parse("archive://local/x").unwrap())
                 .is_ok()

@@ -75,6 +75,7 @@ mod checks {
         for name in [
             "keys",
             "policy",
+            "archive",
             "nats",
             "policy-checker",
             "CS_EVENTS",

@@ -1,8 +1,9 @@
 //! The I/O shell around the pure core: configuration, telemetry, clock, signals, the
-//! connection to NATS, the consumer loop, chains and compare-and-set, and the embedded
-//! nats-server.
+//! connection to NATS, the consumer loop, chains and compare-and-set, the store that the
+//! archive lies in, and the embedded nats-server.
 
 pub mod access;
+pub mod archive;
 pub mod bus;
 pub mod clock;
 pub mod config;

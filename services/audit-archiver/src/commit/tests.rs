@@ -179,7 +179,7 @@ fn whole(place: &Place) -> Report {
     let path = place.state_file();
     let state = State::read(&path).unwrap();
     let anchors: Vec<_> = state.iter().map(|state| state.anchor(&path)).collect();
-    verify(&place.archive(), &key().public(), &anchors, true).unwrap()
+    verify(place.archive(), &key().public(), &anchors, true).unwrap()
 }
 
 fn run_rounds(rounds: &[Round]) {

@@ -59,7 +59,7 @@ fn compact(writer: &mut Writer, now: Timestamp) -> usize {
 }
 
 fn check(place: &Place) {
-    let report = verify(&place.archive(), &key().public(), &[], true).unwrap();
+    let report = verify(place.archive(), &key().public(), &[], true).unwrap();
     assert_eq!(report.rows, u64::try_from(place.rows().len()).unwrap());
 }
 

@@ -1,13 +1,11 @@
 //! The checkpoint and the tiles against the rows that they are about.
 
-use std::fs;
-
 use countersign_domain::archive::{Anchor, BadPlace, Known, ManifestPublicKeys, Walked};
 use countersign_domain::merkle::{Checkpoint, CheckpointError, Edge, Node, TILE_WIDTH, TileId};
 
 use super::VerifyError;
 use crate::root::{Root, StoreError};
-use crate::tiles::{read_checkpoint, small, tile_or_full};
+use crate::tiles::{read_checkpoint, tile_or_full};
 
 /// The file `checkpoint`, as far as it can be used.
 pub(crate) struct Published(Option<Result<Checkpoint, CheckpointError>>);
@@ -102,17 +100,16 @@ impl<'a> TileCheck<'a> {
     /// beginning. What is wider was written since the entries were read.
     pub(super) fn finish(&self) -> Result<(), VerifyError> {
         for (tile, bytes) in self.edge.tiles() {
-            let dir = self.root.path(&tile.partial_dir());
-            for item in fs::read_dir(&dir).into_iter().flatten() {
-                let name = item.map_err(StoreError::new("list", &dir))?.file_name();
-                let width = name.to_str().and_then(|name| name.parse::<u16>().ok());
+            for file in self.root.list(&tile.partial_dir())? {
+                let path = file.path;
+                let name = path.rsplit_once('/').map(|(_, name)| name);
+                let width = name.and_then(|name| name.parse::<u16>().ok());
                 let known = width.filter(|width| *width < tile.width());
                 let Some(known) = known.and_then(|width| bytes.get(..usize::from(width) * 32))
                 else {
                     continue;
                 };
-                let path = format!("{}/{}", tile.partial_dir(), name.display());
-                let found = small(&self.root.path(&path), known.len())?;
+                let found = self.root.read(&path, known.len())?;
                 if found.is_some_and(|found| found != known) {
                     return Err(BadPlace::TileChanged { path }.into());
                 }

@@ -33,7 +33,7 @@ fn anchors(place: &Place) -> Vec<Anchor> {
 }
 
 fn check(place: &Place) -> Result<Report, VerifyError> {
-    verify(&place.archive(), &key().public(), &anchors(place), false)
+    verify(place.archive(), &key().public(), &anchors(place), false)
 }
 
 fn bad(place: &Place) -> BadPlace {
@@ -115,7 +115,7 @@ fn a_cut_tail_is_named_and_without_an_anchor_it_is_not_called_whole() {
     // Nothing is left that was signed for the third entry.
     fs::write(place.archive().join(CHECKPOINT), checkpoint_of(&place, 2)).unwrap();
     fs::remove_file(place.archive().join("tile/0/000.p/9")).unwrap();
-    let blind = |allow| verify(&place.archive(), &key().public(), &[], allow);
+    let blind = |allow| verify(place.archive(), &key().public(), &[], allow);
     assert!(matches!(blind(false), Err(VerifyError::TailNotProvable)));
     let report = blind(true).unwrap();
     assert!(!report.tail_proved);
@@ -126,7 +126,7 @@ fn an_old_anchor_proves_no_tail() {
     let place = archive();
     let digest = Digest::of_bytes(&fs::read(entry_path(&place, 1)).unwrap());
     let old = Anchor::entry("a witness".to_owned(), 1, digest);
-    let report = verify(&place.archive(), &key().public(), &[old], false).unwrap();
+    let report = verify(place.archive(), &key().public(), &[old], false).unwrap();
     assert!(!report.tail_proved);
 }
 
@@ -140,7 +140,7 @@ fn checkpoint_of(place: &Place, n: usize) -> String {
 fn a_checkpoint_of_more_rows_than_there_are_shows_the_cut_without_any_anchor() {
     let place = archive();
     fs::remove_file(entry_path(&place, 3)).unwrap();
-    let found = verify(&place.archive(), &key().public(), &[], true).unwrap_err();
+    let found = verify(place.archive(), &key().public(), &[], true).unwrap_err();
     let named = matches!(
         found,
         VerifyError::Bad(BadPlace::RowsCut {
@@ -287,7 +287,7 @@ fn unsigned_hashes_recomputed_do_not_help() {
 fn without_a_pinned_key_nothing_is_called_whole() {
     let place = archive();
     let none = ManifestPublicKeys::default();
-    let error = verify(&place.archive(), &none, &anchors(&place), true).unwrap_err();
+    let error = verify(place.archive(), &none, &anchors(&place), true).unwrap_err();
     assert!(matches!(error, VerifyError::NoKey));
     assert!(error.to_string().contains("manifest.pub"));
 }
@@ -324,7 +324,7 @@ fn a_row_written_anew_does_not_give_the_tree_that_was_signed() {
         fs::write(entry_path(&place, u64::try_from(at).unwrap() + 1), &bytes).unwrap();
         prev = Some(Digest::of_bytes(&bytes));
     }
-    let found = verify(&place.archive(), &key().public(), &[], true).unwrap_err();
+    let found = verify(place.archive(), &key().public(), &[], true).unwrap_err();
     assert!(
         matches!(found, VerifyError::Bad(BadPlace::Tree { n: 2 })),
         "{found}"

@@ -160,7 +160,7 @@ async fn nothing_goes_while_a_file_of_the_archive_is_missing() -> Result<()> {
     let bytes = root.entries()??;
     let walked = verify_chain(bytes.iter().map(Vec::as_slice), &keys, &[])?;
     let file = walked.files.iter().next().context("no file")?;
-    let (path, away) = (root.path(&file.path), root.path("away"));
+    let (path, away) = (root.full_name(&file.path), root.full_name("away"));
     std::fs::rename(&path, &away)?;
     let clock = ManualClock::new(SystemClock.now().plus(LATER));
     let running = fixture.run_with(fixture.janitor(), Arc::new(clock)).await?;

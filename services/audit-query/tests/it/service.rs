@@ -67,7 +67,7 @@ impl Fixture {
         let context = ServiceContext::new(Deployment::default(), own, clock, shutdown.clone());
         let health = context.health.clone();
         let settings = Settings {
-            dir: written.dir().to_owned(),
+            place: written.dir().into(),
             pinned: key().public(),
             limits: QueryLimits {
                 rows: 12,

@@ -462,7 +462,7 @@ async fn an_empty_archive_answers_and_none_at_all_says_so() {
         rows(&archive, "SELECT count(*) AS n FROM actions").await,
         json!([{"n": 0}])
     );
-    let error = Archive::open(&empty.dir().join("else"), ManifestPublicKeys::default());
+    let error = Archive::open(empty.dir().join("else"), ManifestPublicKeys::default());
     assert!(error.unwrap_err().to_string().contains("is no archive"));
 }
 

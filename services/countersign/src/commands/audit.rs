@@ -1,14 +1,19 @@
 //! `countersign audit`: SQL over the archive, one intent as a story, the fingerprints of a
 //! known value, exports for other programs, and the proof that nothing was changed.
 
-mod anchors;
+pub(super) mod anchors;
 mod export;
 mod fingerprint;
 mod prove;
 mod query;
 mod selecting;
 mod source;
-mod verify;
+pub(super) mod verify;
+
+use std::path::Path;
+
+use countersign_runtime::archive::Place;
+use countersign_runtime::config::{Archive, Config};
 
 use crate::exit::{CliError, Exit};
 use crate::output::Output;
@@ -34,6 +39,12 @@ enum Action {
     Prove(prove::Args),
     /// Recompute the whole archive and name the first place that is not as it was written
     Verify(verify::Args),
+}
+
+/// The archive that somebody named; a bucket is reached as the deployment at hand says.
+pub(super) fn named(name: &Path, config: Option<&Config>) -> Result<Place, CliError> {
+    let settings = config.map_or_else(Archive::default, |config| config.archive.clone());
+    Place::named(name, &settings).map_err(CliError::usage)
 }
 
 /// Does what was asked.

@@ -1,5 +1,6 @@
 //! `countersign doctor`: is everything in place, and what to do where it is not.
 
+mod archive;
 mod files;
 mod server;
 
@@ -109,6 +110,7 @@ async fn all(config: &Config, output: &Output) -> Vec<Check> {
         "policy",
         bundle.map(|found| found.digest().to_string()),
     ));
+    checks.push(archive::check(config));
     output.progress(&format!("asking NATS at {}", config.nats.url));
     checks.extend(server::checks(config).await);
     checks

@@ -1,5 +1,6 @@
 //! `countersign up`: the server and every service of one deployment in one process.
 
+use countersign_runtime::archive;
 use countersign_runtime::bus::layout::LayoutOptions;
 use countersign_runtime::config::FILE_NAME;
 use countersign_runtime::nats_server::Progress;
@@ -60,7 +61,9 @@ pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
 
 fn say_where(stack: &Stack, metrics: Option<String>, output: &Output) -> Result<(), CliError> {
     let config = stack.config();
-    let archive = config.audit_archiver.dir.display().to_string();
+    let archive = archive::Place::of(config)
+        .map_err(CliError::configured)?
+        .to_string();
     let creds = config.nats.creds_dir.display().to_string();
     let state = json!({
         "deployment": config.deployment.name,

@@ -54,7 +54,7 @@ struct Reader {
 impl Reader {
     fn open(settings: &Settings) -> anyhow::Result<Self> {
         Ok(Self {
-            archive: Archive::open(&settings.dir, settings.pinned.clone())?,
+            archive: Archive::open(&settings.place, settings.pinned.clone())?,
             limits: settings.limits,
         })
     }

@@ -7,6 +7,8 @@ use countersign_schemas::Token;
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, mandates};
+use crate::archive::BucketPlace;
+use crate::archive::place::check_endpoint;
 
 /// Everything wrong with the values, one sentence each.
 pub(super) fn problems(config: &Config) -> Vec<String> {
@@ -123,6 +125,17 @@ fn check_archive(config: &Config, found: &mut Problems) {
         archiver.file_grace_s,
         60..=604_800,
     );
+    let bucket = &config.archive;
+    if let Some(url) = &bucket.url
+        && let Err(error) = BucketPlace::new(url, bucket)
+    {
+        found.add("archive.url", &format!("cannot be used: {error}"));
+    }
+    if let Some(endpoint) = &bucket.endpoint
+        && let Err(error) = check_endpoint(endpoint, bucket.allow_http)
+    {
+        found.add("archive.endpoint", &format!("cannot be used: {error}"));
+    }
     if archiver.state_file.starts_with(&archiver.dir) {
         found.add(
             "audit_archiver.state_file",

@@ -25,8 +25,8 @@ pub use error::ConfigError;
 pub use layers::NOT_SETTINGS;
 pub use mandates::MandateIssuer;
 pub use sections::{
-    ApprovalCoordinator, AuditArchiver, AuditQuery, Deployment, EmbeddedNats, Keys, LogFormat,
-    Mandates, Nats, Policy, PolicyChecker, Telemetry, ToolExecutor,
+    ApprovalCoordinator, Archive, AuditArchiver, AuditQuery, Deployment, EmbeddedNats, Keys,
+    LogFormat, Mandates, Nats, Policy, PolicyChecker, Telemetry, ToolExecutor,
 };
 
 use documented::write_section;
@@ -61,6 +61,8 @@ pub struct Config {
     pub tool_executor: ToolExecutor,
     /// The audit archiver.
     pub audit_archiver: AuditArchiver,
+    /// The bucket that the archive lies in.
+    pub archive: Archive,
     /// SQL over the archive.
     pub audit_query: AuditQuery,
 }
@@ -133,6 +135,7 @@ impl Config {
             .chain(optional)
             .chain(&mut self.nats.tls_ca)
             .chain(&mut self.audit_archiver.witnesses)
+            .chain(&mut self.archive.credentials_file)
             .chain(issuers.filter_map(|issuer| issuer.jwks_file.as_mut()))
         {
             *path = base.join(&*path);
@@ -164,6 +167,7 @@ impl Config {
         write_section::<ApprovalCoordinator>("approval_coordinator", false, &mut out);
         write_section::<ToolExecutor>("tool_executor", false, &mut out);
         write_section::<AuditArchiver>("audit_archiver", false, &mut out);
+        write_section::<Archive>("archive", false, &mut out);
         write_section::<AuditQuery>("audit_query", false, &mut out);
         out.truncate(out.trim_end().len());
         out.push('\n');

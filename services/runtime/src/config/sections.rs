@@ -184,6 +184,29 @@ section! {
 }
 
 section! {
+    /// The bucket that the archive lies in, if not in the directory `audit_archiver.dir`. Its
+    /// credentials stand in a file or in the standard variables (AWS_ACCESS_KEY_ID and so
+    /// on), never here.
+    Archive {
+        /// Bucket and prefix, in a store that keeps conditional writes; one that does not is
+        /// refused at the start.
+        url: Option<String> = None, example "\"s3://bucket/prefix\"";
+        /// The store's URL; else that of AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, else of AWS.
+        endpoint: Option<String> = None, example "\"https://store.example.com:9000\"";
+        /// Its region; else that of AWS_REGION or AWS_DEFAULT_REGION, else us-east-1.
+        region: Option<String> = None, example "\"eu-central-1\"";
+        /// Whether the bucket is named in the path of each request; false: in the host's name.
+        path_style: bool = true;
+        /// Whether an http:// endpoint may be on another machine: what is archived is then
+        /// sent in clear.
+        allow_http: bool = false;
+        /// A file in the form of ~/.aws/credentials, readable by its owner alone; else
+        /// AWS_SHARED_CREDENTIALS_FILE, else the variables, else those of the machine.
+        credentials_file: Option<PathBuf> = None, example "\"keys/archive-store.credentials\"";
+    }
+}
+
+section! {
     /// SQL over the archive.
     AuditQuery {
         /// Memory of one query, in MiB. 16 to 65536.

@@ -131,7 +131,8 @@ fn senseless_values_are_all_named_at_once() {
         "[deployment]\nhorizon_s = 1\n[nats]\nurl = \"http://x\"\nreplicas = 2\n\
          [telemetry]\nlevel = \"a=b=c\"\n[audit_query]\nrows_max = 0\n\
          [audit_archiver]\ndir = \"a\"\nstate_file = \"a/b\"\n\
-         witnesses = [\"w\", \"a/w\"]",
+         witnesses = [\"w\", \"a/w\"]\n\
+         [archive]\nurl = \"bucket\"\nendpoint = \"http://store.internal\"",
     );
     for key in [
         "deployment.horizon_s",
@@ -141,9 +142,23 @@ fn senseless_values_are_all_named_at_once() {
         "audit_query.rows_max",
         "audit_archiver.state_file",
         "audit_archiver.witnesses",
+        "archive.url",
+        "archive.endpoint",
     ] {
         assert!(message.contains(&format!("`{key}`")), "{key}: {message}");
     }
+}
+
+#[test]
+fn the_example_of_an_archive_in_a_bucket_is_one() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/archive/bucket.toml");
+    let config = Config::load_with(&file, [], &[]).unwrap();
+    let place = crate::archive::Place::of(&config).unwrap();
+    assert_eq!(place.to_string(), "s3://audit/acme");
+    let credentials = config.archive.credentials_file.unwrap();
+    assert!(credentials.starts_with(file.parent().unwrap()));
+    let none = crate::archive::Place::of(&Config::default()).unwrap();
+    assert_eq!(none.dir(), Some(Path::new("archive")));
 }
 
 #[test]
@@ -162,6 +177,8 @@ fn passwords_are_refused_so_that_printing_shows_none() {
         "[nats]\nurl = \"nats://me:s3cret@host:4222\"",
         "[tool_executor.http]\ncrm = \"http://me:s3cret@host\"",
         "[telemetry]\notlp_endpoint = \"http://s3cret@host\"",
+        "[archive]\nendpoint = \"https://me:s3cret@host\"",
+        "[archive]\nurl = \"s3://me:s3cret@bucket/prefix\"",
     ] {
         let message = refused(text);
         assert!(

@@ -18,7 +18,7 @@ use crate::output::Output;
 const COMMITTED: &str = "archive.committed.*";
 
 /// The state file, if it is there.
-pub(super) fn state(path: &Path) -> Result<Vec<Anchor>, CliError> {
+pub(in crate::commands) fn state(path: &Path) -> Result<Vec<Anchor>, CliError> {
     let state = State::read(path).map_err(CliError::configured)?;
     Ok(state.iter().map(|state| state.anchor(path)).collect())
 }

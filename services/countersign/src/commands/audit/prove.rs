@@ -22,7 +22,7 @@ const VERIFIER_KEY: &str = "log.vkey";
 pub(super) struct Args {
     /// Which intent
     intent: IntentId,
-    /// Root of the archive; the deployment's own if left out
+    /// Root of the archive, a directory or s3://bucket/prefix; the deployment's own if left out
     #[arg(long, value_name = "DIR")]
     archive: Option<PathBuf>,
     /// The pinned public key; the deployment's `keys/manifest.pub` if left out

@@ -11,6 +11,7 @@ use countersign_runtime::config::Config;
 use countersign_schemas::subjects::service;
 use countersign_schemas::{PersonId, headers};
 
+use super::named;
 use crate::client::Client;
 use crate::commands::approvals::{Who, credential};
 use crate::exit::CliError;
@@ -21,8 +22,8 @@ const ANSWER_ROOM: Duration = Duration::from_secs(10);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct From {
-    /// Read the files of this archive instead of asking the service. Not recorded: guard
-    /// them by file rights
+    /// Read the files of this archive, a directory or s3://bucket/prefix, instead of asking
+    /// the service. Not recorded: guard them by rights
     #[arg(long, value_name = "DIR")]
     pub(super) archive: Option<PathBuf>,
     #[command(flatten)]
@@ -112,7 +113,9 @@ pub(super) fn open(
     from: &From,
     output: &Output,
 ) -> Result<(Archive, QueryLimits), CliError> {
-    let (pinned, limits) = match from.who.place.config_if_there()? {
+    let config = from.who.place.config_if_there()?;
+    let place = named(dir, config.as_ref())?;
+    let (pinned, limits) = match config {
         Some(config) => {
             let settings = Settings::from_config(&config)?;
             (settings.pinned, settings.limits)
@@ -125,7 +128,7 @@ pub(super) fn open(
              one with --dir",
         );
     }
-    let archive = Archive::open(dir, pinned).map_err(refused)?;
+    let archive = Archive::open(place, pinned).map_err(refused)?;
     Ok((archive, limits))
 }
 

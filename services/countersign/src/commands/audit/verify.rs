@@ -6,17 +6,18 @@ use countersign_audit_archiver::{Report, VerifyError, verify};
 use countersign_domain::archive::{
     Anchor, ManifestPublicKeys, PROOF_BYTES_MAX, ProvedRow, check_row_proof,
 };
+use countersign_runtime::archive;
 use countersign_runtime::config::Config;
 use serde_json::json;
 
-use super::anchors;
+use super::{anchors, named};
 use crate::client::Place;
 use crate::exit::{CliError, Exit};
 use crate::output::{Output, pairs};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Root of the archive; the deployment's own if left out
+    /// Root of the archive, a directory or s3://bucket/prefix; the deployment's own if left out
     #[arg(long, value_name = "DIR")]
     archive: Option<PathBuf>,
     /// The pinned public key; the deployment's `keys/manifest.pub` if left out
@@ -55,7 +56,7 @@ pub(super) struct Args {
 /// What is compared with what.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Sources {
-    pub(super) archive: PathBuf,
+    pub(super) archive: archive::Place,
     pub(super) key: PathBuf,
     /// The deployment whose archive it is; its state file and witnesses say nothing about
     /// another.
@@ -74,14 +75,19 @@ impl Sources {
             _ => Some(place.config()?),
         };
         let missing = || CliError::usage("name --archive and --key, or a deployment with --dir");
-        let of_deployment = |pick: fn(&Config) -> PathBuf| config.as_ref().map(pick);
-        let real = |path: &Path| path.canonicalize().ok();
-        let theirs = of_deployment(|config| config.audit_archiver.dir.clone());
+        let archive = archive
+            .map(|name| named(&name, config.as_ref()))
+            .transpose()?;
+        let theirs = config.as_ref().map(archive::Place::of).transpose();
+        let theirs = theirs.map_err(CliError::configured)?;
         let same = match (&archive, &theirs) {
-            (Some(named), Some(theirs)) => real(named) == real(theirs),
+            (Some(named), Some(theirs)) => named.is_same(theirs),
             _ => true,
         };
-        let key = key.or_else(|| of_deployment(|config| config.keys.dir.join("manifest.pub")));
+        let of_deployment = config
+            .as_ref()
+            .map(|config| config.keys.dir.join("manifest.pub"));
+        let key = key.or(of_deployment);
         Ok(Self {
             archive: archive.or(theirs).ok_or_else(missing)?,
             key: key.ok_or_else(missing)?,
@@ -151,7 +157,7 @@ async fn all_anchors(
 }
 
 /// The pinned public keys in a file.
-pub(super) fn pinned(path: &Path) -> Result<ManifestPublicKeys, CliError> {
+pub(in crate::commands) fn pinned(path: &Path) -> Result<ManifestPublicKeys, CliError> {
     let unusable = |error: &dyn std::fmt::Display| {
         CliError::configured(format!("cannot use `{}`: {error}", path.display()))
     };
@@ -266,7 +272,21 @@ mod tests {
         let none = sources(Some("/other"), None, "/nonexistent");
         assert_eq!(none.unwrap_err().exit(), Exit::Configuration);
         let named = sources(Some("/other"), Some("/key"), "/nonexistent").unwrap();
-        assert_eq!((named.archive, named.key), ("/other".into(), "/key".into()));
+        let archive = archive::Place::from(Path::new("/other"));
+        assert_eq!((named.archive, named.key), (archive, "/key".into()));
+        let bucket = sources(Some("s3://audit/acme"), None, &place).unwrap();
+        assert_eq!(bucket.archive.to_string(), "s3://audit/acme");
+        assert!(
+            bucket.own.is_none(),
+            "the deployment's state file is about another"
+        );
+        let text = "[archive]\nurl = \"s3://audit/acme\"\n";
+        std::fs::write(dir.path().join("countersign.toml"), text).unwrap();
+        for named in [None, Some("s3://audit/acme/")] {
+            assert!(sources(named, None, &place).unwrap().own.is_some());
+        }
+        let none = sources(Some("s3:///acme"), None, &place);
+        assert_eq!(none.unwrap_err().exit(), Exit::Usage);
     }
 
     #[test]

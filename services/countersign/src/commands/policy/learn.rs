@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use super::{bundle, load};
 use crate::client::Place;
+use crate::commands::audit::named;
 use crate::exit::{CliError, Exit};
 use crate::output::Output;
 
@@ -24,8 +25,8 @@ const ROWS_MAX: usize = 200_000;
 
 #[derive(Debug, clap::Args)]
 struct Record {
-    /// The archive's directory; that of the deployment if left out. Reading it is not
-    /// recorded: guard it by file rights
+    /// The archive, a directory or s3://bucket/prefix; that of the deployment if left out.
+    /// Reading it is not recorded: guard it by rights
     #[arg(long, value_name = "DIR")]
     archive: Option<PathBuf>,
     /// How far back, such as 12h or 7d
@@ -185,24 +186,27 @@ impl Record {
 
     /// The rows of one statement over the files that the manifest lists.
     async fn read<T: serde::de::DeserializeOwned>(&self, sql: &str) -> Result<Vec<T>, CliError> {
-        let settings = self
-            .place
-            .config()
-            .and_then(|config| Ok(Settings::from_config(&config)?));
-        let (dir, pinned, mut limits) = match (&self.archive, settings) {
-            (Some(dir), Ok(settings)) => (dir.clone(), settings.pinned, settings.limits),
-            (Some(dir), Err(_)) => (
-                dir.clone(),
+        let found = self.place.config().and_then(|config| {
+            let settings = Settings::from_config(&config)?;
+            Ok((config, settings))
+        });
+        let (place, pinned, mut limits) = match (&self.archive, found) {
+            (Some(name), Ok((config, settings))) => {
+                let place = named(name, Some(&config))?;
+                (place, settings.pinned, settings.limits)
+            }
+            (Some(name), Err(_)) => (
+                named(name, None)?,
                 ManifestPublicKeys::default(),
                 QueryLimits::default(),
             ),
-            (None, settings) => {
-                let settings = settings?;
-                (settings.dir, settings.pinned, settings.limits)
+            (None, found) => {
+                let (_, settings) = found?;
+                (settings.place, settings.pinned, settings.limits)
             }
         };
         limits.rows = ROWS_MAX;
-        let archive = Archive::open(&dir, pinned).map_err(CliError::unreachable)?;
+        let archive = Archive::open(place, pinned).map_err(CliError::unreachable)?;
         let found = archive.query(sql, limits).await;
         let found = found.map_err(CliError::unreachable)?;
         let json = form::write(&found, Format::Json).map_err(CliError::unexpected)?;
