@@ -33,6 +33,11 @@ impl Office {
             return Ok(false);
         }
         let trace = trace_of(message);
+        // What has its decision takes no other use, and is not asked about once the window
+        // that gave it is forgotten.
+        if message.deliveries > 1 && self.was_lifted(checked, trace.as_deref()).await? {
+            return Ok(true);
+        }
         let candidates = self.windows.candidates(checked);
         // What people are asked about, or have answered, is theirs: no window that opens
         // meanwhile overrules them.
@@ -59,11 +64,7 @@ impl Office {
                 return Ok(true);
             }
         }
-        // What a window decided is not asked again once that window is forgotten.
-        match message.deliveries {
-            0 | 1 => Ok(false),
-            _ => self.was_lifted(checked, trace.as_deref()).await,
-        }
+        Ok(false)
     }
 
     /// The approval of an intent alone, if people were ever asked about it.
@@ -124,7 +125,7 @@ impl Office {
     }
 
     /// Whether the intent of an ask that was delivered before has its decision though
-    /// nobody was asked: then a window gave it, and what follows from it is completed.
+    /// nobody was asked, such as by a window; what follows from it is completed.
     async fn was_lifted(
         &self,
         checked: &PolicyChecked,

@@ -1,49 +1,33 @@
 //! A message that comes again after it was refused, because the coordinator that answered it
 //! died before its ack: who was told that nothing was done has done something else since.
 
-use std::time::Duration;
-
-use anyhow::{Error, Result, bail, ensure};
-use async_nats::jetstream::AckKind;
-use async_nats::jetstream::consumer::PullConsumer;
+use anyhow::{Result, bail, ensure};
 use countersign_domain::approvals::ViewReply;
+use countersign_domain::decision::{Decision, blocked};
 use countersign_runtime::bus::Outgoing;
-use countersign_runtime::bus::layout::COORDINATOR_CONTROL;
+use countersign_runtime::bus::layout::{COORDINATOR_CONTROL, COORDINATOR_EVENTS};
 use countersign_schemas::events::{
-    ApprovalRequested, ApprovalState, ApprovalVoted, ControlRefused, Verdict, VoteChoice,
+    ApprovalRequested, ApprovalState, ApprovalVoted, BlockedCode, ControlRefused, Verdict,
+    VoteChoice,
 };
 use countersign_schemas::{Address, ApprovalId, Event, SeqToken, Stream};
-use futures::StreamExt as _;
 use serde_json::json;
 
 use super::vote;
-use super::windows::{request, windows};
-use crate::world::{World, eventually};
+use super::windows::{kept, liftable, lifted, limits, open, request, windows};
+use crate::world::{World, eventually, verdict};
 
 /// Takes what a person said as a coordinator would that dies after it stored `answer`.
 async fn answer_and_die<E: Event>(
     world: &World,
     answer: impl FnOnce(SeqToken) -> (Address, E),
 ) -> Result<()> {
+    let seq = world.take_and_give_back(COORDINATOR_CONTROL).await?;
     let bus = world.as_coordinator().await?;
-    let (durable, stream) = (COORDINATOR_CONTROL.name, COORDINATOR_CONTROL.stream);
-    let consumer: PullConsumer = bus
-        .jetstream()
-        .get_consumer_from_stream(durable, stream.name())
-        .await?;
-    let message = eventually("what a person said", || async {
-        let mut taken = consumer.fetch().max_messages(1).messages().await?;
-        let next = taken.next().await;
-        next.transpose().map_err(Error::from_boxed)
-    })
-    .await?;
-    let seq = message.info().map_err(Error::from_boxed)?.stream_sequence;
-    let token = SeqToken::new(bus.incarnation(stream).await?, seq);
+    let token = SeqToken::new(bus.incarnation(Stream::Control).await?, seq);
     let (address, event) = answer(token);
     let out = Outgoing::event(&address, &event, &world.meta("approval-coordinator")?)?;
     bus.append(out, address.subject().as_str(), 0).await?;
-    let back = AckKind::Nak(Some(Duration::from_millis(1)));
-    message.ack_with(back).await.map_err(Error::from_boxed)?;
     Ok(())
 }
 
@@ -133,5 +117,39 @@ async fn a_window_that_was_refused_is_not_opened_when_its_request_comes_again() 
     request(&world, "lee", 600).await?;
     world.any("window.opened.billing.*").await?;
     ensure!(windows(&world).await?.len() == 1);
+    running.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_decided_takes_no_use_when_its_verdict_comes_again() -> Result<()> {
+    let world = World::start().await?;
+    let running = world.coordinator().await?;
+    let opened = open(&world, liftable(), limits(1_800, Some(1), None)).await?;
+    running.stop().await?;
+    let intent = world.judge(Verdict::Ask, liftable()).await?;
+    world.take_and_give_back(COORDINATOR_EVENTS).await?;
+    let checked = verdict(Verdict::Ask, intent, liftable())?;
+    let Decision::Blocked(block) = blocked(&checked, BlockedCode::Frozen, "all is frozen") else {
+        bail!("approved");
+    };
+    let bus = world.as_coordinator().await?;
+    let address = Address::ToolBlocked {
+        agent: checked.agent.clone(),
+        intent,
+    };
+    let out = Outgoing::event(
+        &address,
+        block.as_ref(),
+        &world.meta("approval-coordinator")?,
+    )?;
+    let filter = Address::chain_filter(&checked.agent, intent);
+    bus.append(out, &filter, 0).await?;
+    let (_, before) = kept(&bus, &opened.window_id).await?;
+    let running = world.coordinator().await?;
+    world.until_verdicts_are_done().await?;
+    let (window, after) = kept(&bus, &opened.window_id).await?;
+    ensure!(window.used() == 0 && after == before, "its use was taken");
+    let next = world.judge(Verdict::Ask, liftable()).await?;
+    ensure!(lifted(&world, next).await?, "it is there for another");
     running.stop().await
 }

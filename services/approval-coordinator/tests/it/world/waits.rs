@@ -1,13 +1,36 @@
 //! Waiting until something has come about.
 
+use anyhow::Error;
+use async_nats::jetstream::AckKind;
+use async_nats::jetstream::consumer::PullConsumer;
 use countersign_domain::approvals::Gathering;
 use countersign_runtime::bus::Bucket;
-use countersign_runtime::bus::layout::APPROVALS;
+use countersign_runtime::bus::layout::{APPROVALS, Durable};
 use countersign_schemas::{ApprovalId, headers};
 
 use super::*;
 
 impl World {
+    /// Takes the next message that waits for a coordinator and gives it back, so that it
+    /// comes again as after a death; its sequence.
+    pub(crate) async fn take_and_give_back(&self, durable: Durable) -> Result<u64> {
+        let bus = self.as_coordinator().await?;
+        let stream = durable.stream.name();
+        let consumer: PullConsumer = bus
+            .jetstream()
+            .get_consumer_from_stream(durable.name, stream)
+            .await?;
+        let message = eventually("a message", || async {
+            let mut taken = consumer.fetch().max_messages(1).messages().await?;
+            taken.next().await.transpose().map_err(Error::from_boxed)
+        })
+        .await?;
+        let info = message.info().map_err(Error::from_boxed)?;
+        let back = AckKind::Nak(None);
+        message.ack_with(back).await.map_err(Error::from_boxed)?;
+        Ok(info.stream_sequence)
+    }
+
     /// How many verdicts were delivered and are neither done nor put aside.
     pub(crate) async fn verdicts_waiting(&self) -> Result<usize> {
         let bus = self.as_coordinator().await?;
