@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use countersign_schemas::Stream;
 use countersign_tests::process::{COORDINATOR, EXECUTOR, SERVICES};
 use countersign_tests::{Deployment, PATIENCE, Relay, eventually};
 use futures::future::join_all;
@@ -101,9 +102,11 @@ async fn nothing_from_before_an_old_freeze_runs_when_all_who_could_stop_it_start
     assert_eq!(deployment.journal().counts(), before, "nothing ran");
 
     // Nor does what is new, when both start again and the order itself has left the log.
+    let log = deployment.core(COORDINATOR).await;
+    let again = format!("control.applied.*.{order}.*");
     let repeated = eventually(PATIENCE, "the freeze is stored again", async || {
-        let filter = format!("control.applied.*.{order}.*");
-        observer.read("CS_EVENTS", &filter).await.pop()
+        let found = log.last_by_subject(Stream::Events, &again).await;
+        found.expect("the coordinator may read")
     })
     .await;
     assert!(repeated.seq > applied.seq);
