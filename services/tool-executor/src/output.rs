@@ -43,7 +43,7 @@ pub(crate) fn present(
     }
     let kept = project(&answer.0, exposed().map(|(pointer, _)| pointer));
     let redacted = redactor.json(&JsonObject(kept), &classes).value;
-    let safe = !redactor.rescan(&redacted.to_value());
+    let safe = !redactor.rescan_with(&redacted.to_value(), classes.own());
     Presented {
         output: (safe && !redacted.0.is_empty()).then_some(redacted),
         changes: changes(words, tool, answer),

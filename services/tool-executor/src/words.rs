@@ -56,7 +56,7 @@ impl<'r> Words<'r> {
         match self.finder.get_or_init(|| self.finder()) {
             Some(Finder { automaton, marks }) => {
                 let masked = automaton.replace_all(&one_line(text), marks);
-                cut(&self.redactor.text(&masked).text)
+                cut(&self.redactor.text_with(&masked, self.tool.classes()).text)
             }
             None => REDACTION_FAILED.to_owned(),
         }

@@ -347,6 +347,18 @@ mod tests {
     }
 
     #[test]
+    fn the_second_scan_knows_them_too() {
+        let own = built(&settings(r"\bEMP-([0-9]{6})\b")).unwrap();
+        let redactor = crate::redact::tests::redactor();
+        let value = serde_json::json!({"note": "staff EMP-123456 here"});
+        assert!(!redactor.rescan(&value));
+        assert!(redactor.rescan_with(&value, &own));
+        let classes = crate::redact::FieldClasses::none().with_detectors(&own);
+        let clean = redactor.value(&value, &classes).value;
+        assert!(!redactor.rescan_with(&clean, &own), "{clean}");
+    }
+
+    #[test]
     fn check_digits_are_asked_for() {
         for (checksum, good, bad) in [
             (Checksum::Luhn, "EMP-79927398713", "EMP-79927398714"),

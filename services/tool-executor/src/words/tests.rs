@@ -25,6 +25,12 @@ fn words_are_one_redacted_line() {
 }
 
 #[test]
+fn the_detectors_of_the_catalog_read_a_workers_words() {
+    let line = said(json!({}), "no staff NW-100008 here");
+    assert!(line.starts_with("no staff [staff_number:k1:"), "{line}");
+}
+
+#[test]
 fn a_value_that_may_not_be_shown_is_found_in_every_form() {
     // None of these is something that a detector would know.
     let input = json!({

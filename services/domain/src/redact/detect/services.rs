@@ -152,7 +152,7 @@ pub(super) const SERVICES: &[Rule] = &[
     rule(
         "devin",
         &["cog_", "apk_"],
-        r"(?-u:\b)(?:cog_[a-z0-9]{52}(?-u:\b)|apk_(?:user_)?[A-Za-z0-9+/_-]{60,}={0,2})",
+        r"(?-u:\b)(?:cog_[a-z0-9]{52}(?-u:\b)|apk_(?:user_)?[A-Za-z0-9]{60,}={0,2})",
     ),
     rule("elevenlabs", &["sk_"], r"(?-u:\b)sk_[a-f0-9]{48}(?-u:\b)"),
     rule(
