@@ -286,3 +286,37 @@ async fn events_fit_the_published_schema_of_ocsf() {
     more["invented"] = json!(1);
     assert!(!schema.is_valid(&more));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_needs_no_sql_and_says_when_there_is_more() {
+    let exports = Exports::written().await;
+    let archive = exports.deployment.archive();
+    let search = |args: &[&str]| {
+        let found = Command::new(program("countersign"))
+            .args(["--json", "audit", "search"])
+            .args(args)
+            .arg("--dir")
+            .arg(exports.deployment.files().dir())
+            .env("COUNTERSIGN_NATS__URL", exports.deployment.url())
+            .output()
+            .expect("the program can be started");
+        assert_eq!(found.status.code(), Some(0), "{found:?}");
+        let said: Value = serde_json::from_slice(&found.stdout).expect("the answer is JSON");
+        let events: Vec<String> = said["rows"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(|row| row["event"].as_str().expect("a name").to_owned())
+            .collect();
+        (events, said["more"] == true)
+    };
+    let files = ["--archive", text(&archive)];
+    let by = |args: &[&str]| search(&[&files[..], args].concat());
+    assert_eq!(by(&["SAY", "--agent", "billing"]).0.len(), 10);
+    assert_eq!(by(&["say", "refused"]), (Vec::new(), false));
+    let (few, more) = by(&["--agent", "billing", "--limit", "3"]);
+    assert_eq!((few.len(), more), (3, true));
+    assert!(!by(&["--text", "\"hi\", '", "--limit", "10"]).1);
+    let asked = search(&["--as", "lee", "--agent", "billing", "unreadable"]);
+    assert_eq!(asked.0, ["tool.refused", "tool.requested"]);
+}

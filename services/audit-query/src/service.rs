@@ -64,6 +64,8 @@ impl Refusal {
     fn status(&self) -> &'static str {
         match self.code {
             "too_much" => "413",
+            // Half of it might take as long.
+            "too_slow" => "408",
             "busy" | "unavailable" | "not_recorded" => "503",
             _ => "400",
         }
@@ -75,9 +77,8 @@ impl From<QueryError> for Refusal {
         let code = match &error {
             QueryError::NotReading(_) => "not_reading",
             QueryError::TooLong | QueryError::Sql(_) => "bad_statement",
-            QueryError::Memory { .. } | QueryError::Time { .. } | QueryError::Rows { .. } => {
-                "too_much"
-            }
+            QueryError::Memory { .. } | QueryError::Rows { .. } => "too_much",
+            QueryError::Time { .. } => "too_slow",
             QueryError::Open(_) | QueryError::File { .. } => "unavailable",
         };
         Self::new(code, error)
@@ -298,6 +299,7 @@ fn read(payload: &[u8]) -> Result<(QueryRequest, Format), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn requests_are_strict() {
@@ -327,6 +329,20 @@ mod tests {
             "lee",
         ] {
             assert_eq!(person(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_what_less_might_mend_is_too_much() {
+        let after = Duration::from_secs(7);
+        for (error, code, status) in [
+            (QueryError::Rows { max: 3 }, "too_much", "413"),
+            (QueryError::Memory { bytes: 3 }, "too_much", "413"),
+            (QueryError::Time { after }, "too_slow", "408"),
+            (QueryError::TooLong, "bad_statement", "400"),
+        ] {
+            let refusal = Refusal::from(error);
+            assert_eq!((refusal.code, refusal.status()), (code, status));
         }
     }
 

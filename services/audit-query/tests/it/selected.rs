@@ -2,10 +2,10 @@
 
 use arrow::array::{AsArray as _, RecordBatch};
 use arrow::datatypes::Int64Type;
-use countersign_audit_query::select::{LAST_ROW, Place, Selection, last_row};
+use countersign_audit_query::select::{Pages, REACH, Selection};
 use countersign_audit_query::{Answer, Archive, QueryError, QueryLimits};
 
-use crate::written::{BLOCKED, INTENT, Written, blocked_and_open, story_archive};
+use crate::written::{BLOCKED, INTENT, Written, blocked_and_open, event, requested, story_archive};
 
 async fn ask(archive: &Archive, sql: &str) -> Answer {
     archive.query(sql, QueryLimits::default()).await.unwrap()
@@ -23,16 +23,19 @@ async fn paged(
     rows: usize,
     mut between: impl FnMut(usize),
 ) -> Vec<i64> {
-    let last = last_row(&ask(archive, LAST_ROW).await).unwrap_or(-1);
-    let (mut all, mut after) = (Vec::new(), None);
+    let reach = ask(archive, REACH).await;
+    let mut pages = Pages::new(selection.clone(), &reach, rows);
+    let mut all = Vec::new();
     for page in 0.. {
         archive.refresh().unwrap();
-        let found = ask(archive, &selection.page(last, after, rows)).await;
+        let found = ask(archive, &pages.statement()).await;
+        assert!(found.rows() <= rows);
         all.extend(found.batches.iter().flat_map(numbers));
-        if found.rows() < rows {
+        pages.read(&found);
+        if pages.done() {
             break;
         }
-        after = Place::last_of(&found);
+        assert!(page < 200, "it ends");
         between(page);
     }
     all
@@ -97,19 +100,74 @@ async fn a_row_must_hold_every_value_that_is_named() {
     ] {
         assert_eq!(selected(&selection).await, rows, "{selection:?}");
     }
+    let said = |texts: &[&str]| Selection {
+        texts: texts.iter().map(|&text| text.to_owned()).collect(),
+        ..Selection::default()
+    };
+    for (texts, rows) in [
+        (&["SOMETHING harmless"][..], vec![8, 15]),
+        (&["something", "zoo.feed", "billing"], vec![8, 15]),
+        (&["something", "crm"], vec![]),
+        (&["[email:k1:0123456789ab]"], vec![1, 12]),
+        (&["draft"], vec![7]),
+        (&["policy_denied"], vec![13]),
+        (&["zoo.feed something"], vec![]),
+        (&["' OR 1=1"], vec![]),
+        (&["%"], vec![]),
+    ] {
+        assert_eq!(selected(&said(texts)).await, rows, "{texts:?}");
+    }
     let whole = Selection {
         whole_intents: true,
         ..by("outcome", "succeeded")
     };
     let of_intent = selected(&by("intent_id", INTENT)).await;
     assert_eq!(selected(&whole).await, of_intent);
+    let at_its_end = Selection {
+        since: Some("2026-11-22T10:00:07Z".parse().unwrap()),
+        ..whole
+    };
+    assert_eq!(selected(&at_its_end).await, of_intent);
     assert!(of_intent.len() > 5);
 }
 
+/// Rows far apart, many at one time, and one long after.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_archive_has_no_last_row() {
+async fn gaps_and_crowds_cost_few_pages() {
+    let mut written = Written::new();
+    let at = |second| event("tool.requested.billing", second, &requested(INTENT));
+    let crowd = std::iter::repeat_n(3_000_000, 9);
+    let seconds = [0, 1].into_iter().chain(crowd).chain([90_000_000]);
+    written.add(seconds.map(at).collect());
+    for rows in [1, 4, 100] {
+        let mut pages = 0;
+        let found = paged(&mut written.open(), &Selection::default(), rows, |_| {
+            pages += 1
+        })
+        .await;
+        assert_eq!(found, (0..12).collect::<Vec<i64>>(), "{rows}");
+        assert!(pages < 40, "{rows}: {pages}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_tells_the_newest_first() {
+    let written = story_archive();
+    let archive = written.open();
+    let all = ask(&archive, &Selection::default().newest(3)).await;
+    let found: Vec<i64> = all.batches.iter().flat_map(numbers).collect();
+    assert_eq!(found, [15, 14, 13]);
+    let by = Selection::default().with("agent_id", Some("crm"));
+    let found = ask(&archive, &by.newest(9)).await;
+    assert_eq!(
+        found.batches.iter().flat_map(numbers).collect::<Vec<_>>(),
+        [3, 2]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_archive_is_one_empty_page() {
     let mut archive = Written::new().open();
-    assert_eq!(last_row(&ask(&archive, LAST_ROW).await), None);
     let found = paged(&mut archive, &Selection::default(), 10, |_| {}).await;
     assert_eq!(found, Vec::<i64>::new());
 }

@@ -6,6 +6,7 @@ mod export;
 mod fingerprint;
 mod prove;
 mod query;
+mod search;
 mod selecting;
 mod source;
 pub(super) mod verify;
@@ -29,6 +30,8 @@ pub(crate) struct Args {
 enum Action {
     /// Answer one reading SQL statement over the tables events, actions, approvals and windows
     Query(query::QueryArgs),
+    /// Find rows by words and names, the newest first; no SQL needed
+    Search(search::Args),
     /// Tell one intent from the request to its end
     Show(query::ShowArgs),
     /// Write selected rows for other programs: JSON lines, CSV, Parquet, OCSF, agent audit trail
@@ -51,6 +54,7 @@ pub(super) fn named(name: &Path, config: Option<&Config>) -> Result<Place, CliEr
 pub(crate) async fn run(args: Args, output: &Output) -> Result<Exit, CliError> {
     match args.action {
         Action::Query(args) => query::query(args, output).await,
+        Action::Search(args) => search::run(args, output).await,
         Action::Show(args) => query::show(args, output).await,
         Action::Export(args) => export::run(*args, output).await,
         Action::Fingerprint(args) => fingerprint::run(args, output).await,

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, ErrorKind, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use countersign_audit_query::export::{Export, ExportError, Form, Plan};
-use countersign_audit_query::select::{LAST_ROW, Place, Selection, last_row};
+use countersign_audit_query::select::{Pages, REACH, Selection};
 use countersign_audit_query::{Answer, Rows};
 use countersign_domain::export::TrailKey;
 use countersign_runtime::clock::{Clock as _, SystemClock};
@@ -194,17 +194,16 @@ async fn to_end<W: Write + Send>(
                 whole_intents: args.whole_intents,
                 ..args.selecting.at(SystemClock.now())
             };
-            let found = source.ask(LAST_ROW).await.map_err(CliError::from)?;
-            // Of an empty archive no row is before this one.
-            let last = last_row(&found).unwrap_or(-1);
-            let about = selection.about(last);
-            let mut pages = Pages::new(source, selection, last);
-            let first = pages.next().await?;
-            let mut export = Export::new(plan(args, key, &about), &first.schema, sink)?;
+            let reach = source.ask(REACH).await.map_err(CliError::from)?;
+            let rows_max = source.rows_max().min(PAGE_ROWS);
+            let mut pages = Pages::new(selection, &reach, rows_max);
+            let plan = plan(args, key, &pages.about());
+            let first = next(source, &mut pages).await?;
+            let mut export = Export::new(plan, &first.schema, sink)?;
             put(&mut export, &first)?;
             let mut told = 0;
-            while !pages.done {
-                let page = pages.next().await?;
+            while !pages.done() {
+                let page = next(source, &mut pages).await?;
                 put(&mut export, &page)?;
                 if export.rows() / PROGRESS_ROWS > told {
                     told = export.rows() / PROGRESS_ROWS;
@@ -258,46 +257,16 @@ async fn answer<W: Write + Send>(
     Ok(export)
 }
 
-/// Rows of a selection, page after page.
-struct Pages<'a> {
-    source: &'a mut Source,
-    selection: Selection,
-    /// The archive's last row when the export began.
-    last: i64,
-    after: Option<Place>,
-    rows: usize,
-    rows_max: usize,
-    done: bool,
-}
-
-impl<'a> Pages<'a> {
-    fn new(source: &'a mut Source, selection: Selection, last: i64) -> Self {
-        let rows_max = source.rows_max().clamp(1, PAGE_ROWS);
-        Self {
-            source,
-            selection,
-            last,
-            after: None,
-            rows: rows_max,
-            rows_max,
-            done: false,
-        }
-    }
-
-    /// The next page; smaller ones where the rows are large.
-    async fn next(&mut self) -> Result<Answer, CliError> {
-        loop {
-            let sql = self.selection.page(self.last, self.after, self.rows);
-            match self.source.ask(&sql).await {
-                Ok(page) => {
-                    self.done = page.rows() < self.rows;
-                    self.after = Place::last_of(&page).or(self.after);
-                    self.rows = self.rows.saturating_mul(2).min(self.rows_max);
-                    return Ok(page);
-                }
-                Err(Unanswered::TooMuch(_)) if self.rows > 1 => self.rows /= 2,
-                Err(why) => return Err(why.into()),
+/// The next page; smaller ones where the rows are large.
+async fn next(source: &mut Source, pages: &mut Pages) -> Result<Answer, CliError> {
+    loop {
+        match source.ask(&pages.statement()).await {
+            Ok(page) => {
+                pages.read(&page);
+                return Ok(page);
             }
+            Err(Unanswered::TooMuch(_)) if pages.shrink() => {}
+            Err(why) => return Err(why.into()),
         }
     }
 }
