@@ -248,7 +248,8 @@ pub struct DeadLetter {
     pub seq: u64,
     /// Its subject.
     pub subject: String,
-    /// Digest of its payload.
+    /// Keyed digest of its payload: equal payloads of one key's life have equal digests, and
+    /// nobody without the key can test a guess.
     pub payload_digest: Digest,
     /// Size of its payload in bytes.
     pub payload_bytes: u64,

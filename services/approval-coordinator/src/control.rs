@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use countersign_domain::redact::Redactor;
 use countersign_runtime::bus::{Failure, Handler, Incoming, Meta};
 use countersign_schemas::events::ControlRefused;
 use countersign_schemas::{Address, PersonId, Stream};
@@ -50,6 +51,10 @@ impl Handler for Control {
         }
     }
 
+    fn redactor(&self) -> &Redactor {
+        &self.0.redactor
+    }
+
     fn meta(&self) -> Meta {
         self.0.meta(None)
     }
@@ -79,7 +84,8 @@ impl Office {
             schema_version: 1,
             person: person.clone(),
             code: code.to_owned(),
-            message: why,
+            // A reader's complaint may quote what it could not read.
+            message: self.redact(&why),
         };
         counters::refused(code);
         self.say(&address, &event, trace_of(message).as_deref())

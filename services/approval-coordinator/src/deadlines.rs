@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use countersign_domain::approvals::{Approval, Notice};
 use countersign_domain::handoff::reminder_id;
+use countersign_domain::redact::Redactor;
 use countersign_runtime::bus::layout::{COORDINATOR_CONTROL, Durable};
 use countersign_runtime::bus::{BusError, Failure, Handler, Incoming, Meta, metrics};
 use countersign_schemas::{Address, ApprovalId, Timestamp, WindowId};
@@ -56,6 +57,10 @@ impl Handler for Deadlines {
                 "nobody handles timers of kind `{other}`"
             ))),
         }
+    }
+
+    fn redactor(&self) -> &Redactor {
+        &self.0.redactor
     }
 
     fn meta(&self) -> Meta {

@@ -57,7 +57,7 @@ use tokio::task::JoinSet;
 use verdicts::Verdicts;
 use withdrawals::Withdrawals;
 
-pub use settings::{Companies, Company, Equipment, Redact, Settings};
+pub use settings::{Companies, Company, Equipment, Settings};
 
 /// The service's name: its credential, its durable consumers and its source in events.
 pub const NAME: &str = "approval-coordinator";

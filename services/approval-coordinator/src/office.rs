@@ -8,6 +8,7 @@ use countersign_domain::approvals::{Approval, People};
 use countersign_domain::chain::{Head, Last, is_unreadable};
 use countersign_domain::decision::Desk;
 use countersign_domain::handoff::Writer;
+use countersign_domain::redact::Redactor;
 use countersign_runtime::bus::layout::{APPROVALS, WINDOWS};
 use countersign_runtime::bus::{
     Append, Bucket, Bus, Failure, Incoming, Meta, Outgoing, StoredMessage, metrics,
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::freezes::Board;
 use crate::kept::{Held, known};
 use crate::pending::Pending;
-use crate::settings::{Companies, Company, Equipment, Redact};
+use crate::settings::{Companies, Company, Equipment};
 use crate::windows::Windows;
 
 /// How often a write that lost is tried on the new state before the input is given back:
@@ -64,10 +65,18 @@ pub(crate) struct Office {
     pub(crate) permit_life: std::time::Duration,
     pub(crate) settled_life: std::time::Duration,
     pub(crate) started_at: countersign_schemas::Timestamp,
+    pub(crate) redactor: Redactor,
     redact: Redact,
     link_base: Option<String>,
     source: ServiceId,
     encoding: Encoding,
+}
+
+/// Takes personal data and secrets out of a text.
+type Redact = Box<dyn Fn(&str) -> String + Send + Sync>;
+
+fn text_of(redactor: Redactor) -> Redact {
+    Box::new(move |text| redactor.text(text).text)
 }
 
 impl Office {
@@ -95,7 +104,8 @@ impl Office {
             permit_life: equipment.permit_life,
             settled_life: SETTLED_BEYOND_HORIZON
                 + std::time::Duration::from_secs(context.deployment.horizon_s),
-            redact: equipment.redact,
+            redact: text_of(equipment.redactor.clone()),
+            redactor: equipment.redactor,
             link_base: equipment.link_base,
             source: crate::NAME.parse().map_err(ServiceError::failed)?,
             encoding: context.deployment.encoding,

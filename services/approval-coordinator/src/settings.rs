@@ -10,6 +10,7 @@ use countersign_domain::approvals::{Delegation, People};
 use countersign_domain::decision::Desk;
 use countersign_domain::permit::PermitSigner;
 use countersign_domain::policy::Directory;
+use countersign_domain::redact::Redactor;
 use countersign_runtime::bus::ConsumeLimits;
 use countersign_runtime::config::Config;
 use countersign_runtime::identity::Signing;
@@ -18,9 +19,6 @@ use countersign_runtime::policy::{self, InForce, Policy};
 use countersign_runtime::service::{ServiceContext, ServiceError};
 use countersign_runtime::{files, fingerprints};
 use countersign_schemas::{PersonId, TeamId};
-
-/// Takes personal data and secrets out of a text.
-pub type Redact = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// Who is in which team, at one moment.
 pub type Company = Arc<dyn People + Send + Sync>;
@@ -68,7 +66,7 @@ pub struct Equipment {
     /// What follows the bundle in force; without it no tool ever changes.
     pub policy: Option<Policy>,
     /// Redacts texts of others.
-    pub redact: Redact,
+    pub redactor: Redactor,
     /// How long a permit may be claimed.
     pub permit_life: Duration,
     /// How long a bundle waits for its missing items.
@@ -100,7 +98,7 @@ impl Equipment {
             desk: Desk::new(signer, deployment, settings.permit_life),
             policy: Some(policy.clone()),
             people: Arc::new(move || Arc::new(Employees::of(policy.now()))),
-            redact: Arc::new(move |text| redactor.text(text).text),
+            redactor,
             permit_life: settings.permit_life,
             bundle_wait: settings.bundle_wait,
             link_base: settings.link_base.clone(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use countersign_domain::decision::Course;
+use countersign_domain::redact::Redactor;
 use countersign_runtime::bus::{Failure, Handler, Incoming, Meta};
 use countersign_schemas::events::{PolicyChecked, Verdict};
 use countersign_schemas::{Address, headers};
@@ -44,6 +45,10 @@ impl Handler for Verdicts {
                 office.ask_unless_frozen(&checked, stored_at, trace).await
             }
         }
+    }
+
+    fn redactor(&self) -> &Redactor {
+        &self.0.redactor
     }
 
     fn meta(&self) -> Meta {

@@ -7,6 +7,7 @@ use async_nats::jetstream::consumer::PullConsumer;
 use countersign_domain::approvals::Approval;
 use countersign_domain::chain::Head;
 use countersign_domain::decision::blocked;
+use countersign_domain::redact::Redactor;
 use countersign_runtime::bus::layout::CHECKER_INTENTS;
 use countersign_runtime::bus::{Failure, Handler, Incoming, Meta};
 use countersign_schemas::events::{
@@ -63,6 +64,10 @@ impl Handler for Withdrawals {
         office
             .refuse_withdrawal(&message, agent, Some(intent), code, why)
             .await
+    }
+
+    fn redactor(&self) -> &Redactor {
+        &self.0.redactor
     }
 
     fn meta(&self) -> Meta {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use countersign_domain::ledger::{Answer, Order};
 use countersign_domain::policy::{self, Judgement, Known, Learnt, Outcome, Wish};
+use countersign_domain::redact::Redactor;
 use countersign_runtime::bus::metrics::alarm;
 use countersign_runtime::bus::{Append, Bus, Failure, Handler, Incoming, Meta, Outgoing};
 use countersign_runtime::clock::Clock;
@@ -463,6 +464,10 @@ impl Handler for Checker {
                 message.address.event()
             ))),
         }
+    }
+
+    fn redactor(&self) -> &Redactor {
+        &self.judge.redactor
     }
 
     fn meta(&self) -> Meta {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
+use countersign_domain::redact::{FingerprintKey, Redactor};
 use countersign_runtime::bus::layout::{self, CHECKER_INTENTS, LayoutOptions};
 use countersign_runtime::bus::{
     Append, Bucket, Bus, Cas, ConnectOptions, ConsumeLimits, Failure, Followed, Handler, Incoming,
@@ -17,7 +18,7 @@ use countersign_runtime::nats_server::{
 };
 use countersign_schemas::codec::Encoding;
 use countersign_schemas::events::ToolWithdrawn;
-use countersign_schemas::{Address, IntentId, ServiceId, Stream, Timestamp};
+use countersign_schemas::{Address, Digest, IntentId, ServiceId, Stream, Timestamp};
 use futures::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -222,10 +223,20 @@ async fn a_refused_publish_is_answered_at_once() -> Result<()> {
 }
 
 /// Gives every message back once, calls every tenth poison, and counts the rest.
-#[derive(Default)]
 struct Picky {
     handled: AtomicU64,
     poisoned: AtomicU64,
+    redactor: Redactor,
+}
+
+impl Picky {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            handled: AtomicU64::new(0),
+            poisoned: AtomicU64::new(0),
+            redactor: Redactor::new(FingerprintKey::new("k1", [7; 32])?),
+        })
+    }
 }
 
 impl Handler for Picky {
@@ -238,7 +249,7 @@ impl Handler for Picky {
         }
         if message.seq.is_multiple_of(10) {
             self.poisoned.fetch_add(1, Ordering::SeqCst);
-            return Err(Failure::poison("every tenth"));
+            return Err(Failure::poison("every tenth, such as of kim@x.example"));
         }
         self.handled.fetch_add(1, Ordering::SeqCst);
         Ok(())
@@ -246,6 +257,10 @@ impl Handler for Picky {
 
     fn meta(&self) -> Meta {
         meta()
+    }
+
+    fn redactor(&self) -> &Redactor {
+        &self.redactor
     }
 }
 
@@ -277,7 +292,7 @@ async fn the_loop_retries_buries_and_survives_a_server_restart() -> Result<()> {
     let mut fixture = Fixture::start().await?;
     let bus = fixture.ready("policy-checker").await?;
     send_requests(&bus, 40).await?;
-    let (handler, shutdown) = (Arc::new(Picky::default()), CancellationToken::new());
+    let (handler, shutdown) = (Arc::new(Picky::new()?), CancellationToken::new());
     let (looped, stop, picky) = (bus.clone(), shutdown.clone(), Arc::clone(&handler));
     let running = tokio::spawn(async move {
         consume(
@@ -303,7 +318,14 @@ async fn the_loop_retries_buries_and_survives_a_server_restart() -> Result<()> {
             .await?
             .context("letter")??;
         let text = String::from_utf8_lossy(&letter.message.payload).into_owned();
-        ensure!(text.contains("every tenth"), "{text}");
+        ensure!(
+            text.contains("every tenth, such as of [email:k1:"),
+            "{text}"
+        );
+        // A plain digest could be tried against every payload that might be.
+        let plain = Digest::of_bytes(b"{}").to_string();
+        ensure!(text.contains("\"payload_bytes\":2"), "{text}");
+        ensure!(!text.contains(&plain), "{text}");
     }
     drop(letters);
 

@@ -359,6 +359,10 @@ impl Handler for Decisions {
             .await
     }
 
+    fn redactor(&self) -> &Redactor {
+        self.0.redactor()
+    }
+
     fn meta(&self) -> Meta {
         self.0.own_meta()
     }

@@ -98,19 +98,24 @@ impl FingerprintKey {
 
     /// The mark of a value in canonical form.
     pub(super) fn mark(&self, kind: &str, canonical: &str) -> String {
-        let hex = Hmac::<Sha256>::new_from_slice(self.bytes.as_slice()).map(|mut mac| {
-            mac.update(kind.as_bytes());
-            mac.update(&[0]);
-            mac.update(canonical.as_bytes());
-            let sum = mac.finalize().into_bytes();
-            HEXLOWER.encode(sum.get(..SHOWN_BYTES).unwrap_or_default())
-        });
+        let sum = self.mac(&[kind.as_bytes(), &[0], canonical.as_bytes()]);
+        match sum.get(..SHOWN_BYTES) {
+            Some(shown) => format!("[{kind}:{}:{}]", self.id, HEXLOWER.encode(shown)),
+            None => super::REDACTION_FAILED.to_owned(),
+        }
+    }
+
+    /// HMAC-SHA-256 of the parts, one after the other.
+    pub(super) fn mac(&self, parts: &[&[u8]]) -> Vec<u8> {
         // HMAC takes keys of every length; should it ever refuse one, the value is gone and
         // only the correlation is lost.
-        hex.map_or_else(
-            |_| super::REDACTION_FAILED.to_owned(),
-            |hex| format!("[{kind}:{}:{hex}]", self.id),
-        )
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(self.bytes.as_slice()) else {
+            return Vec::new();
+        };
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().to_vec()
     }
 }
 

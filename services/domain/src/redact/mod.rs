@@ -9,6 +9,7 @@
 mod classes;
 mod decode;
 mod detect;
+mod digest;
 mod findings;
 mod fingerprint;
 mod hints;

@@ -14,10 +14,9 @@ use async_nats::jetstream::message::Acker;
 use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
 use countersign_domain::chain::Last;
+use countersign_domain::redact::Redactor;
 use countersign_schemas::events::DeadLetter;
-use countersign_schemas::{
-    Address, Digest, Incarnation, SeqToken, ServiceId, Stream, Timestamp, headers,
-};
+use countersign_schemas::{Address, Incarnation, SeqToken, ServiceId, Stream, Timestamp, headers};
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
 use tokio::task::{JoinError, JoinSet};
@@ -90,6 +89,10 @@ pub trait Handler: Send + Sync + 'static {
 
     /// What the service says of itself when it must store a dead letter.
     fn meta(&self) -> Meta;
+
+    /// Reads what is told of a message that failed: what it says of it may hold any of its
+    /// values.
+    fn redactor(&self) -> &Redactor;
 }
 
 /// Bounds of one loop.
@@ -271,13 +274,16 @@ async fn carry<H: Handler>(
         }
     };
     let remains = Remains::of(&incoming);
+    let redacted = |what: String| handler.redactor().text(&what).text;
     match handler.handle(incoming).await {
         Ok(()) => end(AckKind::Ack, "ok").await,
         Err(Failure::Transient { what, retry_in }) => {
+            let what = redacted(what);
             tracing::warn!(durable = durable.name, seq = remains.token.seq, %what, "given back");
             end(AckKind::Nak(Some(retry_in)), "transient").await
         }
         Err(Failure::Poison { what }) => {
+            let what = redacted(what);
             match bury(&bus, durable, handler.as_ref(), &remains, &what).await {
                 Ok(()) => end(AckKind::Term, "poison").await,
                 Err(failure) => {
@@ -286,7 +292,7 @@ async fn carry<H: Handler>(
                 }
             }
         }
-        Err(Failure::Fatal { what }) => Done::Fatal(what),
+        Err(Failure::Fatal { what }) => Done::Fatal(redacted(what)),
     }
 }
 
@@ -382,7 +388,7 @@ async fn bury<H: Handler>(
         incarnation: message.token.incarnation.clone(),
         seq: message.token.seq,
         subject: message.subject.clone(),
-        payload_digest: Digest::of_bytes(&message.payload),
+        payload_digest: handler.redactor().digest(&message.payload),
         payload_bytes: message.payload.len() as u64,
         error: error.chars().take(ERROR_CHARS_MAX).collect(),
     };

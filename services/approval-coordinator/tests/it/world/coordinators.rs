@@ -7,6 +7,7 @@ use countersign_approval_coordinator::{Equipment, Settings, run, run_with};
 use countersign_domain::decision::Desk;
 use countersign_domain::permit::PermitSigner;
 use countersign_domain::policy::{Bundle, pack};
+use countersign_domain::redact::{FingerprintKey, Redactor};
 use countersign_runtime::bus::ConsumeLimits;
 use countersign_runtime::config::Deployment as DeploymentConfig;
 use countersign_runtime::health::HealthHandle;
@@ -127,7 +128,7 @@ impl World {
             desk: self.desk()?,
             people: Arc::new(move || Arc::clone(&company)),
             policy: None,
-            redact: Arc::new(str::to_owned),
+            redactor: Redactor::new(FingerprintKey::new("k1", [7; 32])?),
             permit_life,
             bundle_wait: self.bundle_wait,
             link_base: None,
