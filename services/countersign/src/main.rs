@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod demo;
 mod exit;
+mod mistakes;
 mod output;
 mod sample;
 mod stack;
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
     };
     let output = Output::new(cli.json);
     let exit = live(cli, &output).unwrap_or_else(|error| {
-        output.progress(&format!("countersign: {error}"));
+        output.progress(&mistakes::covered(&format!("countersign: {error}")));
         error.exit()
     });
     ExitCode::from(exit.code())
@@ -40,9 +41,13 @@ fn live(cli: Cli, output: &Output) -> Result<Exit, CliError> {
 
 /// Help and version are answers; everything else is a wrong call.
 fn explain(asked: &clap::Error) -> ExitCode {
-    let printed = asked.print();
-    match (asked.use_stderr(), printed) {
-        (false, Ok(())) => ExitCode::from(Exit::Done.code()),
-        _ => ExitCode::from(Exit::Usage.code()),
+    if asked.use_stderr() {
+        let said = mistakes::covered(&asked.render().to_string());
+        Output::new(false).progress(said.trim_end());
+        return ExitCode::from(Exit::Usage.code());
+    }
+    match asked.print() {
+        Ok(()) => ExitCode::from(Exit::Done.code()),
+        Err(_) => ExitCode::from(Exit::Usage.code()),
     }
 }

@@ -42,12 +42,68 @@ pub(crate) fn present(
         }
     }
     let kept = project(&answer.0, exposed().map(|(pointer, _)| pointer));
-    let redacted = redactor.json(&JsonObject(kept), &classes).value;
+    let masked = masked_members(words, &classes, kept, &mut Vec::new());
+    let redacted = redactor.json(&JsonObject(masked), &classes).value;
     let safe = !redactor.rescan_with(&redacted.to_value(), classes.own());
     Presented {
         output: (safe && !redacted.0.is_empty()).then_some(redacted),
         changes: changes(words, tool, answer),
     }
+}
+
+/// The value without what the worker was given and nobody may be shown. A field that its
+/// class replaces whole is left to it, so that equal values keep equal marks.
+fn masked(
+    words: &Words<'_>,
+    classes: &FieldClasses,
+    value: Value,
+    path: &mut Vec<String>,
+) -> Value {
+    match value {
+        _ if is_sensitive(classes, path) => value,
+        Value::String(text) => Value::String(words.masked(&text)),
+        Value::Number(number) => {
+            let text = words.masked(&number.to_string());
+            // Digits that a longer number has by chance are no value.
+            match text.starts_with('[') && text.ends_with(']') {
+                true => Value::String(text),
+                false => Value::Number(number),
+            }
+        }
+        Value::Array(items) => {
+            let each = items.into_iter().enumerate().map(|(index, item)| {
+                path.push(index.to_string());
+                let item = masked(words, classes, item, path);
+                path.pop();
+                item
+            });
+            Value::Array(each.collect())
+        }
+        Value::Object(object) => Value::Object(masked_members(words, classes, object, path)),
+        Value::Null | Value::Bool(_) => value,
+    }
+}
+
+fn masked_members(
+    words: &Words<'_>,
+    classes: &FieldClasses,
+    object: Map<String, Value>,
+    path: &mut Vec<String>,
+) -> Map<String, Value> {
+    let each = object.into_iter().map(|(name, value)| {
+        path.push(name);
+        let value = masked(words, classes, value, path);
+        // The class of a field is found by its name; any other name may be a value, too.
+        let keeps = is_sensitive(classes, path);
+        let name = path.pop().unwrap_or_default();
+        (if keeps { name } else { words.masked(&name) }, value)
+    });
+    each.collect()
+}
+
+fn is_sensitive(classes: &FieldClasses, path: &[String]) -> bool {
+    let class = classes.class_at(path.iter().map(String::as_str));
+    class.is_some_and(FieldClass::is_sensitive)
 }
 
 /// The pointers as a tree, `*` standing for every member.

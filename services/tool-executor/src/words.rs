@@ -53,11 +53,14 @@ impl<'r> Words<'r> {
 
     /// `text` redacted, on one line, bounded.
     pub(crate) fn clean(&self, text: &str) -> String {
+        let masked = self.masked(&one_line(text));
+        cut(&self.redactor.text_with(&masked, self.tool.classes()).text)
+    }
+
+    /// `text` with the mark of each value of the input that may not be shown in its place.
+    pub(crate) fn masked(&self, text: &str) -> String {
         match self.finder.get_or_init(|| self.finder()) {
-            Some(Finder { automaton, marks }) => {
-                let masked = automaton.replace_all(&one_line(text), marks);
-                cut(&self.redactor.text_with(&masked, self.tool.classes()).text)
-            }
+            Some(Finder { automaton, marks }) => automaton.replace_all(text, marks),
             None => REDACTION_FAILED.to_owned(),
         }
     }
@@ -123,7 +126,7 @@ impl<'r> Words<'r> {
             return;
         }
         let mark = self.redactor.mark(kind, value);
-        for form in [in_json(value), in_url(value), plain] {
+        for form in [value.to_owned(), in_json(value), in_url(value), plain] {
             known.insert(form, mark.clone());
         }
     }

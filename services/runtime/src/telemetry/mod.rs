@@ -1,12 +1,13 @@
 //! Logs, metrics, traces, and the small HTTP server that shows them.
 //!
 //! Started once a process. No value of an input enters any of the three: log lines and
-//! spans name intent, agent and requester, never arguments.
+//! spans name intent, agent and requester, never arguments, and panics only their place.
 
 mod http;
 mod logs;
 mod metrics;
 mod otlp;
+mod panics;
 mod trace_context;
 
 use std::net::SocketAddr;
@@ -77,6 +78,7 @@ impl Telemetry {
             .map(|endpoint| otlp::Traces::start(endpoint, process))
             .transpose()?;
         logs::start(settings, traces.as_ref().map(otlp::Traces::tracer))?;
+        panics::hook();
         let metrics = MetricsHandle::start()?;
         Ok(Self { metrics, traces })
     }

@@ -9,13 +9,14 @@ use crate::words::WORDS_CHARS_MAX;
 const ALL: [&str; 3] = ["/id", "/phone", "/items/*/sku"];
 
 fn shown(expose: &[&str], answer: Value) -> Presented {
+    shown_of(json!({"note": "as agreed"}), expose, answer)
+}
+
+fn shown_of(input: Value, expose: &[&str], answer: Value) -> Presented {
     let bundle = fixture::bundle();
     let expose: Vec<String> = expose.iter().map(|&text| text.to_owned()).collect();
     let tool = fixture::tool(&bundle, "crm.read");
-    let (redactor, input) = (
-        fixture::redactor(),
-        fixture::object(json!({"note": "as agreed"})),
-    );
+    let (redactor, input) = (fixture::redactor(), fixture::object(input));
     let words = Words::new(&redactor, tool, &input);
     present(&words, tool, &expose, &fixture::object(answer))
 }
@@ -54,6 +55,28 @@ fn detectors_read_what_no_class_names() {
         text.contains("[email:k1:") && !text.contains("jane.roe"),
         "{text}"
     );
+}
+
+#[test]
+fn what_a_worker_was_given_comes_back_in_no_exposed_field() {
+    // None of these is something that a detector would know.
+    let input = json!({"email": "Okafor at work", "diagnosis": "chronic\ngrumpiness", "pin": 4711});
+    let said = json!({"id": {
+        "of": "for Okafor at work, of chronic\ngrumpiness",
+        "json": "{\"diagnosis\": \"chronic\\ngrumpiness\"}",
+        "pin": 4711,
+        "other": 94_711,
+        "Okafor at work": [true, "pin 4711"],
+    }});
+    let kept = shown_of(input, &["/id"], said).output.unwrap().to_value();
+    let text = kept.to_string();
+    assert!(
+        !text.contains("Okafor") && !text.contains("grumpiness"),
+        "{text}"
+    );
+    assert!(text.contains("for [email:k1:"), "{text}");
+    assert_eq!(kept["id"]["other"], 94_711, "{text}");
+    assert!(kept["id"]["pin"].is_string(), "{text}");
 }
 
 #[test]

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use countersign_domain::policy::protocol::{PushReply, PushRequest, Refused};
-use countersign_domain::policy::{Bundle, pack};
+use countersign_domain::policy::{Bundle, Problem, pack};
 use countersign_runtime::files;
 use countersign_schemas::Digest;
 
 use super::desk::{Denied, Desk, Operator, surprise};
 use crate::exit::{CliError, Exit};
+use crate::mistakes::covered;
 use crate::output::{Output, pairs};
 
 #[derive(Debug, clap::Args)]
@@ -117,7 +118,18 @@ fn published(reply: Result<PushReply, Denied>, output: &Output) -> Result<Exit, 
 
 /// Tells everything that is wrong with a bundle.
 fn told(refused: &Refused, output: &Output) -> Result<Exit, CliError> {
-    output.answer(refused, || {
+    // A problem quotes what it is about.
+    let problems = refused.problems.iter().cloned().map(|problem| Problem {
+        what: covered(&problem.what),
+        mend: covered(&problem.mend),
+        ..problem
+    });
+    let refused = Refused {
+        message: covered(&refused.message),
+        problems: problems.collect(),
+        more: refused.more,
+    };
+    output.answer(&refused, || {
         let mut lines = vec![refused.message.clone()];
         lines.extend(
             refused
