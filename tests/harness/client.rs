@@ -211,7 +211,15 @@ impl Agent {
     /// # Panics
     /// When there is none in time.
     pub async fn refusal(&self, ack: &Ack) -> Event {
-        let filter = format!("tool.refused.{}.*.{}", self.name, ack.seq());
+        self.refusal_at(ack.seq()).await
+    }
+
+    /// As [`Self::refusal`], by the sequence alone.
+    ///
+    /// # Panics
+    /// When there is none in time.
+    pub async fn refusal_at(&self, seq: u64) -> Event {
+        let filter = format!("tool.refused.{}.*.{seq}", self.name);
         eventually(PATIENCE, &format!("a refusal of {filter}"), async || {
             direct(&self.client, &filter).await
         })
@@ -231,6 +239,12 @@ impl Operator {
             client: connect(url, name, seed).await,
             name: name.to_owned(),
         }
+    }
+
+    /// Their client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Gives an order, `freeze` or `unfreeze`; its sequence. Sent until it is known to be
@@ -270,6 +284,12 @@ impl Approver {
             client: connect(url, name, seed).await,
             name: name.to_owned(),
         }
+    }
+
+    /// Their client.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// What `cs.approval.view` shows this person.

@@ -31,6 +31,10 @@ use crate::journal::{Journal, Run};
 pub const NEVER_ANSWERS: &str = "never-answers";
 /// An input with this account fails in words.
 pub const FAILS: &str = "fails";
+/// An input with this account comes back in everything that a worker can say.
+pub const ECHOES: &str = "echoes";
+/// An input with this account fails with its own memo as the reason.
+pub const FAILS_ALOUD: &str = "fails-aloud";
 
 /// What every worker has: the gate and the journal.
 struct Bench {
@@ -110,11 +114,14 @@ fn published(dir: &Path) -> (KeySet, KeySet) {
 }
 
 /// What a tool answers; `None` where it never does.
-fn work(tool: &str, input: &JsonObject) -> Option<Result<Value, &'static str>> {
+fn work(tool: &str, input: &JsonObject) -> Option<Result<Value, String>> {
     let text = |key: &str| input.0.get(key).and_then(Value::as_str).unwrap_or_default();
     match (tool, text("account")) {
         (_, NEVER_ANSWERS) => None,
-        (_, FAILS) => Some(Err("the account is closed")),
+        (_, FAILS) => Some(Err("the account is closed".to_owned())),
+        (_, ECHOES) => Some(Ok(echo(text("memo")))),
+        // Words of a failure travel in a header, which has one line.
+        (_, FAILS_ALOUD) => Some(Err(text("memo").replace('\n', " "))),
         ("crm.read_contact", _) => Some(Ok(json!({
             "contact_id": text("contact_id"),
             "phone": "+49 30 901820",
@@ -131,6 +138,15 @@ fn work(tool: &str, input: &JsonObject) -> Option<Result<Value, &'static str>> {
         ("mail.send", _) => Some(Ok(json!({"message_id": "m-1"}))),
         _ => Some(Ok(json!({"booking": "b-1"}))),
     }
+}
+
+/// A text in every place of an output and of its changes.
+fn echo(text: &str) -> Value {
+    json!({
+        "booking": text,
+        text: text,
+        "changes": [{"resource": text, "field": text, "before": text, "after": text}],
+    })
 }
 
 /// A worker on `work.<tool>` with a credential of its own.
@@ -182,7 +198,7 @@ async fn answer(client: &Client, bench: &Bench, call: Message) {
     };
     let done = match bench.admit(tool, header, &call.payload) {
         Ok(input) => work(tool, &input),
-        Err(_) => Some(Err("a permit and a claim token are needed")),
+        Err(_) => Some(Err("a permit and a claim token are needed".to_owned())),
     };
     let (Some(done), Some(reply)) = (done, call.reply.clone()) else {
         return;
@@ -191,7 +207,7 @@ async fn answer(client: &Client, bench: &Bench, call: Message) {
     let body = match done {
         Ok(output) => Bytes::from(output.to_string()),
         Err(words) => {
-            headers.insert(headers::SERVICE_ERROR, words);
+            headers.insert(headers::SERVICE_ERROR, words.as_str());
             headers.insert(headers::SERVICE_ERROR_CODE, "409");
             Bytes::new()
         }
