@@ -110,7 +110,7 @@ async fn the_files_alone_answer_hold_no_planted_value_and_tampering_is_found() {
             .filter(|rows| *rows == json!([{"n": 3}]))
     })
     .await;
-    deployment.service(ARCHIVER).kill();
+    deployment.service(ARCHIVER).end().await;
     let files = files(&archive);
     for (path, bytes) in &files {
         for planted in PLANTED {

@@ -6,6 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::{PATIENCE, eventually};
+
 /// The services of the path of an intent, as their binaries are called.
 pub const CHECKER: &str = "policy-checker";
 /// Carries approvals and decisions.
@@ -106,6 +108,17 @@ impl Service {
     fn signal(&self, signal: Signal) {
         let child = self.child.as_ref().expect("the service runs");
         kill_process(Pid::from_child(child), signal).expect("our own child takes signals");
+    }
+
+    /// Ends it in good order, with SIGTERM: what it has begun is finished.
+    ///
+    /// # Panics
+    /// When it does not run or does not end.
+    pub async fn end(&mut self) {
+        self.signal(Signal::TERM);
+        let what = format!("{} ends when told to", self.name);
+        eventually(PATIENCE, &what, async || (!self.is_running()).then_some(())).await;
+        self.child = None;
     }
 
     /// Kills it with SIGKILL.

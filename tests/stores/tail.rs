@@ -153,7 +153,7 @@ impl Lost {
         self.publish(2).await;
         self.deployment.service(ARCHIVER).restart();
         self.archived().await;
-        self.deployment.service(ARCHIVER).kill();
+        self.deployment.service(ARCHIVER).end().await;
         assert_eq!(self.doctor().0, "ok");
         let told = self.told(&["audit", "verify"]);
         assert_eq!(told["ok"], true, "{told}");
@@ -275,7 +275,7 @@ async fn a_data_file_that_was_cut_is_named_and_what_comes_is_archived_all_the_sa
     assert_eq!(refused.status.code(), Some(69), "{refused:?}");
     fs::write(lost.archive().join(&path), honest).expect("it is written");
     lost.archived().await;
-    lost.deployment.service(ARCHIVER).kill();
+    lost.deployment.service(ARCHIVER).end().await;
     assert_eq!(lost.doctor().0, "ok");
     assert_eq!(lost.told(&["audit", "verify"])["ok"], true);
 }
@@ -299,6 +299,6 @@ async fn what_the_whole_disk_forgot_is_archived_again_from_the_streams_with_an_a
         },
     )
     .await;
-    lost.deployment.service(ARCHIVER).kill();
+    lost.deployment.service(ARCHIVER).end().await;
     assert_eq!(lost.told(&["audit", "verify"])["ok"], true);
 }
