@@ -15,6 +15,7 @@ mod secrets;
 mod services;
 mod shape;
 mod strength;
+mod token;
 
 use std::sync::Arc;
 

@@ -2,6 +2,8 @@
 //! documentation and from the RFCs. The first capture group, where there is one, is the
 //! secret; otherwise the whole match.
 
+use super::token;
+
 /// One form of secret.
 #[derive(Debug)]
 pub(super) struct Rule {
@@ -17,6 +19,9 @@ pub(super) struct Rule {
     pub(super) pattern: &'static str,
     /// Bits per character that a find must have; 0 where the form says enough.
     pub(super) bits_min: f64,
+    /// What a find must pass where the pattern alone would find too much. Whoever passes is a
+    /// secret whatever stands around it.
+    pub(super) checksum: Option<fn(&[u8]) -> bool>,
 }
 
 pub(super) const fn rule(
@@ -29,6 +34,7 @@ pub(super) const fn rule(
         keywords,
         pattern,
         bits_min: 0.0,
+        checksum: None,
     }
 }
 
@@ -43,6 +49,22 @@ const fn weak(
         keywords,
         pattern,
         bits_min,
+        checksum: None,
+    }
+}
+
+const fn checked(
+    name: &'static str,
+    keywords: &'static [&'static str],
+    pattern: &'static str,
+    checksum: fn(&[u8]) -> bool,
+) -> Rule {
+    Rule {
+        name,
+        keywords,
+        pattern,
+        bits_min: 0.0,
+        checksum: Some(checksum),
     }
 }
 
@@ -157,6 +179,14 @@ pub(super) const RULES: &[Rule] = &[
         "github",
         &["ghp_", "gho_", "ghu_", "ghs_", "ghr_"],
         r"(?-u:\b)gh[pousr]_[A-Za-z0-9]{36,255}",
+    ),
+    // Also in the middle of a word, as behind the `n` of a line break that was escaped twice.
+    // A token with a wrong checksum is taken by its form alone, by the rules beside this one.
+    checked(
+        "github_npm_checksum",
+        &["ghp_", "gho_", "ghu_", "ghs_", "ghr_", "npm_"],
+        r"(?:gh[pousr]|npm)_[A-Za-z0-9]{36}",
+        token::crc32_base62,
     ),
     rule(
         "github_fine",

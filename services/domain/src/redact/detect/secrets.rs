@@ -151,10 +151,16 @@ fn by_rule(text: &str, rule: &Rule, regex: &Regex, hits: &mut Vec<Hit>) {
             continue;
         };
         spend(secret.len());
-        let enough = rule.bits_min == 0.0
-            || strength::is_mixed(secret.as_str())
-                && strength::entropy(secret.as_str()) >= rule.bits_min;
-        if enough && !strength::is_placeholder(secret.as_str()) {
+        let is_secret = match rule.checksum {
+            Some(holds) => holds(secret.as_str().as_bytes()),
+            None => {
+                let enough = rule.bits_min == 0.0
+                    || strength::is_mixed(secret.as_str())
+                        && strength::entropy(secret.as_str()) >= rule.bits_min;
+                enough && !strength::is_placeholder(secret.as_str())
+            }
+        };
+        if is_secret {
             hits.push(secret_at(secret.start(), secret.as_str()));
         }
     }

@@ -174,6 +174,21 @@ fn provider_secrets_are_found() {
 }
 
 #[test]
+fn a_checksum_finds_a_token_inside_a_word_and_clears_none_by_its_form() {
+    let random = "aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0";
+    for prefix in ["ghp_", "ghs_", "npm_"] {
+        let right = format!("{prefix}{random}3LmEn5");
+        let wrong = format!("{prefix}{random}3LmEnA");
+        let glued = redactor().text(&format!("id7{right}")).text;
+        assert!(glued.starts_with("id7[secret:k1:"), "{glued}");
+        for token in [right, wrong] {
+            let apart = redactor().text(&token).text;
+            assert!(apart.starts_with("[secret:k1:"), "{apart}");
+        }
+    }
+}
+
+#[test]
 fn secrets_are_found_by_what_stands_before_them() {
     check(&[
         (
