@@ -4,6 +4,7 @@
 mod checks {
     use std::path::Path;
     use std::process::{Output, Stdio};
+    use std::sync::atomic::{AtomicU16, Ordering};
     use std::time::Duration;
 
     use serde_json::Value;
@@ -195,11 +196,13 @@ mod checks {
     }
 
     /// A port that is free, and that the system gives to nobody who asks for any: it gives
-    /// those from 32,768 on.
+    /// those from 32,768 on. No other test of this process is given it again, for it is free
+    /// for a moment before the server has it.
     fn free_port() -> std::net::TcpListener {
+        static GIVEN: AtomicU16 = AtomicU16::new(0);
         // Tests that run at once begin at different places.
-        let begin = u16::try_from(std::process::id() % 12_000).unwrap();
-        (20_000 + begin..)
+        let begin = 20_000 + u16::try_from(std::process::id() % 12_000).unwrap();
+        std::iter::repeat_with(|| begin + GIVEN.fetch_add(1, Ordering::Relaxed))
             .find_map(|port| std::net::TcpListener::bind(("127.0.0.1", port)).ok())
             .unwrap()
     }
