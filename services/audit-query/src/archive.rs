@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use countersign_domain::archive::{ChainState, ManifestPublicKeys};
 use countersign_runtime::archive::Place;
+use datafusion::config::Dialect;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
@@ -16,6 +17,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt as _;
 
+use crate::json;
 use crate::manifest::{Manifest, OpenError};
 use crate::store::ArchiveOnly;
 use crate::table;
@@ -216,6 +218,7 @@ impl Archive {
             .sql_with_options(statement, read_only())
             .await
             .map_err(|error| refused(&error).unwrap_or_else(|| failed(error, limits)))?;
+        let frame = json::as_text(frame).map_err(sql)?;
         let schema = SchemaRef::new(frame.schema().as_arrow().clone());
         let stream = frame
             .execute_stream()
@@ -244,7 +247,10 @@ impl Archive {
         let mut config = SessionConfig::new().with_information_schema(true);
         // Measured: a look-up of one agent is fourteen times as fast.
         config.options_mut().execution.parquet.pushdown_filters = true;
-        let session = SessionContext::new_with_config_rt(config, runtime);
+        // The generic one takes the JSON operator `?` for a parameter.
+        config.options_mut().sql_parser.dialect = Dialect::PostgreSQL;
+        let mut session = SessionContext::new_with_config_rt(config, runtime);
+        datafusion_functions_json::register_all(&mut session)?;
         table::register(&session, self.manifest.files()).await?;
         Ok(session)
     }

@@ -9,6 +9,7 @@
 
 mod archive;
 pub mod export;
+mod json;
 mod manifest;
 pub mod output;
 pub mod select;
