@@ -1,6 +1,7 @@
 //! The path of an intent, end to end, on a real nats-server with authentication.
 
 mod archive;
+mod asking;
 mod bundles;
 mod deciding;
 mod dictionary;
